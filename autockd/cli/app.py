@@ -1,0 +1,230 @@
+"""The commands. What they do is done by the modules beside this one and by `autockd.study`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autockd import __version__
+from autockd.cli.exits import Settings, exit_code_of
+from autockd.cli.options import File, Json, MaybeStudyName, Overrides, SpaceName, StudiesFolder, StudyName
+from autockd.cli.output import say, show, tolerate_encodings, write, write_json
+
+app = typer.Typer(
+    name="autockd",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: in place of `sys.argv[1:]`.
+
+    Returns:
+        The exit code: 0 done, 1 our bug, 2 usage or configuration, 3 environment, 4 no trial succeeded, 5 export
+        failed, 130 interrupted.
+    """
+    tolerate_encodings()
+    settings = Settings()
+    words = None if arguments is None else list(arguments)
+    return exit_code_of(lambda: app(args=words, prog_name="autockd", obj=settings), settings)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        write(f"autockd {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Start with:\n\nautockd ls\n\nautockd preview NAME\n\nautockd run NAME --smoke")
+def _common(
+    context: typer.Context,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tracebacks of errors.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Search, distil and export the best small student that a budget can buy."""
+    settings = context.obj
+    assert isinstance(settings, Settings), "main() makes the settings"
+    settings.verbose = verbose
+
+
+@app.command("ls", epilog="Example:\n\nautockd ls")
+def list_spaces(as_json: Json = False) -> None:
+    """List the search spaces that come with autockd."""
+    from autockd.cli.spaces import shipped_spaces
+
+    spaces = shipped_spaces()
+    if as_json:
+        write_json([{"name": space.name, "summary": space.summary, "path": str(space.path)} for space in spaces])
+        return
+    width = max((len(space.name) for space in spaces), default=0)
+    for space in spaces:
+        write(f"{space.name:<{width}}  {space.summary}")
+
+
+@app.command("cat", epilog="Example:\n\nautockd cat NAME > mine.yaml")
+def print_space(name: SpaceName) -> None:
+    """Print a shipped search space."""
+    from autockd.cli.spaces import find_space
+
+    write(find_space(name).path.read_text(encoding="utf-8").rstrip("\n"))
+
+
+@app.command("cp", epilog="Example:\n\nautockd cp NAME mine.yaml")
+def copy(
+    name: SpaceName,
+    to: Annotated[Path, typer.Argument(metavar="PATH", help="The new file, or a folder to put it into.")],
+) -> None:
+    """Copy a shipped search space, to start your own from."""
+    from autockd.cli.spaces import copy_space
+
+    target = copy_space(name, to)
+    write(str(target))
+    say(f"edit it, then: autockd validate {target}")
+
+
+@app.command(epilog="Example:\n\nautockd validate mine.yaml search.trials=12")
+def validate(file: File, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Check a study file and report every mistake at once, without training anything."""
+    from autockd.cli.validating import describe, validated
+
+    study = validated(file, overrides or (), as_json=as_json)
+    if as_json:
+        write_json({"valid": True, "problems": [], "config": study.model_dump(mode="json")})
+    else:
+        write(describe(file, study))
+
+
+@app.command(epilog="Example:\n\nautockd preview mine.yaml training.epochs=30 --plot plan.png")
+def preview(
+    file: File,
+    overrides: Overrides = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="PATH.png", help="Draw the schedules into this file too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show phi, psi, margin and learning rate over the run, before any time is spent on it."""
+    from autockd.cli.preview import plan_curves, plan_json, plan_table, save_plot
+    from autockd.cli.spaces import load_file
+    from autockd.study import preview as preview_study
+
+    plan = preview_study(load_file(file, overrides or ()))
+    if plot is not None:
+        save_plot(plan, plot)
+        say(f"plot: {plot}")
+    if as_json:
+        write_json(plan_json(plan))
+    else:
+        show(plan_table(plan))
+        show(plan_curves(plan.columns))
+        if any(plan.columns.get("margin", ())):
+            say("margin: as if E[z_T^2], the teacher's mean squared logit, were 1")
+    for note in plan.notes:
+        say(f"note: {note}")
+
+
+@app.command(
+    epilog="Examples:\n\nautockd run NAME --smoke\n\nautockd run mine.yaml search.trials=100\n\n"
+    "autockd run mine.yaml --dry-run"
+)
+def run(
+    file: File,
+    overrides: Overrides = None,
+    *,
+    trials: Annotated[
+        int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all; the same as search.trials=N.")
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")
+    ] = False,
+    studies: StudiesFolder = None,
+    as_json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+) -> None:
+    """Run a study: teacher, search, final evaluation, export."""
+    from autockd.cli.running import run_file
+
+    changes = [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])]
+    run_file(file, changes, studies=studies, smoke=smoke, dry_run=dry_run, as_json=as_json, quiet=quiet)
+
+
+@app.command(epilog="Examples:\n\nautockd status\n\nautockd status mine\n\nautockd status mine --json")
+def status(study: MaybeStudyName = None, studies: StudiesFolder = None, as_json: Json = False) -> None:
+    """Show the trials and results of a study, or list all studies."""
+    from autockd.cli.looking import show_studies, show_study
+
+    if study is None:
+        show_studies(studies, as_json=as_json)
+    else:
+        show_study(study, studies, as_json=as_json)
+
+
+@app.command(epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7")
+def export(
+    study: StudyName,
+    *,
+    trial: Annotated[str, typer.Option("--trial", metavar="best|N", help="The best trial, or one by number.")] = "best",
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.")
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Whether to write and check an ONNX model.")] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands there.")] = False,
+    studies: StudiesFolder = None,
+) -> None:
+    """Write a trial's student as a bundle: weights, config, ONNX, manifest."""
+    from autockd.cli.looking import open_study, trial_number
+
+    number = trial_number(trial)
+    write(str(open_study(study, studies).export(number, to, onnx=onnx, force=force)))
+
+
+@app.command(epilog="Examples:\n\nautockd evaluate studies/mine/bundle\n\nautockd evaluate DIR --data other.yaml")
+def evaluate(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FILE.yaml", help="Take the data of this study file instead of the bundle's."),
+    ] = None,
+    runtime: Annotated[
+        Literal["torch", "onnx"], typer.Option("--runtime", help="Compute with torch or with onnxruntime.")
+    ] = "torch",
+    as_json: Json = False,
+) -> None:
+    """Verify a bundle and measure it on the test split again."""
+    from autockd.cli.looking import show_evaluation
+
+    show_evaluation(bundle, data, runtime, as_json=as_json)
+
+
+@app.command(epilog="Examples:\n\nautockd ui\n\nautockd ui mine --port 8080 --no-browser")
+def ui(
+    study: MaybeStudyName = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on this machine.")] = 5000,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether to open a browser.")] = True,
+    studies: StudiesFolder = None,
+) -> None:
+    """Open MLflow on a study (the latest if none is named), on this machine alone; Ctrl-C ends it."""
+    from autockd.cli.serving import serve
+
+    serve(study, studies, port, browser=browser)
+
+
+@app.command(epilog="Example:\n\nautockd doctor")
+def doctor(as_json: Json = False) -> None:
+    """Check this machine: packages, devices, disk space, folders, MLflow."""
+    from autockd.cli.doctor import report
+
+    report(as_json=as_json)

@@ -1,0 +1,189 @@
+"""Whether this machine can run a study: one line a check, each with what to do about it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from autockd.cli import machine
+from autockd.cli.output import write, write_json
+from autockd.cli.text import gigabytes, plural, printable
+from autockd.errors import EnvironmentProblem
+from autockd.folders import CACHE_ENV, STUDIES_ENV, cache_folder, studies_folder
+
+Status = Literal["ok", "warn", "fail"]
+
+_LITTLE_SPACE = 2e9
+_LITTLE_MEMORY = 1e9
+_PING_SECONDS = 3.0
+_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
+_MIN_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report.
+
+    Attributes:
+        name: what was looked at.
+        status: ok; warn, for what only some studies need; fail, for what every study needs.
+        found: what is there.
+        remedy: what to do; empty where nothing needs doing.
+    """
+
+    name: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+    @property
+    def line(self) -> str:
+        """The check as a line of text."""
+        remedy = f" -> {self.remedy}" if self.remedy else ""
+        return f"{self.status:<4}  {self.name}: {self.found}{remedy}"
+
+
+def examine() -> Iterator[Check]:
+    """All checks, in the order in which they are shown; each is made when it is asked for."""
+    yield _python()
+    yield from _packages()
+    yield from _processor()
+    yield _memory()
+    yield from _devices()
+    yield _folder("studies", studies_folder(), STUDIES_ENV)
+    yield _folder("cache", cache_folder(), CACHE_ENV)
+    yield from _mlflow()
+    yield _offline()
+
+
+def report(*, as_json: bool) -> None:
+    """Print all checks.
+
+    Raises:
+        EnvironmentProblem: one of them failed.
+    """
+    checks = []
+    for check in examine():
+        checks.append(check)
+        if not as_json:
+            write(printable(check.line))
+    if as_json:
+        write_json([asdict(check) for check in checks])
+    if failed := [check.name for check in checks if check.status == "fail"]:
+        raise EnvironmentProblem(f"{', '.join(failed)}: failed -> see the lines marked fail")
+
+
+def _python() -> Check:
+    version = f"{platform.python_version()} on {platform.platform()}"
+    if sys.version_info < _MIN_PYTHON:
+        return Check("python", "fail", version, "install Python 3.11 or later")
+    return Check("python", "ok", version)
+
+
+def _packages() -> Iterator[Check]:
+    for name in ("autockd", *required_packages()):
+        try:
+            yield Check(name, "ok", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Check(name, "fail", "not installed", f"pip install {name}")
+
+
+def required_packages() -> list[str]:
+    """Names of the packages that autockd depends on, as its own metadata lists them."""
+    try:
+        lines = metadata.requires("autockd") or []
+    except metadata.PackageNotFoundError:
+        return []
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+
+
+def _processor() -> Iterator[Check]:
+    bf16 = "bf16 in hardware" if machine.cpu_has_bf16() else "no bf16 in hardware"
+    yield Check("cpu", "ok", f"{machine.cpu_model()}, {plural(machine.usable_cores(), 'usable core')}, {bf16}")
+
+
+def _memory() -> Check:
+    found = machine.memory()
+    if found is None:
+        return Check("memory", "warn", "unknown", "check by hand that a few GB are free")
+    total, available = found
+    text = f"{gigabytes(available)} available of {gigabytes(total)}"
+    if available < _LITTLE_MEMORY:
+        return Check("memory", "warn", text, "close other programs, or lower resources.parallel_trials")
+    return Check("memory", "ok", text)
+
+
+def _devices() -> Iterator[Check]:
+    try:
+        found = machine.gpus()
+    except (ImportError, OSError, RuntimeError) as error:
+        yield Check("torch", "fail", f"cannot be used: {error}", "reinstall torch and torchvision together")
+        return
+    for device in found:
+        bf16 = "bf16" if device.bf16 else "no bf16"
+        yield Check("gpu", "ok", f"{device.name}, {gigabytes(device.memory)}, {bf16}")
+    if not found:
+        yield Check("gpu", "ok", "none: trials run on the CPU")
+
+
+def _folder(name: str, path: Path, variable: str) -> Check:
+    there = machine.nearest_folder(path)
+    if reason := machine.why_not_writable(there):
+        return Check(name, "fail", f"{path}: {there} cannot be written: {reason}", f"set {variable} to another folder")
+    free = machine.free_space(there)
+    text = f"{path}{'' if there == path else ' (to be made)'}, {gigabytes(free)} free"
+    if free < _LITTLE_SPACE:
+        return Check(name, "warn", text, f"free some space, or set {variable} to a folder on a larger disk")
+    return Check(name, "ok", text)
+
+
+def _mlflow() -> Iterator[Check]:
+    """The store of studies that name none, and the server that the environment names, if it does."""
+    from autockd.tracking.mlflow_store import default_uri
+
+    yield _database(default_uri(studies_folder()))
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")):
+        yield _server(uri)
+
+
+def _database(uri: str) -> Check:
+    path = Path(uri.removeprefix("sqlite:///"))
+    reason = machine.why_not_writable(machine.nearest_folder(path.parent))
+    if reason is None and path.exists() and not os.access(path, os.W_OK):
+        reason = "the database is read-only"
+    if reason:
+        return Check("mlflow", "fail", f"{uri}: {reason}", "name a tracking.uri, or set tracking.enabled: false")
+    return Check("mlflow", "ok", uri)
+
+
+def _server(uri: str) -> Check:
+    """A ping. A server that is away is no failure: the ledger keeps all, and a search goes on without it."""
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    from autockd.tracking.redaction import redact
+
+    shown = redact(uri)
+    try:
+        with urlopen(f"{uri.rstrip('/')}/health", timeout=_PING_SECONDS):  # noqa: S310 - http or https, see _mlflow
+            return Check("mlflow server", "ok", f"{shown} answers; name it as tracking.uri to use it")
+    except HTTPError as error:
+        found, remedy = f"answers with status {error.code}", "check the address and the credentials"
+    except (OSError, ValueError, HTTPException) as error:
+        found, remedy = f"no answer ({getattr(error, 'reason', error)})", "start it, or unset MLFLOW_TRACKING_URI"
+    return Check("mlflow server", "warn", f"{shown}: {redact(found)}", remedy)
+
+
+def _offline() -> Check:
+    found = [f"{name}={os.environ[name]}" for name in _OFFLINE if os.environ.get(name)]
+    text = ", ".join(found) if found else "none set: data sets may be fetched where a study allows it"
+    return Check("offline variables", "ok", text)

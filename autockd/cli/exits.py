@@ -1,0 +1,75 @@
+"""From how a command ended to a message on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autockd.cli.output import say
+from autockd.errors import AutockdError
+
+DEBUG_ENV = "AUTOCKD_DEBUG"
+"""Set to anything but 0 for tracebacks, as with --verbose."""
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Settings:
+    """What is said before the command and holds for all of them."""
+
+    verbose: bool = False
+
+    @property
+    def tracebacks(self) -> bool:
+        """Whether errors come with a traceback."""
+        return self.verbose or os.environ.get(DEBUG_ENV, "0") not in ("", "0")
+
+
+def exit_code_of(command: Callable[[], object], settings: Settings) -> int:
+    """Run a command; report how it failed, if it did.
+
+    Returns:
+        0 when done, an AutockdError's own code, 2 for a wrong command line, 130 when interrupted, 1 for our bugs.
+    """
+    try:
+        command()
+    except SystemExit as error:
+        return _code_of_exit(error)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except AutockdError as error:
+        _report(f"error: {error}", settings)
+        return error.exit_code
+    except Exception as error:  # the last line of defence: a short message instead of a traceback
+        _report(_our_bug(error), settings)
+        return 1
+    return 0
+
+
+def _code_of_exit(error: SystemExit) -> int:
+    code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    return _interrupted() if code == INTERRUPTED else code
+
+
+def _interrupted() -> int:
+    say("interrupted: what is finished is kept")
+    return INTERRUPTED
+
+
+def _our_bug(error: Exception) -> str:
+    from autockd.tracking.redaction import redact
+
+    return redact(
+        f"unexpected error: {type(error).__name__}: {error}\n"
+        f"This is a bug in autockd. Please report it, with the traceback that {DEBUG_ENV}=1 or "
+        "`autockd --verbose COMMAND ...` prints."
+    )
+
+
+def _report(message: str, settings: Settings) -> None:
+    if settings.tracebacks:
+        say(traceback.format_exc().rstrip())
+    say(message)

@@ -1,0 +1,44 @@
+"""Whether the files that a study names are there: what can be said without reading them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from autockd.config import StudyConfig
+from autockd.config.tasks import HuggingFace, ImageFolder, Npz, Torchvision
+from autockd.errors import ConfigError, Problem
+
+
+def check_inputs(study: StudyConfig, source: str) -> None:
+    """Raise a ConfigError with every file or folder that the study needs and that is not there."""
+    if problems := [Problem(field, message, remedy, source) for field, message, remedy in _missing(study)]:
+        raise ConfigError(problems)
+
+
+def _missing(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
+    yield from _missing_data(study)
+    for field, model in (("teacher", study.teacher.model), ("student", study.student.model)):
+        if model.weights is not None and not model.weights.is_file():
+            yield (
+                f"{field}.model.weights",
+                f"there is no file {model.weights}",
+                "name a file of weights, or remove the key to start without",
+            )
+
+
+def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
+    task = study.task
+    if isinstance(task, Npz) and not task.path.is_file():
+        yield "task.path", f"there is no file {task.path}", "name an .npz file"
+    if isinstance(task, ImageFolder) and not task.path.is_dir():
+        yield "task.path", f"there is no folder {task.path}", "name a folder with one folder of images a class"
+    if isinstance(task, HuggingFace) and _is_local(task.path) and not Path(task.path).expanduser().exists():
+        yield "task.path", f"there is no folder {task.path}", "name a local folder, or a hub id such as uoft-cs/cifar10"
+    if isinstance(task, Torchvision) and not task.download and not task.root.is_dir():
+        yield "task.root", f"there is no folder {task.root}", "name the data's folder, or set task.download: true"
+
+
+def _is_local(path: str) -> bool:
+    """Whether it can only be a folder: a hub id does not start with a dot, a slash or a tilde."""
+    return path.startswith(("/", ".", "~"))

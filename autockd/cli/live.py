@@ -1,0 +1,83 @@
+"""What one sees of a running study: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from autockd.cli.progress import Progress, budget_line, event_line, ranked, standing_line
+from autockd.cli.tables import trials_table
+from autockd.cli.text import printable
+from autockd.records import Event, TrialFinished
+from autockd.report.tables import StudySummary, TrialRow
+
+SHOWN_BEST = 5
+"""How many of the best trials the live table shows, besides the running ones."""
+
+_REFRESH_HZ = 4
+
+
+class LiveView:
+    """Shows a study's events as they come; a context manager around the run, to be called with each event.
+
+    May be called from any thread.
+
+    Args:
+        console: where to show; a live table if it is a terminal, else a line for every finished stage and trial.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress()
+        self._mutex = threading.Lock()
+        self._live = (
+            Live(console=console, get_renderable=self._render, refresh_per_second=_REFRESH_HZ, transient=True)
+            if console.is_terminal
+            else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one more event into account."""
+        with self._mutex:
+            self._progress.add(event)
+            if self._live and isinstance(event, TrialFinished) and event.state != "failed":
+                return  # the table shows it
+            summary = self._progress.summary
+            line = event_line(event, summary, time.time()) if summary else None
+        if line:
+            self._console.print(Text(printable(line)), soft_wrap=True)
+
+    def _render(self) -> RenderableType:
+        """The header and the table of this moment; called by rich's own thread, a few times a second."""
+        with self._mutex:
+            summary = self._progress.summary
+        if summary is None:
+            return Text("starting ...")
+        lines = [standing_line(summary), budget_line(summary, time.time())]
+        header = [Text(printable(line)) for line in lines if line]
+        rows = shown_trials(summary, time.time())
+        return Group(trials_table(rows, summary.metric, summary.best_trial), *header) if rows else Group(*header)
+
+
+def shown_trials(summary: StudySummary, now: float) -> list[TrialRow]:
+    """The best few trials, best first, and then the running ones with their time so far."""
+    running = [row for row in summary.trials if row.state == "running"]
+    timed = [row.model_copy(update={"seconds": max(0.0, now - row.started)}) for row in running]
+    return [*ranked(summary)[:SHOWN_BEST], *timed]

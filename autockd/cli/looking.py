@@ -1,0 +1,89 @@
+"""The commands that look at what a study has left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from autockd.cli.output import say, show, write_json
+from autockd.errors import UsageError
+from autockd.folders import studies_folder
+
+if TYPE_CHECKING:
+    from autockd.study import Study
+
+
+def open_study(name: str, studies: Path | None) -> Study:
+    """The study of this name, or in this folder.
+
+    Raises:
+        StudyError: there is none.
+    """
+    from autockd.study import Study
+
+    return Study.open(name, studies or studies_folder())
+
+
+def trial_number(text: str) -> int | None:
+    """A trial's number; None for the best.
+
+    Raises:
+        UsageError: it is neither `best` nor a number.
+    """
+    if text == "best":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--trial: {text!r} is neither `best` nor a trial's number -> `autockd status` shows them")
+    return int(text)
+
+
+def show_studies(studies: Path | None, *, as_json: bool) -> None:
+    """All studies, one line each."""
+    from autockd.cli.tables import studies_table
+    from autockd.study import list_studies
+
+    folder = studies or studies_folder()
+    summaries = list_studies(folder)
+    if as_json:
+        write_json([summary.model_dump(mode="json") for summary in summaries])
+    elif summaries:
+        show(studies_table(summaries))
+    else:
+        say(f"no study in {folder}; start one with `autockd run`")
+
+
+def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
+    """One study: its trials, how it stands, and its result if it has one."""
+    import time
+
+    from autockd.cli.progress import budget_line, standing_line
+    from autockd.cli.tables import comparison_table, trials_table
+
+    summary = open_study(name, studies).status()
+    if as_json:
+        write_json(summary.model_dump(mode="json"))
+        return
+    show(trials_table(summary.trials, summary.metric, summary.best_trial))
+    if summary.evaluated:
+        show(comparison_table(summary))
+    say(f"{summary.study}: {'finished' if summary.finished else 'unfinished'}")
+    for line in (standing_line(summary), budget_line(summary, time.time())):
+        if line:
+            say(line)
+    if summary.bundle:
+        say(f"bundle: {summary.bundle}")
+
+
+def show_evaluation(bundle: Path, data: str | None, runtime: Literal["torch", "onnx"], *, as_json: bool) -> None:
+    """A bundle's metric on the test split of its own data, or of another study's."""
+    from autockd.cli.spaces import load_file
+    from autockd.cli.tables import plain_table
+    from autockd.cli.text import metric_text
+    from autockd.study import evaluate
+
+    result = evaluate(bundle, load_file(data) if data else None, runtime=runtime)
+    if as_json:
+        write_json(result)
+        return
+    rows = [(name, metric_text(v, name) if isinstance(v, float) else v) for name, v in result.items()]
+    show(plain_table({"": "left", str(bundle): "right"}, rows))

@@ -1,0 +1,106 @@
+"""What this machine is: processor, memory, graphics, disks. Read from the system, without running anything on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_MEMINFO = Path("/proc/meminfo")
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU.
+
+    Attributes:
+        name: as its driver says.
+        memory: bytes.
+        bf16: whether it computes in bfloat16.
+    """
+
+    name: str
+    memory: int
+    bf16: bool
+
+
+def cpu_model() -> str:
+    """The processor's name."""
+    return _first_value(_CPUINFO, "model name") or platform.processor() or platform.machine()
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX); False where that is not known."""
+    flags = (_first_value(_CPUINFO, "flags") or "").split()
+    return bool({"avx512_bf16", "amx_bf16"}.intersection(flags))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory() -> tuple[int, int] | None:
+    """Bytes of memory in all and available; None where the system does not say."""
+    total, available = (_first_value(_MEMINFO, key) for key in ("MemTotal", "MemAvailable"))
+    if not total or not available:
+        return None
+    return int(total.split()[0]) * 1024, int(available.split()[0]) * 1024
+
+
+def gpus() -> list[Device]:
+    """The GPUs that torch can use."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [_gpu(index) for index in range(torch.cuda.device_count())]
+
+
+def _gpu(index: int) -> Device:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    with torch.cuda.device(index):
+        return Device(properties.name, properties.total_memory, torch.cuda.is_bf16_supported())
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path itself, or the closest thing above it that exists: where it would be made."""
+    return next(candidate for candidate in (path, *path.parents) if candidate.exists())
+
+
+def why_not_writable(folder: Path) -> str | None:
+    """Why no file can be made in a folder that exists, tried with a nameless one; None if one can.
+
+    Permission bits alone do not tell: they do not bind root, and say nothing of read-only mounts.
+    """
+    if not folder.is_dir():
+        return "it is not a folder"
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def free_space(folder: Path) -> int:
+    """Free bytes where a folder is."""
+    return shutil.disk_usage(folder).free
+
+
+def _first_value(path: Path, key: str) -> str | None:
+    """The value of the first `key : value` line of a file under /proc; None where there is none."""
+    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    return None

@@ -1,0 +1,103 @@
+"""A study's plan on a terminal: a table of a few epochs, a curve of each coefficient, and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from autockd.cli.tables import plain_table
+from autockd.errors import EnvironmentProblem, UsageError
+
+if TYPE_CHECKING:
+    from autockd.study import Preview
+
+SYMBOLS = {"smoothing": "phi", "hard_weight": "psi"}
+"""The paper's letters for columns of a plan."""
+
+_FIRST = ("smoothing", "hard_weight", "margin", "learning_rate")
+_ROWS = 12
+_WIDTH = 60
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def plan_table(preview: Preview) -> Table:
+    """About a dozen epochs of the plan, the first and the last among them."""
+    names = in_order(preview.columns)
+    headings = {"epoch": "right", "of the run": "right"} | {heading(name): "right" for name in names}
+    rows = [
+        (
+            epoch + 1,
+            f"{preview.progress[epoch]:.0%}",
+            *(f"{preview.columns[name][epoch]:.4g}" for name in names),
+        )
+        for epoch in spread(preview.epochs, _ROWS)
+    ]
+    return plain_table(headings, rows, f"{preview.method}, {preview.epochs} epochs")
+
+
+def plan_curves(columns: Mapping[str, Sequence[float]]) -> Table:
+    """A line of blocks for each coefficient, between its least and its greatest value."""
+    headings = {"": "left", "from": "right", "over the run": "left", "to": "right"}
+    rows = []
+    for name in in_order(columns):
+        values = columns[name]
+        rows.append((heading(name), f"{values[0]:.4g}", curve(values, _WIDTH), f"{values[-1]:.4g}"))
+    return plain_table(headings, rows)
+
+
+def plan_json(preview: Preview) -> dict[str, object]:
+    """The preview as plain data: one value an epoch in every column."""
+    return {
+        "method": preview.method,
+        "epochs": preview.epochs,
+        "progress": list(preview.progress),
+        "columns": {name: list(values) for name, values in preview.columns.items()},
+        "notes": list(preview.notes),
+    }
+
+
+def in_order(columns: Mapping[str, Sequence[float]]) -> list[str]:
+    """Names of the columns: phi, psi, margin and learning rate first."""
+    return [*(name for name in _FIRST if name in columns), *(name for name in columns if name not in _FIRST)]
+
+
+def heading(name: str) -> str:
+    """A column's name, after the paper's letter where there is one."""
+    return f"{SYMBOLS[name]} ({name})" if name in SYMBOLS else name
+
+
+def curve(values: Sequence[float], width: int) -> str:
+    """Numbers as blocks of eight heights, at most `width` of them; a constant is a line in the middle."""
+    low, high = min(values), max(values)
+    if high == low:
+        return _BLOCKS[3] * min(width, len(values))
+    picked = [values[index] for index in spread(len(values), width)]
+    return "".join(_BLOCKS[round((value - low) / (high - low) * (len(_BLOCKS) - 1))] for value in picked)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` indices below `length`, evenly spread, with both ends."""
+    if length <= count:
+        return list(range(length))
+    return [round(index * (length - 1) / (count - 1)) for index in range(count)]
+
+
+def save_plot(preview: Preview, path: Path) -> None:
+    """Draw the plan into a PNG file.
+
+    Raises:
+        UsageError: the file's name does not end in .png.
+        EnvironmentProblem: the file cannot be written.
+    """
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"--plot: {path} does not end in .png -> name a .png file")
+    from autockd.tracking.figures import plan_figure
+
+    figure = plan_figure(preview.columns, 1, f"{preview.method}, {preview.epochs} epochs")
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise EnvironmentProblem(f"--plot: cannot write {path}: {error.strerror} -> name a writable folder") from error

@@ -1,0 +1,156 @@
+"""What a running study has come to, from its events alone, in sentences."""
+
+from __future__ import annotations
+
+from autockd.cli.text import count_text, duration, metric_text, plural
+from autockd.records import (
+    BankReady,
+    EpochFinished,
+    Evaluated,
+    Event,
+    Exported,
+    Noted,
+    PrecisionChosen,
+    StudyFinished,
+    StudyStarted,
+    TeacherReady,
+    TestOpened,
+    TrialFinished,
+    TrialStarted,
+)
+from autockd.report.tables import StudySummary, TrialRow, summarise
+
+
+class Progress:
+    """The summary of a study so far. Keeps the newest event of each kind and trial, so that a fold stays cheap."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[object, ...], Event] = {}
+        self._summary: StudySummary | None = None
+
+    def add(self, event: Event) -> None:
+        """Take one more event into account."""
+        self._newest[_slot(event)] = event
+        self._summary = None
+
+    @property
+    def summary(self) -> StudySummary | None:
+        """The study so far; None before it has started."""
+        if self._summary is None:
+            self._summary = summarise(self._newest.values())
+        return self._summary
+
+
+def _slot(event: Event) -> tuple[object, ...]:
+    """Events with the same slot replace each other: epochs of a trial, evaluations of a model."""
+    match event:
+        case TrialStarted() | EpochFinished() | TrialFinished():
+            return event.event, event.trial
+        case Evaluated():
+            return event.event, event.label
+        case _:
+            return (event.event,)
+
+
+def budget_line(summary: StudySummary, now: float) -> str:
+    """Such as `12/50 trials, 3 running, 5 stopped early, 1 failed, 41 min left`."""
+    running = summary.count("running")
+    done = len(summary.trials) - running
+    parts = [f"{done}/{summary.asked} trials"]
+    counts = {"running": running, "stopped early": summary.count("pruned"), "failed": summary.count("failed")}
+    parts += [f"{count} {state}" for state, count in counts.items() if count]
+    left = seconds_left(summary, now)
+    return ", ".join([*parts, f"{duration(left)} left"] if left is not None else parts)
+
+
+def seconds_left(summary: StudySummary, now: float) -> float | None:
+    """Seconds until the last trial ends, at the pace so far; None before two have ended, and when all have."""
+    done = len(summary.trials) - summary.count("running")
+    if summary.finished or done < 2 or done >= summary.asked:
+        return None
+    elapsed = now - min(row.started for row in summary.trials)
+    return max(0.0, elapsed / done * (summary.asked - done))
+
+
+def standing_line(summary: StudySummary) -> str:
+    """The best student so far beside the teacher and the student without distillation."""
+    parts = []
+    if best := summary.best or _leader(summary):
+        parts.append(f"best so far {metric_text(best.value, summary.metric)} ({best.method}, trial {best.trial})")
+    if summary.teacher:
+        parts.append(f"teacher {metric_text(summary.teacher.metric, summary.metric)}")
+    if baseline := next((row for row in summary.trials if row.role == "baseline" and row.method == "none"), None):
+        parts.append(f"no distillation {metric_text(baseline.value, summary.metric)}")
+    return ", ".join(parts)
+
+
+def ranked(summary: StudySummary) -> list[TrialRow]:
+    """Trials that have a value and were not cut short, best first; baselines too."""
+    sign = 1 if summary.direction == "maximize" else -1
+    rows = [row for row in summary.trials if row.state == "complete" and row.value is not None]
+    return sorted(rows, key=lambda row: (-sign * (row.value or 0.0), row.trial))
+
+
+def _leader(summary: StudySummary) -> TrialRow | None:
+    """The best running trial, before any has finished."""
+    sign = 1 if summary.direction == "maximize" else -1
+    rows = [row for row in summary.trials if row.value is not None and row.state == "running"]
+    return max((row for row in rows if row.role != "baseline"), key=lambda row: sign * (row.value or 0.0), default=None)
+
+
+def event_line(event: Event, summary: StudySummary, now: float) -> str | None:
+    """One line about a finished stage or trial; None for what is not worth one."""
+    match event:
+        case StudyStarted():
+            return f"study {event.study}: {plural(summary.asked, 'trial')}, {event.metric} to {event.direction}"
+        case TrialFinished():
+            return _trial_line(event, summary, now)
+        case StudyFinished():
+            return f"finished in {duration(event.time - summary.started)}: {budget_line(summary, now)}"
+        case _:
+            return _preparation_line(event, summary.metric) or _result_line(event, summary.metric)
+
+
+def _preparation_line(event: Event, metric: str) -> str | None:
+    match event:
+        case TeacherReady(teacher=teacher):
+            return (
+                f"teacher ({teacher.origin}): {metric} {metric_text(teacher.metric, metric)}, "
+                f"{count_text(teacher.parameters)} parameters, {duration(teacher.seconds)}"
+            )
+        case BankReady(bank=bank):
+            return (
+                f"teacher bank: {count_text(bank.filled)} of {count_text(bank.entries)} entries, "
+                f"{count_text(bank.hits)} hits, {count_text(bank.misses)} misses, {duration(bank.seconds)}"
+            )
+        case PrecisionChosen(choice=choice):
+            return f"precision on {choice.device}: {choice.reason}"
+        case Noted():
+            return f"{'warning: ' if event.kind == 'warning' else ''}{event.text}"
+        case _:
+            return None
+
+
+def _result_line(event: Event, metric: str) -> str | None:
+    match event:
+        case TestOpened():
+            return f"test split opened for {', '.join(event.subjects)}"
+        case Evaluated():
+            validation, test = metric_text(event.validation, metric), metric_text(event.test, metric)
+            return f"evaluated {event.label}: validation {validation}, test {test}"
+        case Exported():
+            return f"exported trial {event.trial} to {event.bundle}"
+        case _:
+            return None
+
+
+def _trial_line(event: TrialFinished, summary: StudySummary, now: float) -> str:
+    row = next(row for row in summary.trials if row.trial == event.trial)
+    head = f"trial {event.trial} ({row.method})"
+    if event.state == "failed":
+        body = f"failed: {event.reason}"
+    else:
+        how = "stopped early" if event.state == "pruned" else "done"
+        value = metric_text(event.value, summary.metric)
+        body = f"{how}, {value} at epoch {event.best_epoch} of {event.epochs}, {duration(event.seconds)}"
+    return f"{head}: {body}; {standing_line(summary)}; {budget_line(summary, now)}"

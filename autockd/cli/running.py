@@ -1,0 +1,106 @@
+"""`autockd run`: the study with its live view, and what is printed when it is done."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autockd.cli.dry_run import show_dry_run
+from autockd.cli.inputs import check_inputs
+from autockd.cli.output import console, say, show, write, write_json
+from autockd.cli.spaces import load_file
+from autockd.cli.text import metric_text
+from autockd.folders import studies_folder
+from autockd.records import Event, Noted
+from autockd.report.tables import StudySummary
+
+if TYPE_CHECKING:
+    from autockd.study import Study
+
+
+def run_file(
+    file: str,
+    overrides: Sequence[str],
+    *,
+    studies: Path | None,
+    smoke: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run the study that FILE names, or say what it would do, and print the result."""
+    config = load_file(file, overrides, smoke=smoke)
+    check_inputs(config, file)
+    folder = (studies or studies_folder()).expanduser().absolute()
+    if dry_run:
+        show_dry_run(config, folder, as_json=as_json)
+        return
+    from autockd.study import Study
+
+    study = Study.create(config, folder)
+    summary = watch_study(study, quiet=quiet)
+    if as_json:
+        write_json(summary.model_dump(mode="json"))
+    else:
+        show_result(summary, study)
+
+
+def watch_study(study: Study, *, quiet: bool) -> StudySummary:
+    """Run a study to its end, shown on stderr; with `quiet`, only warnings are."""
+    if quiet:
+        return study.run(_say_warnings)
+    from autockd.cli.live import LiveView
+
+    say(f"study folder: {study.folder}")
+    _say_mlflow(study)
+    with LiveView(console(sys.stderr)) as view:
+        summary = study.run(view)
+    _say_mlflow(study)
+    return summary
+
+
+def _say_warnings(event: Event) -> None:
+    if isinstance(event, Noted) and event.kind == "warning":
+        say(f"warning: {event.text}")
+
+
+def show_result(summary: StudySummary, study: Study) -> None:
+    """The final table, the bundle's path, and the commands to look on."""
+    from autockd.cli.tables import comparison_table
+
+    if summary.evaluated:
+        show(comparison_table(summary))
+    elif summary.best:
+        best = summary.best
+        say(f"best: {metric_text(best.value, summary.metric)} (trial {best.trial}); no final evaluation")
+    bundle = bundle_path(summary, study.folder)
+    if bundle:
+        write(f"bundle: {bundle}")
+    say("\n".join(["", "next:", *(f"  {command}" for command in next_commands(study, bundle))]))
+
+
+def next_commands(study: Study, bundle: Path | None) -> list[str]:
+    """Commands that look at a finished study, ready to be pasted into a shell."""
+    is_found_by_name = study.folder.parent == studies_folder()
+    name = shlex.quote(study.name if is_found_by_name else str(study.folder))
+    commands = [f"autockd status {name}"]
+    if study.mlflow_uri() is not None:
+        commands.insert(0, f"autockd ui {name}")
+    if bundle is not None:
+        commands.append(f"autockd evaluate {shlex.quote(str(bundle))}")
+    return commands
+
+
+def bundle_path(summary: StudySummary, folder: Path) -> Path | None:
+    """Where the bundle is; a relative path in the record counts from the study's folder."""
+    return folder / summary.bundle if summary.bundle else None
+
+
+def _say_mlflow(study: Study) -> None:
+    from autockd.tracking.redaction import redact
+
+    if (uri := study.mlflow_uri()) is not None:
+        say(f"MLflow: {redact(uri)}")

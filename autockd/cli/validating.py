@@ -1,0 +1,39 @@
+"""`autockd validate`: the rules of a study file, and the files that it names. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from autockd.cli.inputs import check_inputs
+from autockd.cli.output import write_json
+from autockd.cli.spaces import load_file
+from autockd.cli.text import plural
+from autockd.config import StudyConfig
+from autockd.errors import ConfigError
+
+
+def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyConfig:
+    """The study, checked as it is and as its `smoke` section changes it.
+
+    Raises:
+        ConfigError: it breaks rules; with `as_json` they are on stdout as a document too.
+    """
+    try:
+        study = load_file(file, overrides)
+        check_inputs(study, file)
+        if study.smoke:
+            check_inputs(load_file(file, overrides, smoke=True), f"{file} (smoke)")
+    except ConfigError as error:
+        if as_json:
+            write_json({"valid": False, "problems": [asdict(problem) for problem in error.problems], "config": None})
+        raise
+    return study
+
+
+def describe(file: str, study: StudyConfig) -> str:
+    """One line that says what a valid file asks for."""
+    trials = plural(study.search.trials, "trial")
+    epochs = plural(study.training.epochs, "epoch")
+    space = plural(len(study.search.space), "dimension")
+    return f"{file} is valid: study {study.name}, {trials} of {study.method.name}, {epochs} each, {space} to search"

@@ -1,0 +1,231 @@
+"""From a YAML file to a StudyConfig: plain data only, and every mistake at once, with its line and a remedy."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from autockd.config.schema import StudyConfig
+from autockd.config.space_rules import space_mistakes
+from autockd.errors import ConfigError, Problem
+
+Location = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with YAML 1.2's floats (`1e-3` is a number) and no repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} appears twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def load_study(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> StudyConfig:
+    """Read and check a study file.
+
+    Args:
+        path: the YAML file. Relative paths inside it count from its folder.
+        overrides: `dotted.key=value` strings, applied in order; values are YAML.
+        smoke: whether to apply the file's own `smoke` overrides first.
+
+    Raises:
+        ConfigError: the file is missing, is not plain YAML, or breaks rules; holds all of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise ConfigError.of(str(path), f"cannot be read: {reason}", "name a YAML file, or see `autockd ls`") from error
+    return parse_study(text, str(path), path.parent, overrides, smoke=smoke)
+
+
+def parse_study(
+    text: str, source: str, folder: Path, overrides: Sequence[str] = (), *, smoke: bool = False
+) -> StudyConfig:
+    """As `load_study`, from text; `source` names it in messages, and relative paths count from `folder`."""
+    data, lines = _parse_yaml(text, source)
+    origins = {location: f"{source}:{line}" for location, line in lines.items()}
+    settings: list[tuple[str, Any, str]] = []
+    if smoke and isinstance(data.get("smoke"), dict):
+        settings += [(str(key), value, f"{source} (smoke)") for key, value in data["smoke"].items()]
+    settings += [_parse_override(override) for override in overrides]
+    for key, value, origin in settings:
+        _assign(data, key, value, origin)
+        origins[tuple(key.split("."))] = origin
+    try:
+        study = StudyConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([_problem(detail, data, origins, source) for detail in error.errors()]) from None
+    if mistakes := space_mistakes(study):
+        raise ConfigError(
+            [
+                Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))
+                for field, message in mistakes
+            ]
+        )
+    return _with_absolute_paths(study, folder)
+
+
+def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, int]]:
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        where = f"{source}:{mark.line + 1}" if mark else source
+        remedy = "a study file is plain data: remove the tag" if "!" in text and "tag" in problem else ""
+        raise ConfigError.of("YAML", problem, remedy, where) from None
+    if not isinstance(data, dict):
+        raise ConfigError.of("YAML", "a study file must be a mapping of keys to values", "see `autockd cat`", source)
+    return data, dict(_lines(root, ()))
+
+
+def _lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Location, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*location, str(key.value))
+            yield here, key.start_mark.line + 1
+            yield from _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*location, index), value.start_mark.line + 1
+            yield from _lines(value, (*location, index))
+
+
+def _parse_override(override: str) -> tuple[str, Any, str]:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError.of(override, "an override reads key=value", "such as search.trials=12", "command line")
+    try:
+        return key, yaml.load(value, Loader=_Loader), "command line"  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        raise ConfigError.of(key, f"{value!r} is not a YAML value", "quote it", "command line") from None
+
+
+def _assign(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+    *parents, last = key.split(".")
+    here: Any = data
+    for part in parents:
+        here = here.setdefault(part, {}) if isinstance(here, dict) else None
+    if not isinstance(here, dict):
+        raise ConfigError.of(key, "leads through a value that has no keys", "name a field of a section", origin)
+    here[last] = value
+
+
+def _problem(detail: ErrorDetails, data: Mapping[str, Any], origins: Mapping[Location, str], source: str) -> Problem:
+    location = _in_data(detail["loc"], data, missing=detail["type"] == "missing")
+    field = ".".join(map(str, location)) or "(whole file)"
+    message, remedy = _explain(detail)
+    return Problem(field, message, remedy, _origin(location, origins, source))
+
+
+def _explain(detail: ErrorDetails) -> tuple[str, str]:
+    """The rule with the value that breaks it, and a remedy."""
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        key = str(detail["loc"][-1])
+        known = _keys_at(StudyConfig, detail["loc"][:-1])
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        remedy = f"did you mean {close[0]!r}?" if close else f"the keys here are {', '.join(known)}"
+        return f"unknown key {key!r}", remedy
+    if detail["type"] == "missing":
+        return "is required", "add it"
+    if detail["type"] == "union_tag_invalid":
+        context = detail.get("ctx", {})
+        tag = str(context.get("tag"))
+        expected = str(context.get("expected_tags"))
+        close = difflib.get_close_matches(tag, re.findall(r"'([^']*)'", expected), n=1, cutoff=0.5)
+        key = str(context.get("discriminator")).strip("'")
+        return f"{key} is {tag!r}, but must be one of {expected}", f"did you mean {close[0]!r}?" if close else ""
+    if detail["type"] == "union_tag_not_found":
+        key = str(detail.get("ctx", {}).get("discriminator")).strip("'")
+        return f"needs the key {key!r}", f"add {key}: to say which kind it is"
+    if isinstance(detail["input"], dict | list) or detail["type"] == "value_error":
+        return message, ""
+    return f"{message}, not {detail['input']!r}", ""
+
+
+def _in_data(location: Location, data: Any, *, missing: bool) -> Location:
+    """The part of a pydantic location that stands in the file: union tags are left out, a missing key is kept."""
+    path: list[str | int] = []
+    here = data
+    for position, part in enumerate(location):
+        is_last = position == len(location) - 1
+        if isinstance(here, dict) and (part in here or (missing and is_last)):
+            path.append(part)
+            here = here.get(part)
+        elif isinstance(here, list) and isinstance(part, int) and part < len(here):
+            path.append(part)
+            here = here[part]
+    return tuple(path)
+
+
+def _origin(location: Location, origins: Mapping[Location, str], source: str) -> str:
+    """Where the longest known beginning of `location` was written."""
+    for length in range(len(location), 0, -1):
+        for candidate in (location[:length], tuple(map(str, location[:length]))):
+            if candidate in origins:
+                return origins[candidate]
+    return source
+
+
+def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys of the model that a pydantic location leads to; union tags choose a member."""
+    models = [model]
+    for part in location:
+        inner: list[type[BaseModel]] = []
+        for candidate in models:
+            if isinstance(part, str) and part in candidate.model_fields:
+                inner += _models_in(candidate.model_fields[part].annotation)
+            elif part in [get_args(f.annotation)[0] for f in candidate.model_fields.values() if _is_literal(f)]:
+                inner.append(candidate)
+        models = inner or models
+    return list(dict.fromkeys(name for candidate in models for name in candidate.model_fields))
+
+
+def _is_literal(field: Any) -> bool:
+    return str(get_origin(field.annotation)) == "typing.Literal" and len(get_args(field.annotation)) == 1
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
+    """The study with every relative path made absolute from `folder`, `~` expanded."""
+
+    def resolve(model: BaseModel) -> BaseModel:
+        changes: dict[str, Any] = {}
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, Path):
+                changes[name] = (folder / value.expanduser()).resolve()
+            elif isinstance(value, BaseModel):
+                changes[name] = resolve(value)
+        return model.model_copy(update=changes)
+
+    resolved = resolve(study)
+    assert isinstance(resolved, StudyConfig)
+    return resolved

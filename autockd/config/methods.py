@@ -1,0 +1,137 @@
+"""What a study may say about each distillation method: one class per method, chosen by `name`.
+
+The formulas stand in `autockd.distillation.methods`, one file per method of the same name.
+Symbols in brackets are those of Jafari et al., "Continuation KD", Findings of EMNLP 2022.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from autockd.config.base import Config
+
+SmoothingShape = Literal["step", "linear", "cosine", "exponential"]
+RampShape = Literal["linear", "cosine", "power", "step"]
+Granularity = Literal["epoch", "step"]
+MarginMode = Literal["none", "relative", "dead_zone", "absolute"]
+Reduction = Literal["mean", "sum"]
+Hinge = Literal["sample", "batch"]
+
+_ROUNDING = 1e-9
+
+
+def schedule_length(fraction: float, ticks: int) -> int:
+    """Ticks that a schedule over `fraction` of `ticks` lasts: max(1, floor(rho * n))."""
+    return max(1, math.floor(fraction * ticks + _ROUNDING))
+
+
+class NoDistillation(Config):
+    """The hard loss alone: the baseline that every method must beat."""
+
+    name: Literal["none"] = "none"
+
+
+class HintonKD(Config):
+    """(1 - alpha) * CE + alpha * tau^2 * KL(teacher || student), both softened by tau (Hinton et al., 2015)."""
+
+    name: Literal["kd"] = "kd"
+    alpha: float = Field(default=0.9, ge=0, le=1)
+    """Share of the soft loss; 1 - alpha is the share of the hard loss."""
+    temperature: float = Field(default=4.0, gt=0)
+    """Softmax temperature tau of both networks."""
+
+
+class _Smoothed(Config):
+    """The schedule of phi, shared by the methods that grow the teacher's logits from 1/T_max to their full size."""
+
+    smoothing_start: int = Field(default=20, ge=1)
+    """T_max: phi starts at 1/T_max; with the step shape it takes T_max values."""
+    schedule_fraction: float = Field(default=1.0, gt=0, le=1)
+    """rho: the share of the smoothed run after which phi has reached 1."""
+    smoothing_shape: SmoothingShape = "step"
+    """How phi grows; only `step` is in the paper (its Algorithm 1)."""
+    granularity: Granularity = "epoch"
+    """Whether schedules advance once an epoch (the paper) or once a training step (for runs of few epochs)."""
+    reduction: Reduction = "mean"
+    """Over the classes of a squared logit difference: `mean` (all known code) or `sum` (as printed)."""
+
+    def smoothed_length(self, ticks: int) -> int:
+        """Ticks over which phi grows, of a run of `ticks`."""
+        return schedule_length(self.schedule_fraction, ticks)
+
+
+class AnnealingKD(_Smoothed):
+    """Regress the smoothed teacher, then train on labels from the best weights so far (Jafari et al., 2021)."""
+
+    name: Literal["annealing"] = "annealing"
+    stage_fraction: float = Field(default=0.5, gt=0, lt=1)
+    """The share of the run that belongs to stage one; `schedule_fraction` counts within it."""
+
+    def smoothed_length(self, ticks: int) -> int:
+        """Ticks over which phi grows: a part of stage one."""
+        return schedule_length(self.schedule_fraction, schedule_length(self.stage_fraction, ticks))
+
+
+class ContinuationKD(_Smoothed):
+    """Continuation KD, equations 3 to 5 and Algorithm 1 with T clamped at 1."""
+
+    name: Literal["continuation"] = "continuation"
+    hard_loss_ramp: float = Field(default=0.75, gt=0, le=1)
+    """s: the share of the run over which psi ramps up; afterwards psi is 1."""
+    hard_loss_peak: float = Field(default=1.0, ge=0, le=1)
+    """psi_max: where the ramp ends, before psi becomes 1."""
+    soft_loss_weight: float = Field(default=1.0, ge=0)
+    """w_kd: factor on the soft loss; 1 in the paper."""
+    margin: float = Field(default=0.0, ge=0)
+    """The hinge's margin, in the unit that `margin_mode` names."""
+    margin_mode: MarginMode = "relative"
+    """Unit of `margin`: `relative` is E[z_T^2], `dead_zone` E[z_T^2]/T_max, `absolute` 1; `none` has no margin."""
+    ramp_shape: RampShape = "linear"
+    """How psi rises to psi_max; only `linear` is in the paper."""
+    ramp_power: float = Field(default=2.0, gt=0)
+    """Exponent of the `power` ramp."""
+    hinge: Hinge = "sample"
+    """Whether the hinge acts on each sample (as printed) or on the batch mean."""
+    anneal_teacher: bool = True
+    """Ablation (Table 7): false freezes phi on the teacher's logits at 1."""
+    anneal_margin: bool = True
+    """Ablation (Table 7): false freezes phi on the margin at 1."""
+    anneal_hard_loss: bool = True
+    """Ablation (Table 7): false freezes psi at `frozen_hard_loss`."""
+    frozen_hard_loss: float = Field(default=0.5, ge=0, le=1)
+    """psi of every step when `anneal_hard_loss` is false."""
+
+    @model_validator(mode="after")
+    def _margin_is_used(self) -> Self:
+        if self.margin_mode == "none" and self.margin != 0:
+            raise ValueError(
+                f"margin is {self.margin:g} but margin_mode is 'none', which ignores it; "
+                "set margin to 0 or margin_mode to 'relative'"
+            )
+        return self
+
+    def margin_value(self, second_moment: float) -> float:
+        """The absolute margin m, given E[z_T^2], the teacher's mean squared logit on the training set."""
+        unit = {
+            "none": 0.0,
+            "relative": second_moment,
+            "dead_zone": second_moment / self.smoothing_start,
+            "absolute": 1.0,
+        }[self.margin_mode]
+        return self.margin * unit
+
+
+MethodConfig = Annotated[
+    NoDistillation | HintonKD | AnnealingKD | ContinuationKD,
+    Field(discriminator="name"),
+]
+
+METHOD_CONFIGS: dict[str, type[Config]] = {
+    "none": NoDistillation,
+    "kd": HintonKD,
+    "annealing": AnnealingKD,
+    "continuation": ContinuationKD,
+}

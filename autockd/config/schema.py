@@ -1,0 +1,114 @@
+"""StudyConfig: everything that a study file may say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from autockd.config.base import Config
+from autockd.config.methods import ContinuationKD, MethodConfig, NoDistillation
+from autockd.config.models import ModelConfig
+from autockd.config.space import Choice, Space, Value
+from autockd.config.tasks import TaskConfig
+from autockd.config.training import TrainingConfig
+
+
+class TeacherConfig(Config):
+    """The teacher: given by its weights, or trained once by its own recipe and reused by later studies."""
+
+    model: ModelConfig
+    """Its architecture; `weights` in it makes it a given teacher."""
+    training: TrainingConfig = TrainingConfig(learning_rate=0.1, batch_size=128)
+    """The recipe, where no weights are given."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of its initialisation."""
+
+
+class StudentConfig(Config):
+    """The student: its architecture, before the search varies it."""
+
+    model: ModelConfig
+    """Its architecture and, optionally, the weights to start from."""
+
+
+class SearchConfig(Config):
+    """What to search, how, and how long."""
+
+    trials: PositiveInt = 50
+    """Trials in all, with the baselines and the enqueued ones."""
+    sampler: Literal["tpe", "random"] = "tpe"
+    """Optuna's multivariate, grouped TPE, or random search."""
+    space: Space = {}
+    """Dimensions by name: fields of the method or of `training`, `student_depth`, `student_width`, or `method`."""
+    baselines: tuple[MethodConfig, ...] = (NoDistillation(),)
+    """Methods run first, outside the space, to compare with; the rest of their configuration is the study's."""
+    enqueue_defaults: bool = True
+    """Whether the study's own values (a preset of the paper, say) make the first trial in the space."""
+    enqueue: tuple[dict[str, Value], ...] = ()
+    """Further points of the space to try first; dimensions left out are sampled."""
+
+
+class ResourceConfig(Config):
+    """Where trials run. Null lets the program choose; it prints and records the choice with its reason."""
+
+    address: str = "local"
+    """`local` starts Ray on this machine alone; otherwise the address of a Ray cluster, or `auto`."""
+    parallel_trials: PositiveInt | None = None
+    """Trials at a time; null is as many as fit."""
+    cpus_per_trial: PositiveInt = 1
+    """CPU cores of a trial."""
+    gpus_per_trial: float | None = Field(default=None, ge=0)
+    """GPUs of a trial, fractions allowed; null is 0 without a GPU and shares one GPU among the parallel trials."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the training step; auto probes once per study."""
+    max_failures: int = Field(default=2, ge=0)
+    """How often a trial whose worker died starts again from its checkpoint."""
+
+
+class TrackingConfig(Config):
+    """Where MLflow records the study."""
+
+    enabled: bool = True
+    """Whether to record in MLflow at all; the study's ledger is always written."""
+    uri: str | None = None
+    """Tracking URI; null is a SQLite database beside the studies. Credentials come from the environment alone."""
+    experiment: str | None = None
+    """Experiment name; null is the task's name."""
+
+
+class ExportConfig(Config):
+    """What the bundle of the best student holds."""
+
+    onnx: bool = True
+    """Whether to write and check an ONNX model too."""
+
+
+class StudyConfig(Config):
+    """A whole study, as its YAML file says it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$")
+    """Names the study's folder, its Optuna study and its MLflow run."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the sampler and of every trial."""
+    note: str = ""
+    """Free text for the record, in Markdown."""
+    task: TaskConfig
+    teacher: TeacherConfig
+    student: StudentConfig
+    method: MethodConfig = ContinuationKD()
+    training: TrainingConfig = TrainingConfig()
+    search: SearchConfig = SearchConfig()
+    resources: ResourceConfig = ResourceConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    export: ExportConfig = ExportConfig()
+    smoke: dict[str, Any] = {}
+    """Overrides, dotted field to value, that `--smoke` applies for a run of a minute or less."""
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods that the search may propose."""
+        dimension = self.search.space.get("method")
+        if isinstance(dimension, Choice):
+            return tuple(str(choice) for choice in dimension.choices)
+        return (self.method.name,)

@@ -1,0 +1,166 @@
+"""The search space: named dimensions, some of which exist only under a condition on others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+
+from autockd.config.base import Config
+
+Value = StrictBool | StrictInt | StrictFloat | StrictStr
+"""What a dimension can take: exactly the types that Optuna stores."""
+
+Params = dict[str, bool | int | float | str]
+"""One point of a space: a value for each of its active dimensions."""
+
+
+class _Dimension(Config):
+    when: dict[str, Value | tuple[Value, ...]] = {}
+    """Other dimensions and the value, or values, that each must have for this one to exist."""
+
+    def is_active(self, params: Mapping[str, object]) -> bool:
+        """Whether this dimension exists at the point `params`."""
+        return all(name in params and params[name] in as_tuple(allowed) for name, allowed in self.when.items())
+
+
+class _Range(_Dimension):
+    log: bool = False
+    """Whether to search on a logarithmic scale."""
+
+    def _check(self, low: float, high: float, step: float | None) -> None:
+        if low > high:
+            raise ValueError(f"low must not be above high, but low is {low:g} and high is {high:g}; swap them")
+        if self.log and low <= 0:
+            raise ValueError(f"a logarithmic range must start above 0, but low is {low:g}")
+        if self.log and step is not None:
+            raise ValueError("a range has either log or step, not both")
+
+
+class FloatRange(_Range):
+    """Real numbers from low to high, both included."""
+
+    type: Literal["float"]
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+    step: float | None = Field(default=None, gt=0)
+    """Grid width, counted from low."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        self._check(self.low, self.high, self.step)
+        return self
+
+    @property
+    def corners(self) -> tuple[float, ...]:
+        """Values to check the whole range by."""
+        return (self.low, self.high)
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` can be proposed."""
+        if not isinstance(value, int | float) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or _on_grid(value, self.low, self.step)
+
+
+class IntRange(_Range):
+    """Whole numbers from low to high, both included."""
+
+    type: Literal["int"]
+    low: int
+    """Smallest value."""
+    high: int
+    """Largest value."""
+    step: int | None = Field(default=None, ge=1)
+    """Grid width, counted from low; null is 1."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        self._check(self.low, self.high, self.step)
+        return self
+
+    @property
+    def corners(self) -> tuple[int, ...]:
+        """Values to check the whole range by."""
+        step = self.step or 1
+        return (self.low, self.low + (self.high - self.low) // step * step)
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` can be proposed."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            return False
+        return self.low <= value <= self.high and (value - self.low) % (self.step or 1) == 0
+
+
+class Choice(_Dimension):
+    """One of a list of values, without an order."""
+
+    type: Literal["choice"]
+    choices: tuple[Value, ...] = Field(min_length=1)
+    """The values."""
+
+    @model_validator(mode="after")
+    def _are_distinct(self) -> Self:
+        if len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
+            raise ValueError(f"choices must differ from each other: {list(self.choices)}")
+        return self
+
+    @property
+    def corners(self) -> tuple[bool | int | float | str, ...]:
+        """Values to check the whole dimension by."""
+        return self.choices
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` can be proposed."""
+        return any(choice == value and type(choice) is type(value) for choice in self.choices)
+
+
+AnyDimension = FloatRange | IntRange | Choice
+
+Dimension = Annotated[AnyDimension, Field(discriminator="type")]
+
+Space = dict[str, Dimension]
+"""Dimensions by name; `ordered` gives them with every condition after what it depends on."""
+
+
+def ordered(space: Mapping[str, AnyDimension]) -> Iterator[tuple[str, AnyDimension]]:
+    """The dimensions, each after those that its condition names.
+
+    Raises:
+        ValueError: a condition names a dimension that is not in the space, or conditions form a circle.
+    """
+    done: set[str] = set()
+    waiting = dict(space)
+    for name, dimension in space.items():
+        if missing := [other for other in dimension.when if other not in space]:
+            raise ValueError(f"{name}.when names {missing[0]!r}, which is not a dimension of this space")
+    while waiting:
+        ready = [name for name, dimension in waiting.items() if done >= set(dimension.when)]
+        if not ready:
+            raise ValueError(f"conditions form a circle: {', '.join(waiting)}")
+        for name in ready:
+            done.add(name)
+            yield name, waiting.pop(name)
+
+
+def active_params(space: Mapping[str, AnyDimension], values: Mapping[str, object]) -> dict[str, object]:
+    """The part of `values` whose dimensions exist, given their conditions."""
+    params: dict[str, object] = {}
+    for name, dimension in ordered(space):
+        if name in values and dimension.is_active(params):
+            params[name] = values[name]
+    return params
+
+
+def as_tuple(allowed: object) -> tuple[object, ...]:
+    """The values that a condition allows, whether it names one or several."""
+    return allowed if isinstance(allowed, tuple) else (allowed,)
+
+
+def _on_grid(value: float, low: float, step: float) -> bool:
+    ticks = (value - low) / step
+    return math.isclose(ticks, round(ticks), abs_tol=1e-6)

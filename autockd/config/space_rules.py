@@ -1,0 +1,123 @@
+"""Rules of a search space that need the whole study: names, conditions, reachable values, first trials."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from autockd.config.methods import METHOD_CONFIGS
+from autockd.config.models import CifarResNet
+from autockd.config.schema import StudyConfig
+from autockd.config.space import AnyDimension, Choice, as_tuple, ordered
+from autockd.config.training import TRAINING_DIMENSIONS
+from autockd.config.trial import STUDENT_DIMENSIONS, conditioned_space, default_params, trial_config
+
+Mistake = tuple[str, str]
+"""A dotted field and the message about it."""
+
+_BASE = "search.space"
+
+
+def known_dimensions(study: StudyConfig) -> tuple[str, ...]:
+    """Every name that this study's space may use."""
+    known = [name for name in study.methods if name in METHOD_CONFIGS]
+    fields = itertools.chain.from_iterable(METHOD_CONFIGS[name].model_fields for name in known)
+    student = STUDENT_DIMENSIONS if isinstance(study.student.model, CifarResNet) else {}
+    return tuple(dict.fromkeys(["method", *TRAINING_DIMENSIONS, *student, *(f for f in fields if f != "name")]))
+
+
+def space_mistakes(study: StudyConfig) -> list[Mistake]:
+    """Every rule of the space that is broken; empty for a space that can be searched.
+
+    Checks the names of the dimensions, their conditions, their extreme values in a whole trial, and that the
+    points to try first lie inside.
+    """
+    if mistakes := list(_name_mistakes(study)):
+        return mistakes
+    try:
+        space = dict(ordered(conditioned_space(study)))
+    except ValueError as error:
+        return [(_BASE, str(error))]
+    mistakes = [*_base_mistakes(study), *_corner_mistakes(study, space)]
+    return [*(mistakes or _shortest_schedule_mistakes(study, space)), *_first_trial_mistakes(study, space)]
+
+
+def _name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    method = study.search.space.get("method")
+    if method is not None and (not isinstance(method, Choice) or not set(study.methods) <= set(METHOD_CONFIGS)):
+        yield f"{_BASE}.method", f"must be of type choice, among {', '.join(METHOD_CONFIGS)}"
+    known = known_dimensions(study)
+    for name in study.search.space:
+        if name not in known:
+            yield f"{_BASE}.{name}", f"no dimension of this study; it can be one of {', '.join(known)}"
+
+
+def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    """The study's own values must make a trial."""
+    for message in _trial_mistakes(study, {}):
+        yield "method", message
+
+
+def _corner_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension]) -> Iterator[Mistake]:
+    """Each dimension's extreme values, tried at a point where its conditions hold."""
+    points: dict[str, dict[str, object]] = {}
+    base = set(_trial_mistakes(study, {}))
+    for name, dimension in space.items():
+        parents = {k: v for other in dimension.when for k, v in points[other].items()}
+        parents |= {other: as_tuple(allowed)[0] for other, allowed in dimension.when.items()}
+        points[name] = {**parents, name: dimension.corners[0]}
+        for value in dimension.corners:
+            for message in _trial_mistakes(study, {**parents, name: value}):
+                if message not in base:
+                    yield f"{_BASE}.{name}", f"at {value}: {message}"
+
+
+def _shortest_schedule_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension]) -> Iterator[Mistake]:
+    """smoothing_start at its highest must fit the shortest schedule that the space can propose."""
+    if "smoothing_start" not in space:
+        return
+    shortest = {
+        name: min(space[name].corners, key=_as_number)
+        for name in ("schedule_fraction", "stage_fraction", "epochs")
+        if name in space
+    }
+    extremes = {"smoothing_start": max(space["smoothing_start"].corners, key=_as_number), **shortest}
+    for method in study.methods:
+        fields = METHOD_CONFIGS[method].model_fields
+        if "smoothing_start" in fields:
+            point = {name: value for name, value in extremes.items() if name == "epochs" or name in fields}
+            for message in _trial_mistakes(study, {"method": method, **point}):
+                yield f"{_BASE}.smoothing_start", f"at the shortest schedule of the space: {message}"
+
+
+def _first_trial_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension]) -> Iterator[Mistake]:
+    points: list[tuple[str, Mapping[str, Any]]] = [
+        (f"search.enqueue.{index}", point) for index, point in enumerate(study.search.enqueue)
+    ]
+    if study.search.enqueue_defaults:
+        points.append((_BASE, default_params(study)))
+    for field, point in points:
+        for name, value in point.items():
+            if name not in space:
+                yield f"{field}.{name}", f"not a dimension of the space ({', '.join(space) or 'it is empty'})"
+            elif not space[name].contains(value):
+                yield (
+                    f"{field}.{name}",
+                    f"the value to try first, {value!r}, lies outside of this dimension; widen the range, "
+                    "change the value, or set search.enqueue_defaults: false",
+                )
+
+
+def _trial_mistakes(study: StudyConfig, params: Mapping[str, object]) -> list[str]:
+    try:
+        trial_config(study, params)
+    except ValidationError as error:
+        return [detail["msg"].removeprefix("Value error, ") for detail in error.errors()]
+    return []
+
+
+def _as_number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

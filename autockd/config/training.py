@@ -1,0 +1,54 @@
+"""What a study may say about a training run, of a student or of a teacher."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from autockd.config.base import Config
+
+
+class LrSchedule(Config):
+    """The learning rate over the run, in fractions of the run."""
+
+    shape: Literal["constant", "step", "cosine", "linear"] = "step"
+    """step multiplies by `factor` at each milestone; cosine and linear fall to zero at the end."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """Fractions of the run at which the step shape falls."""
+    factor: float = Field(default=0.1, gt=0, le=1)
+    """What the step shape multiplies by at a milestone."""
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Fraction of the run over which the learning rate first rises linearly from zero."""
+
+    @field_validator("milestones")
+    @classmethod
+    def _milestones_rise(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < m < 1 for m in milestones) or list(milestones) != sorted(set(milestones)):
+            raise ValueError(f"milestones must be rising fractions between 0 and 1, not {list(milestones)}")
+        return milestones
+
+
+class TrainingConfig(Config):
+    """One training run. The defaults are the first author's for CIFAR: SGD, momentum 0.9, lr x0.1 at 1/2 and 3/4."""
+
+    epochs: int = Field(default=200, ge=1)
+    """Passes over the training images."""
+    batch_size: int = Field(default=32, ge=1)
+    """Samples per step; a last batch that is smaller is used too."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with momentum, or AdamW with betas 0.9 and 0.999."""
+    learning_rate: float = Field(default=0.2, gt=0)
+    """Peak learning rate."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Whether SGD's momentum is Nesterov's."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    """L2 penalty on all parameters (SGD), or decoupled decay that spares biases and normalisation (AdamW)."""
+    lr_schedule: LrSchedule = LrSchedule()
+    """The learning rate over the run."""
+
+
+TRAINING_DIMENSIONS = ("learning_rate", "weight_decay", "batch_size", "momentum", "epochs")
+"""Fields of TrainingConfig that a search space may name."""

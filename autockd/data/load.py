@@ -1,0 +1,112 @@
+"""From a study's `task` to tensors: read, split, measure, seal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from autockd.config.tasks import TaskConfig
+from autockd.data.sources.digits import read_digits
+from autockd.data.sources.folder import read_folder
+from autockd.data.sources.huggingface import read_huggingface
+from autockd.data.sources.images import equalise
+from autockd.data.sources.npz import read_npz
+from autockd.data.sources.raw import RawImages
+from autockd.data.sources.torchvision_sets import read_torchvision
+from autockd.data.splits import choose_rows
+from autockd.data.task import HeldOut, Split, Task
+from autockd.data.views import Views
+from autockd.hashing import bytes_hash, content_hash
+
+READERS: Mapping[str, Callable[[Any], RawImages]] = {
+    "digits": read_digits,
+    "torchvision": read_torchvision,
+    "huggingface": read_huggingface,
+    "folder": read_folder,
+    "npz": read_npz,
+}
+"""The reader of each source; a new source is one configuration, one file and one line here."""
+
+_LEVELS = 256
+_STATISTICS_CHUNK = 4096
+
+
+def load_task(config: TaskConfig) -> tuple[Task, HeldOut]:
+    """What trials may see of a data set, and apart from it the sealed test split.
+
+    Mean and standard deviation are those of the training split alone.
+
+    Raises:
+        DataError: the data set cannot be read, or cannot be split as the configuration says.
+    """
+    raw = READERS[config.source](config)
+    train, validation, test = _read_splits(raw, config)
+    mean, std = channel_statistics(train.inputs)
+    views = Views(config.augmentation.crop_padding, config.augmentation.flip)
+    task = Task(raw.name, train, validation, raw.classes, mean, std, views, config.seed, fingerprint="")
+    held_out = HeldOut(test, content_hash({"classes": raw.classes, "test": _split_hash(test)}))
+    return replace(task, fingerprint=_fingerprint(task)), held_out
+
+
+def _read_splits(raw: RawImages, config: TaskConfig) -> tuple[Split, Split, Split]:
+    rows = choose_rows(raw, config)
+    test = raw.test or raw.train
+    sources = {"train": (raw.train, rows.train), "validation": (raw.train, rows.validation), "test": (test, rows.test)}
+    images = equalise({name: samples.read(chosen) for name, (samples, chosen) in sources.items()})
+    train, validation, held = (
+        Split(images[name], torch.from_numpy(samples.targets[chosen])) for name, (samples, chosen) in sources.items()
+    )
+    return train, validation, held
+
+
+def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and population standard deviation per channel, of pixels scaled to 0..1.
+
+    Counts grey levels instead of adding floats: exact, whatever the order, and without a float copy of the images.
+    The standard deviation is at least one grey level, 1/255, so that a constant channel can be normalised.
+
+    Args:
+        images: uint8 [N, C, H, W].
+    """
+    counts = torch.zeros(images.shape[1], _LEVELS, dtype=torch.int64)
+    for chunk in torch.split(images, _STATISTICS_CHUNK):
+        for channel, pixels in enumerate(chunk.unbind(1)):
+            counts[channel] += torch.bincount(pixels.flatten(), minlength=_LEVELS)
+    levels = torch.arange(_LEVELS)
+    total = images.shape[0] * images.shape[2] * images.shape[3]
+    first = [int(count) for count in (counts * levels).sum(1)]
+    second = [int(count) for count in (counts * levels**2).sum(1)]
+    largest = _LEVELS - 1
+    mean = tuple(one / total / largest for one in first)
+    std = tuple(
+        max(1.0, math.sqrt(total * two - one**2) / total) / largest for one, two in zip(first, second, strict=True)
+    )
+    return mean, std
+
+
+def _fingerprint(task: Task) -> str:
+    return content_hash(
+        {
+            "name": task.name,
+            "train": _split_hash(task.train),
+            "validation": _split_hash(task.validation),
+            "classes": task.classes,
+            "mean": task.mean,
+            "std": task.std,
+            "views": [task.views.crop_padding, task.views.flip],
+            "seed": task.seed,
+            "kind": task.kind,
+            "metric": task.metric,
+            "direction": task.direction,
+        }
+    )
+
+
+def _split_hash(split: Split) -> str:
+    shape = np.array(split.inputs.shape, dtype=np.int64)
+    return bytes_hash(shape.data, split.inputs.numpy().data, split.targets.numpy().data)

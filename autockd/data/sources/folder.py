@@ -1,0 +1,87 @@
+"""A folder of images by class: `train/<class>/*` and `test/<class>/*`, or `<class>/*` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from autockd.config.tasks import ImageFolder
+from autockd.data.sources.images import Item, decode
+from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, listed
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+"""Files that count as images, in lower case; other files are not looked at."""
+
+_LAYOUT = "lay the images out as train/<class>/*.png and test/<class>/*.png, or as <class>/*.png"
+
+
+def read_folder(config: ImageFolder) -> RawImages:
+    """Images by class; the classes are the names of the training folders, sorted.
+
+    With a `train` folder that has folders of its own, `test` beside it is the test split and other folders are not
+    read. Without one, every folder is a class. Hidden files and folders are passed over.
+
+    Raises:
+        DataError: there is no such folder, no class, an empty class, or a class that only the test split has.
+    """
+    path = config.path
+    if not path.is_dir():
+        raise data_error("task.path", f"there is no folder {path}", "name an existing folder")
+    split = bool(_folders(path / "train"))
+    train_root, test_root = (path / "train", path / "test") if split else (path, None)
+    classes = _classes(train_root)
+    train = _samples(train_root, classes, config.image_size)
+    if test_root is None or not test_root.is_dir():
+        return RawImages(path.resolve().name, classes, train)
+    if extra := sorted(set(_classes(test_root)) - set(classes)):
+        message = f"{test_root} has {listed(extra)}, which {train_root} has not"
+        raise data_error("task.path", message, "give each class training images, or remove it")
+    test_classes = [name if (test_root / name).is_dir() else None for name in classes]
+    return RawImages(path.resolve().name, classes, train, _samples(test_root, test_classes, config.image_size))
+
+
+def _folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _classes(root: Path) -> tuple[str, ...]:
+    classes = tuple(path.name for path in _folders(root))
+    if not classes:
+        raise data_error("task.path", f"{root} has no folder, so no class", _LAYOUT)
+    return classes
+
+
+def _samples(root: Path, classes: Sequence[str | None], image_size: int | None) -> Samples:
+    """Samples of the classes' folders; a class that has none here is None, and keeps its index."""
+    files: list[Path] = []
+    targets: list[int] = []
+    for index, name in enumerate(classes):
+        found = _images(root / name) if name is not None else []
+        files += found
+        targets += [index] * len(found)
+
+    def read(rows: Indices) -> torch.Tensor:
+        return decode(_items(files, rows), len(rows), image_size)
+
+    return Samples(np.array(targets, dtype=np.int64), read)
+
+
+def _images(folder: Path) -> list[Path]:
+    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    if not files:
+        known = " ".join(sorted(SUFFIXES))
+        raise data_error("task.path", f"the class folder {folder} has no image ({known})", "add images, or remove it")
+    return sorted(files)
+
+
+def _items(files: Sequence[Path], rows: Indices) -> Iterator[Item]:
+    from PIL import Image
+
+    for row in rows:
+        yield str(files[row]), partial(Image.open, files[row])

@@ -1,0 +1,50 @@
+"""Losses as pure functions of logits. Every reduction is stated, because conventions differ by 40x between codes.
+
+Logits are float [B, C]; targets are class indices, int64 [B], or, for regression, float [B] with C = 1. Smoothing
+and margins are numbers or 0-dim tensors. The teacher's logits never receive a gradient.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autockd.config.methods import Reduction
+
+Coefficient = float | Tensor
+"""A number of the plan: a Python float on a CPU, a 0-dim tensor where the plan lives on the device."""
+
+
+def hard_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Task loss against labels, mean over samples: cross-entropy, or squared error for float targets."""
+    if targets.is_floating_point():
+        return F.mse_loss(logits.squeeze(1), targets)
+    return F.cross_entropy(logits, targets)
+
+
+def softened_kl(student: Tensor, teacher: Tensor, temperature: Coefficient) -> Tensor:
+    """tau^2 * KL(softmax(z_T / tau) || softmax(z_S / tau)), summed over classes, mean over samples (Hinton, 2015)."""
+    log_student = F.log_softmax(student / temperature, dim=1)
+    log_teacher = F.log_softmax(teacher.detach() / temperature, dim=1)
+    return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+def squared_distance(student: Tensor, teacher: Tensor, smoothing: Coefficient, reduction: Reduction) -> Tensor:
+    """d(x) = |z_S - phi * z_T|^2 of each sample, as mean or sum over the classes: [B] (equation 4)."""
+    squares = (student - smoothing * teacher.detach()).square()
+    return squares.mean(dim=1) if reduction == "mean" else squares.sum(dim=1)
+
+
+def hinge(distance: Tensor, margin: Coefficient) -> tuple[Tensor, Tensor]:
+    """max(0, d - margin), and the share of samples where it is active.
+
+    Args:
+        distance: [B], or 0-dim for a hinge on the batch mean.
+        margin: what distances below count as zero; loss and gradient are exactly zero there.
+
+    Returns:
+        The mean hinged distance and the active share in 0..1, both 0-dim.
+    """
+    excess = distance - margin
+    return F.relu(excess).mean(), (excess.detach() > 0).to(torch.float32).mean()

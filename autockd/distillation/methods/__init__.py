@@ -1,0 +1,28 @@
+"""Distillation methods, one file each. A new method is its file, its configuration class, and a line in this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autockd.config.methods import MethodConfig
+from autockd.distillation.methods.annealing import AnnealingKD
+from autockd.distillation.methods.base import LossParts, Method, Outputs, Row
+from autockd.distillation.methods.continuation import ContinuationKD
+from autockd.distillation.methods.kd import HintonKD
+from autockd.distillation.methods.none import NoDistillation
+
+_METHODS: dict[str, Callable[[Any], Method]] = {
+    "none": NoDistillation,
+    "kd": HintonKD,
+    "annealing": AnnealingKD,
+    "continuation": ContinuationKD,
+}
+
+
+def make_method(config: MethodConfig) -> Method:
+    """The method that a configuration names."""
+    return _METHODS[config.name](config)
+
+
+__all__ = ["LossParts", "Method", "Outputs", "Row", "make_method"]

@@ -1,0 +1,66 @@
+"""Method: what a distillation method is to the rest of the program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from autockd.distillation.losses import Coefficient
+from autockd.distillation.plan import Plan, Run
+
+Outputs = Mapping[str, Tensor]
+"""What a network gives for a batch, by name: `logits`, float [B, C]."""
+
+Row = Mapping[str, Coefficient]
+"""One row of a plan."""
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """A batch's loss and what it is made of, all 0-dim.
+
+    Attributes:
+        total: what is minimised.
+        hard: the loss against labels, unweighted.
+        soft: the loss against the teacher, unweighted; None for a method without one.
+        active: share of samples whose hinge is active, 0..1; None for a method without a hinge.
+    """
+
+    total: Tensor
+    hard: Tensor
+    soft: Tensor | None = None
+    active: Tensor | None = None
+
+
+class Method(Protocol):
+    """A distillation method with its configuration: a plan made before training, and a pure loss."""
+
+    @property
+    def teacher_outputs(self) -> frozenset[str]:
+        """Names of the teacher's outputs that the loss needs; empty for none."""
+        ...
+
+    @property
+    def conventions(self) -> str:
+        """How the loss is scaled and reduced, for the record."""
+        ...
+
+    def plan(self, run: Run, second_moment: float) -> Plan:
+        """The coefficients of every step.
+
+        Args:
+            run: the length of the run.
+            second_moment: E[z_T^2], the mean squared logit of the teacher over the training set and the classes.
+        """
+        ...
+
+    def loss(self, student: Outputs, teacher: Outputs, targets: Tensor, row: Row) -> LossParts:
+        """The loss of one batch under one row of the plan."""
+        ...
+
+    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+        """What a user should know before any GPU time is spent."""
+        ...

@@ -1,0 +1,88 @@
+"""Continuation KD: Jafari, Kobyzev, Rezagholizadeh, Poupart, Ghodsi, Findings of EMNLP 2022, equations 3 to 5."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from autockd.config.methods import ContinuationKD as ContinuationKDConfig
+from autockd.distillation.losses import hard_loss, hinge, squared_distance
+from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.plan import Plan, Run
+from autockd.distillation.schedules import hard_weight, smoothing
+
+
+class ContinuationKD:
+    """L = psi * L_task + (1 - psi) * w_kd * max(0, d(x) - m * phi), d the squared distance of z_S to phi * z_T."""
+
+    teacher_outputs = frozenset({"logits"})
+
+    def __init__(self, config: ContinuationKDConfig) -> None:
+        self.config = config
+
+    @property
+    def conventions(self) -> str:
+        """Weights and reductions, with the unit of the margin."""
+        config = self.config
+        per = "each sample" if config.hinge == "sample" else "the batch mean"
+        return (
+            f"L = psi * CE + (1 - psi) * w_kd * max(0, d - m * phi); d = {config.reduction} over classes of "
+            f"(z_S - phi * z_T)^2; hinge on {per}; mean over samples; margin unit: {config.margin_mode}"
+        )
+
+    def plan(self, run: Run, second_moment: float) -> Plan:
+        """Psi as hard_weight, w_kd as soft_weight, phi as smoothing, and the annealed margin m * phi."""
+        config = self.config
+        ticks = run.ticks(config.granularity)
+        length = config.smoothed_length(ticks)
+        at = [run.tick(step, config.granularity) for step in range(run.steps)]
+        phi = [smoothing(config.smoothing_shape, tick, length, config.smoothing_start) for tick in at]
+        psi = [self._psi(tick, ticks) for tick in at]
+        margin = config.margin_value(second_moment)
+        return Plan.of(
+            run,
+            {
+                "hard_weight": psi,
+                "soft_weight": [config.soft_loss_weight] * run.steps,
+                "smoothing": phi if config.anneal_teacher else [1.0] * run.steps,
+                "margin": [margin * value for value in phi] if config.anneal_margin else [margin] * run.steps,
+            },
+        )
+
+    def _psi(self, tick: int, ticks: int) -> float:
+        config = self.config
+        if not config.anneal_hard_loss:
+            return config.frozen_hard_loss
+        return hard_weight(
+            config.ramp_shape,
+            tick,
+            ticks,
+            ramp=config.hard_loss_ramp,
+            peak=config.hard_loss_peak,
+            power=config.ramp_power,
+        )
+
+    def loss(self, student: Outputs, teacher: Outputs, targets: Tensor, row: Row) -> LossParts:
+        """Equation 3, with the hinge of equation 4 on each sample or on the batch mean."""
+        hard = hard_loss(student["logits"], targets)
+        distance = squared_distance(student["logits"], teacher["logits"], row["smoothing"], self.config.reduction)
+        if self.config.hinge == "batch":
+            distance = distance.mean()
+        soft, active = hinge(distance, row["margin"])
+        psi = row["hard_weight"]
+        total = psi * hard + (1 - psi) * row["soft_weight"] * soft
+        return LossParts(total=total, hard=hard, soft=soft, active=active)
+
+    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+        """The dead zone: a new student, z_S near 0, is at distance phi^2 * E[z_T^2], perhaps inside the margin."""
+        plan = self.plan(run, second_moment)
+        scale = second_moment if self.config.reduction == "mean" else float("inf")
+        pairs = zip(plan.column("smoothing"), plan.column("margin"), strict=True)
+        dead = next((step for step, (phi, m) in enumerate(pairs) if m == 0 or m < phi * phi * scale), run.steps)
+        if dead == 0:
+            return ()
+        limit = second_moment / self.config.smoothing_start
+        return (
+            f"dead zone: the margin ({self.config.margin_value(second_moment):.4g}) is not below E[z_T^2]/T_max "
+            f"= {limit:.4g}, so the soft loss is likely to be zero for the first {dead / run.steps:.0%} of the run; "
+            f"lower `margin`, or set margin_mode: dead_zone to give it as a share of that bound",
+        )

@@ -1,0 +1,112 @@
+"""Every error autockd raises on purpose, and the exit code each one carries.
+
+    AutockdError                     1    a bug of ours, unless a subclass says otherwise
+    |-- UsageError                   2    the user can mend it: a command line, a file, a name
+    |   |-- ConfigError                   a study file: every mistake at once, with line and remedy
+    |   |-- DataError                     a data set is not what the study says it is
+    |   |-- ModelError                    a model or its weights cannot be built or loaded
+    |   `-- StudyError                    a study folder is missing, taken, or belongs to another config
+    |-- EnvironmentProblem           3    this machine: a folder, a package, a device, a server
+    |-- NoTrialSucceeded             4    the search ended without a single usable student
+    |-- ExportError                  5    a bundle could not be written, verified or reproduced
+    |-- TrialFailed                  -    one trial; recorded with its reason, never ends a study
+    `-- Interrupted                130    stopped by the user; the study can be resumed
+
+Data goes to stdout and these go to stderr, as a message that names the field, the rule, the value and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AutockdError(Exception):
+    """Base of all errors raised on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(AutockdError):
+    """Something the user wrote cannot be carried out."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a study file.
+
+    Attributes:
+        field: dotted path of the field, such as `search.space.learning_rate.low`.
+        message: the rule that is broken, with the value that breaks it.
+        remedy: what to write instead; empty where the rule says it already.
+        source: where it stands, such as `study.yaml:12` or `command line`.
+    """
+
+    field: str
+    message: str
+    remedy: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.source}: " if self.source else ""
+        remedy = f" -> {self.remedy}" if self.remedy else ""
+        return f"{where}{self.field}: {self.message}{remedy}"
+
+
+class ConfigError(UsageError):
+    """A study file breaks rules; carries all of them."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__("\n".join([f"{count} in the configuration:", *(f"  {problem}" for problem in problems)]))
+
+    @classmethod
+    def of(cls, field: str, message: str, remedy: str = "", source: str = "") -> ConfigError:
+        """A ConfigError with a single problem."""
+        return cls([Problem(field, message, remedy, source)])
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
+
+
+class DataError(UsageError):
+    """A data set cannot be read, or is not what the study says it is."""
+
+
+class ModelError(UsageError):
+    """A model cannot be built, or its weights do not fit or are not safe to load."""
+
+
+class StudyError(UsageError):
+    """A study folder is missing, in use, or belongs to another configuration."""
+
+
+class EnvironmentProblem(AutockdError):
+    """This machine lacks something: a writable folder, a package, a device, a reachable server."""
+
+    exit_code = 3
+
+
+class NoTrialSucceeded(AutockdError):
+    """The search ended and no trial has a usable result."""
+
+    exit_code = 4
+
+
+class ExportError(AutockdError):
+    """A bundle cannot be written, verified, or does not reproduce its record."""
+
+    exit_code = 5
+
+
+class TrialFailed(AutockdError):
+    """One trial cannot go on; the message is its recorded reason."""
+
+
+class Interrupted(AutockdError):
+    """The user stopped the program; what is finished is kept."""
+
+    exit_code = 130

@@ -1,0 +1,123 @@
+"""The manifest of a bundle: SHA-256 and size of every file, and the check that the folder holds these and no others.
+
+It detects damage and additions, not forgery: who can write the folder can write a manifest that fits. What a bundle
+may make the program do is therefore bounded elsewhere too: its files are plain data, and nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePath
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from autockd.errors import ExportError
+from autockd.hashing import file_hash
+from autockd.records import Record
+
+MANIFEST = "manifest.json"
+SUFFIXES = (".json", ".md", ".onnx", ".safetensors")
+"""What a bundle's files may be: formats that hold no code. Pickles (.pt, .pth, .bin, .pkl) are not among them."""
+
+Model = TypeVar("Model", bound=Record)
+
+_JSON_LIMIT = 16 << 20
+_AGAIN = "export the study again, or fetch an undamaged copy of the bundle"
+
+
+class FileEntry(Record):
+    """One file of a bundle."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(ge=0)]
+
+
+class Manifest(Record):
+    """Every file of a bundle but the manifest itself."""
+
+    format_version: Literal[1] = 1
+    files: dict[str, FileEntry]
+
+
+def write_manifest(folder: Path) -> str:
+    """Write the manifest of a folder's files; returns the manifest's own SHA-256 (hex)."""
+    paths = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    files = {path.name: FileEntry(sha256=file_hash(path), bytes=path.stat().st_size) for path in paths}
+    (folder / MANIFEST).write_text(Manifest(files=files).model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return file_hash(folder / MANIFEST)
+
+
+def verify_manifest(folder: Path) -> Manifest:
+    """Check that a folder holds exactly the files of its manifest, unchanged.
+
+    Raises:
+        ExportError: the folder or its manifest cannot be read, or a file is missing, added, changed, or of a kind
+            that a bundle does not hold (a link, a folder, a pickle); the message names it.
+    """
+    present = _plain_files(folder)
+    if MANIFEST not in present:
+        raise ExportError(f"{folder}: {MANIFEST} is missing, so this is not a bundle -> name a folder that holds one")
+    manifest = read_json(Manifest, folder / MANIFEST)
+    for name in manifest.files:
+        _check_name(folder, name)
+    if added := sorted(present - manifest.files.keys() - {MANIFEST}):
+        raise ExportError(f"{folder / added[0]}: is not in {MANIFEST} -> remove it from the bundle's folder")
+    for name, entry in manifest.files.items():
+        _check_file(folder / name, entry)
+    return manifest
+
+
+def read_json(model: type[Model], path: Path) -> Model:
+    """Read a JSON file of a bundle into its record.
+
+    Raises:
+        ExportError: it cannot be read, is larger than 16 MiB, or does not have the record's fields.
+    """
+    try:
+        if path.stat().st_size > _JSON_LIMIT:
+            raise ExportError(f"{path}: is larger than {_JSON_LIMIT} bytes -> {_AGAIN}")
+        return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be read: {error.strerror} -> {_AGAIN}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "(whole file)"
+        raise ExportError(f"{path}: {field}: {first['msg']} -> {_AGAIN}") from None
+
+
+def _plain_files(folder: Path) -> set[str]:
+    """Names in the folder, all of them regular files of a bundle's formats."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise ExportError(f"{folder}: cannot be read: {error.strerror} -> name a bundle's folder") from error
+    for entry in found:
+        path = folder / entry.name
+        if entry.is_symlink():
+            raise ExportError(f"{path}: is a symbolic link, a bundle has none -> put the file itself in its place")
+        if not entry.is_file(follow_symlinks=False):
+            raise ExportError(f"{path}: is not a regular file, a bundle has no others -> remove it")
+        if path.suffix not in SUFFIXES:
+            raise ExportError(f"{path}: a bundle holds only {', '.join(SUFFIXES)} files -> remove it")
+    return {entry.name for entry in found}
+
+
+def _check_name(folder: Path, name: str) -> None:
+    """A listed name is one path component, with a bundle's suffix, and not the manifest's."""
+    plain = PurePath(name).name == name and not set(name) & set("/\\:\0") and not name.startswith(".")
+    if not plain or PurePath(name).suffix not in SUFFIXES or name == MANIFEST:
+        raise ExportError(
+            f"{folder / MANIFEST}: files: {name!r} is not the plain name of a {', '.join(SUFFIXES)} file -> {_AGAIN}"
+        )
+
+
+def _check_file(path: Path, entry: FileEntry) -> None:
+    if not path.exists():
+        raise ExportError(f"{path}: is in {MANIFEST} but missing -> {_AGAIN}")
+    size = path.stat().st_size
+    if size != entry.bytes:
+        raise ExportError(f"{path}: has {size} bytes where {MANIFEST} says {entry.bytes} -> {_AGAIN}")
+    if file_hash(path) != entry.sha256:
+        raise ExportError(f"{path}: its SHA-256 is not the one in {MANIFEST} -> {_AGAIN}")

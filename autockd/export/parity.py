@@ -1,0 +1,111 @@
+"""Parity: what the files of a bundle compute is what the student computed, on real validation images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from autockd.errors import ExportError
+from autockd.export.inference import Runtime
+from autockd.records import Record
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit, as a share of the largest absolute logit."""
+TIE = 1e-5
+"""Two logits this close, as the same share, are a tie: fp32 sums in another order may swap them."""
+
+_SINGLES = 8
+
+
+class Comparison(Record):
+    """One runtime, compared with the student in torch, fp32, in memory."""
+
+    runtime: str
+    """Such as `onnxruntime 1.22.0`."""
+    batch_sizes: tuple[int, ...]
+    max_difference: float
+    """Largest absolute difference of a logit."""
+    tolerance: float
+    agreement: float
+    """Share of predictions with the same class, ties counted as the same; 1 unless something is wrong."""
+    ties: int
+    """Predictions that differ because two logits of the student are equal up to rounding."""
+    accuracy: float
+    """On the examples' labels."""
+
+
+class Parity(Record):
+    """What parity.json holds."""
+
+    examples: int
+    accuracy: float
+    """Of the student in memory, on the examples' labels."""
+    comparisons: tuple[Comparison, ...]
+
+
+def compare(
+    runtime: str, run: Runtime, reference: torch.Tensor, images: torch.Tensor, labels: torch.Tensor
+) -> Comparison:
+    """Run the images as one batch, and some of them one by one, and compare with the student's logits.
+
+    Args:
+        runtime: its name, for the record and for messages.
+        run: the runtime under test.
+        reference: [N, K], the student's logits.
+        images: uint8 [N, C, H, W].
+        labels: int64 [N].
+
+    Raises:
+        ExportError: a logit differs by more than the tolerance, or a prediction differs that is no tie.
+    """
+    singles = min(_SINGLES, len(images))
+    whole = run(images)
+    logits = torch.cat([whole, *(run(images[i : i + 1]) for i in range(singles))])
+    expected = torch.cat([reference, reference[:singles]])
+    if logits.shape != expected.shape:
+        raise ExportError(f"{runtime}: yields logits of shape {tuple(logits.shape)}, not {tuple(expected.shape)}")
+    unit = float(expected.abs().max())
+    different, ties = _disagreements(expected, logits, TIE * unit)
+    comparison = Comparison(
+        runtime=runtime,
+        batch_sizes=(1, len(images)),
+        max_difference=float((logits - expected).abs().max()),
+        tolerance=TOLERANCE * unit,
+        agreement=1 - different / len(logits),
+        ties=ties,
+        accuracy=accuracy(whole, labels),
+    )
+    _insist(comparison)
+    return comparison
+
+
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of samples, 0..1, whose largest logit, of [N, K], is the label's, of int64 [N]; a row with a NaN is wrong.
+
+    Rounded to fp32, as trials' metrics are: a bundle gives the recorded number again to the last digit.
+    """
+    correct = (logits.argmax(1) == labels) & ~logits.isnan().any(1)
+    return correct.float().mean().item()
+
+
+def _disagreements(expected: torch.Tensor, logits: torch.Tensor, tie: float) -> tuple[int, int]:
+    """Predictions that differ and are no ties, and those that are."""
+    chosen = logits.argmax(1)
+    differs = chosen != expected.argmax(1)
+    gap = expected.amax(1) - expected.gather(1, chosen[:, None])[:, 0]
+    is_tie = differs & (gap <= tie)
+    return int((differs & ~is_tie).sum()), int(is_tie.sum())
+
+
+def _insist(comparison: Comparison) -> None:
+    remedy = "do not use this export; set export.onnx: false, or report the model"
+    if not comparison.max_difference <= comparison.tolerance < math.inf:  # so that NaN and infinity fail too
+        raise ExportError(
+            f"{comparison.runtime}: logits differ from the student's by {comparison.max_difference:.3g}, "
+            f"more than {comparison.tolerance:.3g} -> {remedy}"
+        )
+    if comparison.agreement < 1:
+        raise ExportError(
+            f"{comparison.runtime}: only {comparison.agreement:.4f} of the predictions are the student's -> {remedy}"
+        )

@@ -1,0 +1,152 @@
+"""From a trial of a study to a bundle, and from a bundle back to its metric."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from autockd.config.schema import StudyConfig
+from autockd.config.tasks import TaskConfig
+from autockd.config.trial import TrialConfig, trial_config
+from autockd.data import Split, Task, load_task
+from autockd.distillation import compile_plan
+from autockd.errors import ExportError, StudyError
+from autockd.export import BundleConfig, evaluate_bundle, load_bundle, write_bundle
+from autockd.models import build_model, count_parameters, load_weights
+from autockd.provenance import provenance
+from autockd.records import Exported, TrialStarted
+from autockd.report import StudySummary, TrialRow
+from autockd.tracking import events
+
+BUNDLE, LEDGER = "bundle", "ledger.jsonl"
+
+
+def export_trial(
+    config: StudyConfig,
+    folder: Path,
+    row: TrialRow,
+    summary: StudySummary,
+    task: Task,
+    *,
+    to: Path | None = None,
+    onnx: bool = True,
+    force: bool = False,
+) -> Exported:
+    """Write one trial's student as a bundle and prove that it gives the same answers.
+
+    Raises:
+        StudyError: the trial left no student.
+        ExportError: the target exists, or the bundle does not reproduce the student.
+    """
+    if row.weights is None:
+        raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
+    started = _started(folder, row.trial)
+    trial = TrialConfig.model_validate(started.config)
+    model = build_model(
+        trial.student,
+        classes=len(task.classes),
+        channels=task.channels,
+        image_size=task.image_size,
+        seed=trial.seed,
+    )
+    load_weights(model, folder / row.weights)
+    scores = {scored.trial: scored for scored in summary.evaluated}
+    scored = scores.get(row.trial)
+    card = BundleConfig(
+        architecture=trial.student,
+        classes=task.classes,
+        channels=task.channels,
+        image_size=task.image_size,
+        mean=task.mean,
+        std=task.std,
+        metric=task.metric,
+        direction=task.direction,
+        validation=scored.validation if scored else row.value,
+        test=scored.test if scored else None,
+        study=config.name,
+        trial=row.trial,
+        method=row.method,
+        conventions=started.conventions,
+        task=json.loads(config.task.model_dump_json()),
+        provenance=provenance(Path.cwd()),
+    )
+    examples = task.validation
+    info = write_bundle(
+        to or folder / BUNDLE,
+        model=model,
+        card=card,
+        examples=examples.inputs,
+        labels=examples.targets,
+        onnx=onnx,
+        force=force,
+    )
+    return Exported(time=time.time(), trial=row.trial, bundle=str(info.folder), manifest_hash=info.manifest_hash)
+
+
+def chosen_row(summary: StudySummary, trial: int | None) -> TrialRow:
+    """The row of a trial, by its number, or of the best.
+
+    Raises:
+        StudyError: there is no such trial.
+    """
+    number = summary.best_trial if trial is None else trial
+    row = next((row for row in summary.trials if row.trial == number), None)
+    if row is None:
+        what = "no trial has succeeded yet" if trial is None else f"there is no trial {trial}"
+        raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, see `autockd status {summary.study}`")
+    return row
+
+
+def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: str) -> dict[str, float | str | int]:
+    """The metric of a bundle on a split; see `autockd.study.evaluate`."""
+    loaded = load_bundle(bundle)
+    if config is None:
+        if loaded.config.task is None:
+            raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
+        config = loaded.config.task
+    if split not in ("test", "validation") or runtime not in ("torch", "onnx"):
+        raise ExportError(f"split is test or validation, runtime is torch or onnx, not {split!r} and {runtime!r}")
+    task, held_out = load_task(config)
+    samples: Split = held_out.split if split == "test" else task.validation
+    value = evaluate_bundle(loaded, samples, runtime="onnx" if runtime == "onnx" else "torch")
+    recorded = loaded.config.test if split == "test" else loaded.config.validation
+    result: dict[str, float | str | int] = {
+        "bundle": str(bundle),
+        "split": split,
+        "runtime": runtime,
+        "samples": len(samples),
+        "metric": loaded.config.metric,
+        "value": value,
+    }
+    return result if recorded is None else {**result, "recorded": recorded}
+
+
+def check_study(config: StudyConfig) -> list[str]:
+    """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
+    task, held_out = load_task(config.task)
+    found = [
+        f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
+        f"{len(held_out.split)} test images of {task.channels}x{task.image_size[0]}x{task.image_size[1]}, "
+        f"{len(task.classes)} classes, {task.views.count} views of each"
+    ]
+    for role, model in (("teacher", config.teacher.model), ("student", config.student.model)):
+        built = build_model(
+            model, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0
+        )
+        weights = f", weights from {model.weights}" if model.weights else ""
+        found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
+    trial = trial_config(config, {})
+    plan = compile_plan(trial, len(task.train), 1.0)
+    found.append(
+        f"trial: {trial.method.name}, {trial.training.epochs} epochs of {plan.run.steps_per_epoch} steps; "
+        f"{config.search.trials} trials over {', '.join(config.search.space) or 'no dimension'}"
+    )
+    return found
+
+
+def _started(folder: Path, trial: int) -> TrialStarted:
+    for event in events(folder / LEDGER):
+        if isinstance(event, TrialStarted) and event.trial == trial:
+            return event
+    raise StudyError(f"{folder}: the ledger has no trial {trial}")

@@ -1,0 +1,22 @@
+"""Where things are kept: studies beside the user's work, what can be computed again in a cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+STUDIES_ENV = "AUTOCKD_STUDIES"
+CACHE_ENV = "AUTOCKD_CACHE"
+
+
+def studies_folder() -> Path:
+    """The folder of all studies: $AUTOCKD_STUDIES, or `studies` in the current folder."""
+    return Path(os.environ.get(STUDIES_ENV) or "studies").expanduser().absolute()
+
+
+def cache_folder() -> Path:
+    """Trained teachers and banks of this node: $AUTOCKD_CACHE, or `autockd` in the user's cache folder."""
+    if named := os.environ.get(CACHE_ENV):
+        return Path(named).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).expanduser().absolute() / "autockd"

@@ -1,0 +1,50 @@
+"""From what a study says about a model to the model."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import torch
+from torch import nn
+
+from autockd.config.models import CifarResNet, ModelConfig, TorchvisionModel
+from autockd.models.resnet import ResNet6n2
+from autockd.models.vision import build_torchvision
+from autockd.models.weights import load_weights
+
+
+def build_model(
+    config: ModelConfig, *, classes: int, channels: int, image_size: tuple[int, int], seed: int
+) -> nn.Module:
+    """The model that `config` describes, on the CPU, in training mode, in float32.
+
+    Args:
+        config: its family, shape, and the file of its weights, if any.
+        classes: number of logits.
+        channels: channels of an image.
+        image_size: height and width of an image in pixels.
+        seed: of the fresh weights: the same seed gives the same weights, and no global generator is touched.
+
+    Returns:
+        A module from normalised images, float [B, channels, H, W], to logits [B, classes].
+
+    Raises:
+        ModelError: no such model, it cannot run at this image size, or its weights do not load.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the generators of all GPUs as well.
+        torch.default_generator.manual_seed(seed)
+        model = _fresh(config, classes, channels, image_size)
+    if config.weights is not None:
+        load_weights(model, config.weights)
+    return model
+
+
+def _fresh(config: ModelConfig, classes: int, channels: int, image_size: tuple[int, int]) -> nn.Module:
+    match config:
+        case CifarResNet():
+            return ResNet6n2(config.depth, config.stage_widths, config.shortcut, classes=classes, channels=channels)
+        case TorchvisionModel():
+            return build_torchvision(config, classes=classes, channels=channels, image_size=image_size)
+        case _:
+            assert_never(config)

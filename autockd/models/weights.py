@@ -1,0 +1,171 @@
+"""Weights on disk and by name: read without running code, written in one move, hashed by content.
+
+A state is a mapping from a tensor's name to the tensor, as `nn.Module.state_dict` gives it.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from autockd.errors import EnvironmentProblem, ModelError
+from autockd.hashing import bytes_hash
+
+_WRAPPERS = ("state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")  # put on every name by DataParallel and by torch.compile
+_LISTED = 5
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Copy the tensors of a file into `model`: all of them, or none where they do not fit.
+
+    Raises:
+        ModelError: the file cannot be read (see `read_state`), or its names or shapes are not the model's.
+    """
+    state = read_state(path)
+    misfits = _misfits(model.state_dict(), state)
+    if misfits:
+        raise ModelError(
+            f"weights: {path} does not fit {type(model).__name__}: {'; '.join(misfits)} -> give weights of the same "
+            "architecture, widths, channels and classes, or leave `weights` out to start from fresh ones"
+        )
+    model.load_state_dict(state)
+
+
+def save_weights(model_or_state: nn.Module | Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors; a reader sees the old file or the whole new one, even after a crash.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
+    # Copies: safetensors refuses tensors that share memory, and their order in memory must not matter.
+    tensors = {name: _plain(tensor).clone() for name, tensor in state.items()}
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        save_file(tensors, draft)
+        _sync(draft)
+        draft.replace(path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise EnvironmentProblem(f"weights: cannot write {path} ({error}) -> make its folder writable") from error
+    finally:
+        with suppress(OSError):  # after success it has moved on
+            draft.unlink()
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file, on the CPU: safetensors by its suffix, else a PyTorch state dict without code in it.
+
+    A state wrapped as {"state_dict": ...} or {"model": ...} is taken out, and prefixes that DataParallel
+    ("module.") or torch.compile ("_orig_mod.") put on every name are taken off.
+
+    Raises:
+        ModelError: no such file, a damaged one, a pickle that needs code, or something that is not a state.
+    """
+    if not path.is_file():
+        raise ModelError(f"weights: {path} is not a file -> give the path of a safetensors file or a state dict")
+    state = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_pickle(path)
+    return _without_prefixes(_unwrapped(state, path))
+
+
+def weights_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) over names, dtypes, shapes and values, whatever the device, memory format or order of names."""
+    parts: list[bytes | memoryview] = []
+    for name in sorted(state):
+        tensor = _plain(state[name])
+        parts += [name.encode(), str(tensor.dtype).encode(), str(tuple(tensor.shape)).encode()]
+        parts.append(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return bytes_hash(*parts)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of learnable values; a shared tensor counts once, buffers do not count."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        return load_file(path, device="cpu")
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"weights: {path} is damaged or holds more than tensors; what would run code is never loaded -> save the "
+            "weights alone, as safetensors or with torch.save(model.state_dict(), path)"
+        ) from error
+    except Exception as error:  # whatever an arbitrary file makes the reader stumble over is the file's fault
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return ModelError(f"weights: {path} cannot be read ({reason}) -> it may be cut short; copy or save it again")
+
+
+def _unwrapped(state: Any, path: Path) -> dict[str, torch.Tensor]:
+    for wrapper in _WRAPPERS:
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if not isinstance(state, Mapping) or not state:
+        raise ModelError(f"weights: {path} holds no tensors by name -> save model.state_dict()")
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ModelError(
+                f"weights: {path} is no state: {name!r} is of type {type(tensor).__name__}, all must be tensors "
+                "-> save model.state_dict()"
+            )
+    return dict(state)
+
+
+def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:
+    """Why `given` cannot be copied into `wanted`; empty where it can."""
+    # Batch norms written before PyTorch 0.4.1 count no batches; load_state_dict fills that in.
+    missing = [name for name in wanted if name not in given and not name.endswith(".num_batches_tracked")]
+    unexpected = [name for name in given if name not in wanted]
+    reshaped = [
+        f"{name} ({list(given[name].shape)} in the file, {list(tensor.shape)} in the model)"
+        for name, tensor in wanted.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    found = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    return [f"{len(names)} {problem}: {_listing(names)}" for problem, names in found.items() if names]
+
+
+def _listing(names: list[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")

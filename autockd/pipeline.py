@@ -1,0 +1,234 @@
+"""The stages of a study, in order: data, teacher, bank, search, final evaluation, export."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from autockd.config.schema import StudyConfig
+from autockd.config.trial import TrialConfig, trial_config
+from autockd.data import HeldOut, Task, load_task
+from autockd.distillation import compile_plan, make_method
+from autockd.errors import NoTrialSucceeded, StudyError
+from autockd.exporting import LEDGER, export_trial
+from autockd.hashing import content_hash
+from autockd.provenance import provenance
+from autockd.recorder import Recorder
+from autockd.records import (
+    BankReady,
+    BankRecord,
+    Evaluated,
+    Event,
+    PrecisionChosen,
+    StudyFinished,
+    StudyStarted,
+    TeacherReady,
+    TestOpened,
+    TrialStarted,
+)
+from autockd.report import StudySummary, summarise
+from autockd.search.book import StudyBook
+from autockd.search.cluster import Cluster, cluster
+from autockd.search.stages import (
+    Subject,
+    check_bank,
+    fill_bank,
+    longest_run,
+    probe_precision,
+    ready_teacher,
+    score,
+    uses_teacher,
+)
+from autockd.search.worker import WorkerSetting
+from autockd.tracking import Ledger, MlflowSink, events, plan_figure, search_history_figure
+from autockd.training.teacher import TeacherSpec
+
+JOURNAL = "optuna.journal"
+
+
+def run_study(
+    config: StudyConfig, folder: Path, watch: Callable[[Event], None], *, uri: str | None, experiment: str
+) -> StudySummary:
+    """Run a new study from its data to its bundle; see `Study.run`."""
+    began = time.perf_counter()
+    with _recorder(config, folder, watch, uri, experiment) as recorder:
+        with recorder.stage("data"):
+            task, held_out = load_task(config.task)
+        recorder.record(_study_started(config, folder, task))
+        with ExitStack() as stack:
+            with recorder.stage("start"):
+                machine = stack.enter_context(cluster(config.resources))
+            recorder.choice(machine.allocation.reason)
+            setting = _prepare(config, folder, task, machine, recorder)
+            with recorder.stage("search"):
+                book = StudyBook(
+                    config,
+                    folder / JOURNAL,
+                    recorder.record,
+                    parallel=machine.allocation.parallel,
+                    direction=task.direction,
+                )
+                retries = config.resources.max_failures
+                machine.search(book, setting, task, trials=config.search.trials, retries=retries)
+            if summary_of(folder).best_trial is not None:
+                with recorder.stage("evaluate"):
+                    _evaluate(folder, task, held_out, setting.teacher, machine, recorder)
+        return _finish(config, folder, task, recorder, began)
+
+
+def summary_of(folder: Path) -> StudySummary:
+    """What a study's ledger says, now.
+
+    Raises:
+        StudyError: the study has not begun.
+    """
+    path = folder / LEDGER
+    summary = summarise(events(path)) if path.exists() else None
+    if summary is None:
+        raise StudyError(f"{folder}: this study has not begun; start one with `autockd run`")
+    return summary
+
+
+@contextmanager
+def _recorder(
+    config: StudyConfig, folder: Path, watch: Callable[[Event], None], uri: str | None, experiment: str
+) -> Iterator[Recorder]:
+    with Ledger(folder / LEDGER) as ledger:
+        if any(True for _ in ledger.read()):
+            raise StudyError(f"{folder}: this study has run already; start another with `autockd run FILE name=...`")
+        sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
+        recorder = Recorder(ledger, sink, watch)
+        if sink is None:
+            yield recorder
+            return
+        sink.start()
+        try:
+            recorder.artifact(folder / "study.yaml")
+            yield recorder
+        finally:
+            summary = sink.close()
+            if summary.missed or summary.artifacts_missed:
+                recorder.warn(f"MLflow at {uri} misses {summary.missed} events: {summary.last_error}")
+
+
+def _study_started(config: StudyConfig, folder: Path, task: Task) -> StudyStarted:
+    data = json.loads(config.model_dump_json())
+    return StudyStarted(
+        time=time.time(),
+        study=config.name,
+        config=data,
+        config_hash=content_hash(data),
+        metric=task.metric,
+        direction=task.direction,
+        task_fingerprint=task.fingerprint,
+        provenance=provenance(Path.cwd()),
+    )
+
+
+def _prepare(config: StudyConfig, folder: Path, task: Task, machine: Cluster, recorder: Recorder) -> WorkerSetting:
+    """The precision, the teacher and its bank: all that trials share."""
+    device = machine.allocation.device
+    with recorder.stage("probe"):
+        precision = machine.call(probe_precision, config, task, machine.allocation.cpus, device)
+        recorder.record(PrecisionChosen(time=time.time(), choice=precision))
+    with recorder.stage("teacher"):
+        target = folder / "teacher" / "teacher.safetensors"
+        teacher = machine.call(ready_teacher, config.teacher, task, target, machine.whole_cpus, device)
+        recorder.record(TeacherReady(time=time.time(), teacher=teacher.record))
+    _plan(config, folder, task, teacher, recorder)
+    if uses_teacher(config):
+        with recorder.stage("bank"):
+            recorder.record(BankReady(time=time.time(), bank=_fill_bank(config, task, teacher, machine)))
+    return WorkerSetting(folder, teacher, precision)
+
+
+def _plan(config: StudyConfig, folder: Path, task: Task, teacher: TeacherSpec, recorder: Recorder) -> None:
+    """Draw the plan of the study's own trial, and warn of what it says before any trial runs."""
+    trial = trial_config(config, {})
+    _draw_plan(folder / "plan.png", trial, task, teacher.record.second_moment, "the study's own values")
+    recorder.artifact(folder / "plan.png")
+    plan = compile_plan(trial, len(task.train), teacher.record.second_moment)
+    for warning in make_method(trial.method).warnings(plan.run, teacher.record.second_moment):
+        recorder.warn(warning)
+
+
+def _draw_plan(path: Path, trial: TrialConfig, task: Task, second_moment: float, title: str) -> None:
+    plan = compile_plan(trial, len(task.train), second_moment)
+    columns = {name: plan.column(name) for name in plan.columns}
+    plan_figure(columns, plan.run.steps_per_epoch, f"{trial.method.name}: {title}").savefig(path)
+
+
+def _fill_bank(config: StudyConfig, task: Task, teacher: TeacherSpec, machine: Cluster) -> BankRecord:
+    shards = machine.allocation.parallel
+    device, epochs = machine.allocation.device, longest_run(config)
+    began = time.perf_counter()
+    parts = machine.map(fill_bank, [(teacher, task, device, epochs, shard, shards) for shard in range(shards)])
+    checked = machine.call(check_bank, teacher, task, device, config.seed)
+    return checked.model_copy(
+        update={
+            "hits": sum(part.hits for part in parts),
+            "misses": sum(part.misses for part in parts),
+            "seconds": time.perf_counter() - began,
+        }
+    )
+
+
+def _evaluate(
+    folder: Path, task: Task, held_out: HeldOut, teacher: TeacherSpec, machine: Cluster, recorder: Recorder
+) -> None:
+    """Open the test split, once, for the teacher, the baselines and the best student."""
+    subjects = _subjects(folder, teacher)
+    recorder.record(TestOpened(time=time.time(), subjects=tuple(subject.label for subject in subjects)))
+    scores = machine.call(score, subjects, task, held_out, machine.allocation.device)
+    for subject, found in zip(subjects, scores, strict=True):
+        kind = subject.label if subject.label in ("teacher", "best") else "baseline"
+        recorder.record(
+            Evaluated.model_validate(
+                {"time": time.time(), "subject": kind, "label": subject.label, "trial": subject.trial, **vars(found)}
+            )
+        )
+
+
+def _subjects(folder: Path, teacher: TeacherSpec) -> list[Subject]:
+    summary = summary_of(folder)
+    trials = {event.trial: event for event in events(folder / LEDGER) if isinstance(event, TrialStarted)}
+    subjects = [Subject("teacher", None, teacher.config.model, teacher.weights)]
+    for row in summary.trials:
+        if row.weights is None or not (row.role == "baseline" or row.trial == summary.best_trial):
+            continue
+        label = "best" if row.trial == summary.best_trial else row.method
+        if any(subject.label == label for subject in subjects):
+            label = f"{label} {row.trial}"
+        student = TrialConfig.model_validate(trials[row.trial].config).student
+        subjects.append(Subject(label, row.trial, student, folder / row.weights))
+    return subjects
+
+
+def _finish(config: StudyConfig, folder: Path, task: Task, recorder: Recorder, began: float) -> StudySummary:
+    """Export the best student, draw the search, close the study."""
+    summary = summary_of(folder)
+    best = summary.best
+    if best is not None:
+        with recorder.stage("export"):
+            recorder.record(export_trial(config, folder, best, summary, task, onnx=config.export.onnx))
+    figure = folder / "search_history.png"
+    search_history_figure(events(folder / LEDGER)).savefig(figure)
+    recorder.artifact(figure)
+    recorder.record(
+        StudyFinished(
+            time=time.time(),
+            complete=summary.count("complete"),
+            pruned=summary.count("pruned"),
+            failed=summary.count("failed"),
+            best_trial=summary.best_trial,
+            best_value=best.value if best else None,
+            seconds={**recorder.seconds, "total": time.perf_counter() - began},
+        )
+    )
+    if best is None:
+        reasons = "; ".join(dict.fromkeys(row.reason.splitlines()[0] for row in summary.trials if row.reason))
+        raise NoTrialSucceeded(f"none of {len(summary.trials)} trials succeeded: {reasons or 'only baselines ran'}")
+    return summary_of(folder)

@@ -1,0 +1,284 @@
+"""What a study writes down: typed, frozen, JSON in and out. The ledger is a sequence of the events below.
+
+Metrics are fractions (accuracy 0.95, not 95), times are seconds, moments are Unix seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+TrialState = Literal["complete", "pruned", "failed"]
+TrialRole = Literal["baseline", "default", "enqueued", "sampled"]
+SplitName = Literal["validation", "test"]
+
+
+class Record(BaseModel):
+    """Base of all records: frozen, unknown keys refused; a NaN survives the way through JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class EpochRecord(Record):
+    """One epoch of a training run."""
+
+    epoch: int
+    """1-based."""
+    step: int
+    """Training steps taken so far."""
+    metric: float
+    """Validation metric after this epoch."""
+    best_metric: float
+    best_epoch: int
+    loss: float
+    """Mean over the epoch's samples of the training objective."""
+    hard_loss: float
+    soft_loss: float | None = None
+    """None where the method has no soft loss."""
+    active_fraction: float | None = None
+    """Share of samples whose hinge is active; None where there is no hinge."""
+    coefficients: dict[str, float] = {}
+    """The plan's row at the epoch's last step: hard_weight (psi), smoothing (phi), margin, learning_rate, ..."""
+    train_seconds: float
+    evaluate_seconds: float
+    images_per_second: float
+    """Training samples per second of training."""
+
+
+class PrecisionChoice(Record):
+    """Which arithmetic a training step uses, and why."""
+
+    precision: Literal["fp32", "bf16"]
+    channels_last: bool
+    threads: int
+    device: str
+    reason: str
+
+
+class Provenance(Record):
+    """Where and with what a study ran."""
+
+    autockd: str
+    python: str
+    platform: str
+    host: str
+    cpus: int
+    gpus: tuple[str, ...]
+    versions: dict[str, str]
+    git_commit: str | None
+    """Commit of the working folder's repository, with `+dirty` where files differ from it; None outside one."""
+
+
+class TeacherRecord(Record):
+    """A teacher that is ready to teach."""
+
+    weights_hash: str
+    """SHA-256 of its tensors."""
+    weights_path: str
+    parameters: int
+    bytes: int
+    """Size of its weights file."""
+    metric: float
+    """On the validation split."""
+    second_moment: float
+    """E[z_T^2]: mean over training images (no augmentation) and classes of the squared logits."""
+    origin: Literal["given", "trained", "cached"]
+    precision: PrecisionChoice | None = None
+    """Arithmetic of its training; None where it was not trained now."""
+    seconds: float
+
+
+class BankRecord(Record):
+    """The bank of teacher logits at one moment."""
+
+    key: str
+    entries: int
+    filled: int
+    hits: int
+    misses: int
+    seconds: float
+    checked: int
+    """Entries compared with the live teacher."""
+    max_difference: float
+    """Largest absolute difference found by that check."""
+
+
+class TrialOutcome(Record):
+    """How a trial ended."""
+
+    state: TrialState
+    value: float | None = None
+    """The best epoch's validation metric; None where the trial failed."""
+    best_epoch: int | None = None
+    epochs: int = 0
+    """Epochs that were trained."""
+    seconds: float = 0.0
+    parameters: int | None = None
+    """Of the student."""
+    reason: str = ""
+    """Why it failed or was stopped."""
+    weights: str | None = None
+    """The best epoch's weights, relative to the study's folder."""
+    bank_hits: int = 0
+    bank_misses: int = 0
+
+
+class TrialReport(Record):
+    """What a worker tells the driver: epochs since its last report and, at the end, the outcome."""
+
+    trial: int
+    records: tuple[EpochRecord, ...] = ()
+    outcome: TrialOutcome | None = None
+
+
+class StudyStarted(Record):
+    """The first event of a study."""
+
+    event: Literal["study_started"] = "study_started"
+    time: float
+    study: str
+    config: dict[str, Any]
+    config_hash: str
+    metric: str
+    """Name of the validation metric, such as accuracy."""
+    direction: Literal["maximize", "minimize"]
+    task_fingerprint: str
+    provenance: Provenance
+
+
+class Noted(Record):
+    """A choice that the program made, or something the user should know, in a sentence."""
+
+    event: Literal["noted"] = "noted"
+    time: float
+    kind: Literal["choice", "warning"]
+    text: str
+
+
+class TeacherReady(Record):
+    """The teacher is loaded or trained, and evaluated."""
+
+    event: Literal["teacher_ready"] = "teacher_ready"
+    time: float
+    teacher: TeacherRecord
+
+
+class BankReady(Record):
+    """The teacher's logits are in the bank, or were counted at the end."""
+
+    event: Literal["bank_ready"] = "bank_ready"
+    time: float
+    bank: BankRecord
+
+
+class PrecisionChosen(Record):
+    """The arithmetic of all trials is decided."""
+
+    event: Literal["precision_chosen"] = "precision_chosen"
+    time: float
+    choice: PrecisionChoice
+
+
+class TrialStarted(Record):
+    """A trial was proposed and given to a worker."""
+
+    event: Literal["trial_started"] = "trial_started"
+    time: float
+    trial: int
+    role: TrialRole
+    method: str
+    params: dict[str, bool | int | float | str]
+    """The point of the space; empty for a baseline."""
+    config: dict[str, Any]
+    """The whole TrialConfig."""
+    fingerprint: str
+    conventions: str
+    """How the method's losses are scaled and reduced."""
+
+
+class EpochFinished(Record):
+    """A trial has trained one more epoch."""
+
+    event: Literal["epoch_finished"] = "epoch_finished"
+    time: float
+    trial: int
+    record: EpochRecord
+
+
+class TrialFinished(TrialOutcome):
+    """The last event of a trial."""
+
+    event: Literal["trial_finished"] = "trial_finished"
+    time: float
+    trial: int
+
+
+class TestOpened(Record):
+    """The test split was handed to the final evaluation; stands in the ledger before any test metric does."""
+
+    __test__ = False
+
+    event: Literal["test_opened"] = "test_opened"
+    time: float
+    subjects: tuple[str, ...]
+
+
+class Evaluated(Record):
+    """One final model on both splits."""
+
+    event: Literal["evaluated"] = "evaluated"
+    time: float
+    subject: Literal["teacher", "baseline", "best"]
+    label: str
+    """Such as `teacher`, `none`, `continuation`."""
+    trial: int | None
+    validation: float
+    test: float
+    parameters: int
+    bytes: int
+    """Size of the weights as safetensors."""
+
+
+class Exported(Record):
+    """A bundle was written and verified."""
+
+    event: Literal["exported"] = "exported"
+    time: float
+    trial: int
+    bundle: str
+    manifest_hash: str
+
+
+class StudyFinished(Record):
+    """The last event of a study."""
+
+    event: Literal["study_finished"] = "study_finished"
+    time: float
+    complete: int
+    pruned: int
+    failed: int
+    best_trial: int | None
+    best_value: float | None
+    seconds: dict[str, float]
+    """Wall time by stage: start, data, teacher, bank, search, evaluate, export."""
+
+
+Event = Annotated[
+    StudyStarted
+    | Noted
+    | TeacherReady
+    | BankReady
+    | PrecisionChosen
+    | TrialStarted
+    | EpochFinished
+    | TrialFinished
+    | TestOpened
+    | Evaluated
+    | Exported
+    | StudyFinished,
+    Field(discriminator="event"),
+]
+
+EVENTS: TypeAdapter[Event] = TypeAdapter(Event)
+"""Reads any event back from JSON."""

@@ -1,0 +1,56 @@
+"""A trial's schedules before any GPU time is spent."""
+
+from __future__ import annotations
+
+from autockd.config.schema import StudyConfig
+from autockd.config.trial import TrialConfig, trial_config
+from autockd.distillation import Plan, compile_plan, make_method
+from autockd.records import Record
+
+NOMINAL_STEPS = 100
+"""Training steps an epoch that a preview assumes; schedules are fractions of the run, so the number hardly matters."""
+
+
+class Preview(Record):
+    """A plan at the last step of every epoch.
+
+    The margin is in units of E[z_T^2], the teacher's mean squared logit, which is not known before it is trained.
+    """
+
+    method: str
+    epochs: int
+    progress: list[float]
+    """Fraction of the run, 0..1."""
+    columns: dict[str, list[float]]
+    """hard_weight (psi), smoothing (phi), margin, learning_rate, ... as far as the method has them."""
+    notes: tuple[str, ...]
+
+
+def preview(study: StudyConfig) -> Preview:
+    """The schedules of the study's own trial, without data and without a teacher."""
+    trial = trial_config(study, {})
+    plan = compile_plan(trial, NOMINAL_STEPS * trial.training.batch_size, 1.0)
+    epochs = trial.training.epochs
+    last = [epoch * NOMINAL_STEPS - 1 for epoch in range(1, epochs + 1)]
+    columns = {name: [plan.column(name)[step] for step in last] for name in plan.columns}
+    return Preview(
+        method=trial.method.name,
+        epochs=epochs,
+        progress=[epoch / epochs for epoch in range(1, epochs + 1)],
+        columns=columns,
+        notes=(*make_method(trial.method).warnings(plan.run, 1.0), *_teacher_seen(trial, plan)),
+    )
+
+
+def _teacher_seen(trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
+    """How much of the teacher the soft loss ever sees: phi may reach 1 only after the soft loss has lost its weight."""
+    if trial.method.name != "continuation":
+        return ()
+    pairs = zip(plan.column("hard_weight"), plan.column("smoothing"), strict=True)
+    seen = max((phi for psi, phi in pairs if psi < 1), default=0.0)
+    if seen > 1 - 1e-9:
+        return ()
+    return (
+        f"while the soft loss has weight (psi below 1), phi reaches only {seen:.2f}: the student never regresses the "
+        "whole teacher; a smaller schedule_fraction or a larger hard_loss_ramp changes that",
+    )

@@ -1,0 +1,141 @@
+"""A study's ledger, read as tables: counts, trials, and the final comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from autockd.records import (
+    BankReady,
+    BankRecord,
+    EpochFinished,
+    Evaluated,
+    Event,
+    Exported,
+    PrecisionChoice,
+    PrecisionChosen,
+    Record,
+    StudyFinished,
+    StudyStarted,
+    TeacherReady,
+    TeacherRecord,
+    TrialFinished,
+    TrialRole,
+    TrialStarted,
+)
+
+
+class TrialRow(Record):
+    """One trial, as far as it has come."""
+
+    trial: int
+    role: TrialRole
+    method: str
+    params: dict[str, bool | int | float | str]
+    state: Literal["running", "complete", "pruned", "failed"] = "running"
+    value: float | None = None
+    """Best validation metric so far."""
+    best_epoch: int | None = None
+    epochs: int = 0
+    started: float
+    seconds: float | None = None
+    parameters: int | None = None
+    reason: str = ""
+    weights: str | None = None
+
+
+class StudySummary(Record):
+    """A study at one moment, read from its ledger alone."""
+
+    study: str
+    asked: int
+    """Trials that the study is to have."""
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    finished: bool
+    started: float
+    teacher: TeacherRecord | None = None
+    bank: BankRecord | None = None
+    precision: PrecisionChoice | None = None
+    trials: tuple[TrialRow, ...] = ()
+    best_trial: int | None = None
+    evaluated: tuple[Evaluated, ...] = ()
+    """Final evaluations, with test metrics; the latest of each label."""
+    bundle: str | None = None
+    seconds: dict[str, float] = {}
+
+    def count(self, state: str) -> int:
+        """Trials in a state."""
+        return sum(row.state == state for row in self.trials)
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best trial that is not a baseline."""
+        return next((row for row in self.trials if row.trial == self.best_trial), None)
+
+
+def summarise(events: Iterable[Event]) -> StudySummary | None:
+    """The summary of a ledger's events; None for a ledger without a study."""
+    fields: dict[str, object] = {}
+    trials: dict[int, TrialRow] = {}
+    evaluated: dict[str, Evaluated] = {}
+    for event in events:
+        match event:
+            case StudyStarted():
+                fields |= _start(event)
+            case TeacherReady():
+                fields["teacher"] = event.teacher
+            case BankReady():
+                fields["bank"] = event.bank
+            case PrecisionChosen():
+                fields["precision"] = event.choice
+            case TrialStarted() | EpochFinished() | TrialFinished():
+                trials[event.trial] = _advance(trials.get(event.trial), event)
+            case Evaluated():
+                evaluated[event.label] = event
+            case Exported():
+                fields["bundle"] = event.bundle
+            case StudyFinished():
+                fields |= {"finished": True, "seconds": event.seconds}
+            case _:
+                pass
+    if "study" not in fields:
+        return None
+    rows = tuple(trials[number] for number in sorted(trials))
+    fields |= {"trials": rows, "evaluated": tuple(evaluated.values())}
+    fields["best_trial"] = best_trial(rows, str(fields["direction"]))
+    return StudySummary.model_validate(fields)
+
+
+def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
+    """Number of the best complete trial that is no baseline; the earlier one of equals."""
+    sign = 1 if direction == "maximize" else -1
+    candidates = [row for row in rows if row.state == "complete" and row.role != "baseline" and row.value is not None]
+    best = max(candidates, key=lambda row: (sign * (row.value or 0.0), -row.trial), default=None)
+    return best.trial if best else None
+
+
+def _start(event: StudyStarted) -> dict[str, object]:
+    return {
+        "study": event.study,
+        "asked": event.config["search"]["trials"],
+        "metric": event.metric,
+        "direction": event.direction,
+        "finished": False,
+        "started": event.time,
+    }
+
+
+def _advance(row: TrialRow | None, event: TrialStarted | EpochFinished | TrialFinished) -> TrialRow:
+    if isinstance(event, TrialStarted) or row is None:
+        assert isinstance(event, TrialStarted), "a trial's first event is its start"
+        return TrialRow(
+            trial=event.trial, role=event.role, method=event.method, params=event.params, started=event.time
+        )
+    if isinstance(event, EpochFinished):
+        record = event.record
+        update = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
+    else:
+        names = ("state", "value", "best_epoch", "epochs", "seconds", "parameters", "reason", "weights")
+        update = {name: getattr(event, name) for name in names}
+    return row.model_copy(update=update)

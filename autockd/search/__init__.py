@@ -1,0 +1,1 @@
+"""The search: Ray Tune schedules, Optuna proposes, and a book keeps both honest."""

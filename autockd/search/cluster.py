@@ -1,0 +1,125 @@
+"""Ray, started and stopped: functions run on its workers, and the search itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+from autockd.config.schema import ResourceConfig
+from autockd.data.task import Task
+from autockd.errors import AutockdError, EnvironmentProblem
+from autockd.search.book import StudyBook
+from autockd.search.resources import Allocation, allocate
+from autockd.search.worker import WorkerSetting
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000",
+    "TUNE_GLOBAL_CHECKPOINT_S": "60",
+}
+
+
+class Cluster:
+    """A running Ray with the share that each trial has of it."""
+
+    def __init__(self, allocation: Allocation, *, is_local: bool) -> None:
+        self.allocation = allocation
+        self.whole_cpus = allocation.cpus * allocation.parallel if is_local else allocation.cpus
+        """Cores of a worker that has no other beside it: all that trials would share on one machine."""
+
+    def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function on a worker with `whole_cpus` cores and a trial's GPUs, and wait for it.
+
+        Raises:
+            AutockdError: as the function raised it.
+        """
+        return self._run(function, [(args, kwargs)], self.whole_cpus)[0]
+
+    def map(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
+        """Run a function on workers with a trial's resources, once for each tuple of arguments.
+
+        Raises:
+            AutockdError: as the function raised it.
+        """
+        return self._run(function, [(args, {}) for args in calls], self.allocation.cpus)
+
+    def _run(self, function: Callable[..., T], calls: Sequence[tuple[Any, dict[str, Any]]], cpus: int) -> list[T]:
+        import ray
+
+        remote = ray.remote(num_cpus=cpus, num_gpus=self.allocation.gpus)(function)
+        try:
+            results: list[T] = ray.get([remote.remote(*args, **kwargs) for args, kwargs in calls])
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, AutockdError):
+                raise error.cause from None
+            raise
+        return results
+
+    def search(self, book: StudyBook, setting: WorkerSetting, task: Task, *, trials: int, retries: int) -> None:
+        """Run trials until the book has no more to propose and all are closed.
+
+        Args:
+            book: proposes trials and takes their results.
+            setting: what all trials share.
+            task: given to every worker through Ray's object store.
+            trials: how many there will be.
+            retries: how often a trial whose worker died starts again.
+        """
+        from ray import tune
+
+        from autockd.search.searcher import StudySearcher
+        from autockd.search.trainable import TrialTrainable
+
+        trainable = tune.with_parameters(TrialTrainable, setting=setting, task=task)
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, self.allocation.ray),
+            tune_config=tune.TuneConfig(
+                search_alg=StudySearcher(book), num_samples=trials, reuse_actors=True, trial_name_creator=_trial_name
+            ),
+            run_config=tune.RunConfig(
+                name="ray",
+                storage_path=str(setting.study),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=retries),
+            ),
+        )
+        tuner.fit()
+
+
+@contextmanager
+def cluster(config: ResourceConfig) -> Iterator[Cluster]:
+    """Start Ray on this machine, on the loopback interface alone, or join a cluster; leave it at the end.
+
+    Raises:
+        EnvironmentProblem: the cluster cannot be reached, or a trial does not fit it.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if config.address == "local":
+            ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+        else:
+            ray.init(address=config.address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise EnvironmentProblem(f"resources.address {config.address!r}: Ray does not answer ({error})") from error
+    try:
+        yield Cluster(allocate(config, ray.cluster_resources()), is_local=config.address == "local")
+    finally:
+        ray.shutdown()
+
+
+def _trial_name(trial: Any) -> str:
+    return f"{trial.config['number']:04d}"

@@ -1,0 +1,66 @@
+"""From a declared space to Optuna: samplers, first trials, and the values of one trial."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+from autockd.config.schema import StudyConfig
+from autockd.config.space import AnyDimension, Choice, FloatRange, Params, ordered
+from autockd.config.trial import default_params
+from autockd.hashing import content_hash
+
+ROLE = "role"
+BASELINE = "baseline"
+
+
+def make_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.samplers.BaseSampler:
+    """A fresh sampler for one trial: its random numbers are named by the study's seed and the trial's number.
+
+    So a sampler has no state but the storage, and a search that was interrupted goes on with the same proposals.
+    """
+    seed = int(content_hash([study.seed, number])[:8], 16)
+    if study.search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=max(8, 2 * parallel),
+            seed=seed,
+        )
+
+
+def enqueue_first_trials(study: StudyConfig, optuna_study: optuna.Study) -> None:
+    """Baselines, then the study's own values, then the points it names.
+
+    A baseline lies outside of the space: it has no parameters, so the sampler does not learn from it.
+    """
+    for index in range(len(study.search.baselines)):
+        optuna_study.enqueue_trial({}, user_attrs={ROLE: "baseline", BASELINE: index})
+    if study.search.enqueue_defaults and study.search.space:
+        optuna_study.enqueue_trial(dict(default_params(study)), user_attrs={ROLE: "default"})
+    for point in study.search.enqueue:
+        optuna_study.enqueue_trial(dict(point), user_attrs={ROLE: "enqueued"})
+
+
+def suggest_params(trial: optuna.Trial, space: Mapping[str, AnyDimension]) -> Params:
+    """A value for each dimension that exists, conditions decided on the way."""
+    params: dict[str, Any] = {}
+    for name, dimension in ordered(space):
+        if dimension.is_active(params):
+            params[name] = _suggest(trial, name, dimension)
+    return params
+
+
+def _suggest(trial: optuna.Trial, name: str, dimension: AnyDimension) -> Any:
+    if isinstance(dimension, Choice):
+        return trial.suggest_categorical(name, dimension.choices)
+    if isinstance(dimension, FloatRange):
+        return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
+    return trial.suggest_int(name, dimension.low, dimension.high, step=dimension.step or 1, log=dimension.log)

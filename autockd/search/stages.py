@@ -1,0 +1,144 @@
+"""What a study does around its search, as functions that need torch alone and run on any worker."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from autockd.config.models import ModelConfig
+from autockd.config.schema import StudyConfig, TeacherConfig
+from autockd.config.space import IntRange
+from autockd.config.training import TrainingConfig
+from autockd.data.batches import EpochOrder, Normalisation
+from autockd.data.task import HeldOut, Task
+from autockd.folders import cache_folder
+from autockd.models import build_model, count_parameters, load_weights
+from autockd.records import BankRecord, PrecisionChoice
+from autockd.search.worker import open_bank
+from autockd.training.bank import TeacherBank
+from autockd.training.evaluation import evaluate
+from autockd.training.precision import Wanted, choose_precision
+from autockd.training.teacher import TeacherSpec, prepare_teacher
+
+CHECKED_ENTRIES = 256
+"""Bank entries that are compared with the live teacher before a search."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A final model: what it is, and where its weights are."""
+
+    label: str
+    trial: int | None
+    model: ModelConfig
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Score:
+    """A subject's metrics on both splits."""
+
+    validation: float
+    test: float
+    parameters: int
+    bytes: int
+
+
+def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> PrecisionChoice:
+    """The arithmetic for all trials, from timing the study's own student."""
+    wanted = study.resources.precision
+    return _probe(study.student.model, study.training, task, wanted, threads, torch.device(device))
+
+
+def ready_teacher(config: TeacherConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
+    """The study's teacher, trained on up to `threads` threads if need be; see `prepare_teacher`."""
+    place = torch.device(device)
+
+    def choose() -> PrecisionChoice:
+        return _probe(config.model, config.training, task, "auto", threads, place)
+
+    cache = cache_folder() / "teachers"
+    return prepare_teacher(config, task, choose=choose, device=place, cache=cache, target=target)
+
+
+def uses_teacher(study: StudyConfig) -> bool:
+    """Whether any trial of the study asks the teacher."""
+    return any(name != "none" for name in (*study.methods, *(b.name for b in study.search.baselines)))
+
+
+def longest_run(study: StudyConfig) -> int:
+    """Most epochs that a trial of the study may have."""
+    epochs = study.search.space.get("epochs")
+    return max(study.training.epochs, epochs.high if isinstance(epochs, IntRange) else 0)
+
+
+def fill_bank(teacher: TeacherSpec, task: Task, device: str, epochs: int, shard: int, shards: int) -> BankRecord:
+    """Compute the teacher's logits of the views that runs of up to `epochs` epochs will see: one share of them."""
+    began = time.perf_counter()
+    bank = open_bank(teacher, task, torch.device(device))
+    pairs = torch.empty(0, dtype=torch.int64)
+    for epoch in range(1, epochs + 1):
+        order = EpochOrder.of(task, epoch)
+        pairs = torch.unique(torch.cat([pairs, order.indices * task.views.count + order.views]))
+    share = torch.tensor_split(pairs, shards)[shard]
+    missing = bank.fill(share // task.views.count, share % task.views.count)
+    return _bank_record(bank, missing, len(share) - missing, time.perf_counter() - began)
+
+
+def check_bank(teacher: TeacherSpec, task: Task, device: str, seed: int) -> BankRecord:
+    """Compare some of the bank's entries with the live teacher."""
+    began = time.perf_counter()
+    bank = open_bank(teacher, task, torch.device(device))
+    checked, difference = bank.check(CHECKED_ENTRIES, seed)
+    record = _bank_record(bank, 0, 0, time.perf_counter() - began)
+    return record.model_copy(update={"checked": checked, "max_difference": difference})
+
+
+def score(subjects: list[Subject], task: Task, held_out: HeldOut, device: str) -> list[Score]:
+    """Evaluate final models in fp32 on the validation and the test split. Nothing else is given the test split."""
+    scores = []
+    place = torch.device(device)
+    for subject in subjects:
+        model = _build(subject.model, task, 0)
+        load_weights(model, subject.weights)
+        model = model.to(place).to(memory_format=torch.channels_last)
+        normalise = Normalisation.of(task, place, channels_last=True)
+        scores.append(
+            Score(
+                evaluate(model, task.validation, normalise),
+                evaluate(model, held_out.split, normalise),
+                count_parameters(model),
+                subject.weights.stat().st_size,
+            )
+        )
+    return scores
+
+
+def _probe(
+    model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
+) -> PrecisionChoice:
+    shape = (task.channels, *task.image_size)
+    return choose_precision(
+        lambda: _build(model, task, 0), shape, training, wanted=wanted, threads=threads, device=device
+    )
+
+
+def _build(config: ModelConfig, task: Task, seed: int) -> torch.nn.Module:
+    return build_model(config, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=seed)
+
+
+def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:
+    identity = bank.identity
+    return BankRecord(
+        key=identity.key,
+        entries=identity.samples * identity.views,
+        filled=bank.filled,
+        hits=hits,
+        misses=misses,
+        seconds=seconds,
+        checked=0,
+        max_difference=0.0,
+    )

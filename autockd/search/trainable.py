@@ -1,0 +1,48 @@
+"""The trial as Ray Tune sees it: a thin shell around TrialWorker that is used again for the next trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import tune
+
+from autockd.config.trial import TrialConfig
+from autockd.data.task import Task
+from autockd.records import TrialReport
+from autockd.search.worker import TrialWorker, WorkerSetting
+
+REPORT = "report"
+"""Key of a Tune result that holds a TrialReport as JSON; Tune flattens anything else."""
+
+
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]
+    """One Tune iteration is one slice of training. Checkpoints are the worker's own, in the study's folder."""
+
+    def setup(self, config: dict[str, Any], *, setting: WorkerSetting, task: Task) -> None:
+        """Called once for each actor, with the first trial's configuration."""
+        self._setting = setting
+        self._task = task
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial in the same process."""
+        trial = TrialConfig.model_validate(new_config["trial"])
+        self._worker = TrialWorker(self._setting, self._task, new_config["number"], trial)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for a while and report."""
+        report = self._worker.advance()
+        return {REPORT: report.model_dump_json(), "done": report.outcome is not None}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the worker keeps its own checkpoint, so that a trial goes on anywhere that sees the study."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: the worker looks for its own."""
+
+
+def read_report(result: dict[str, Any]) -> TrialReport | None:
+    """The report in a Tune result."""
+    text = result.get(REPORT)
+    return TrialReport.model_validate_json(text) if text else None

@@ -1,0 +1,237 @@
+"""A study from its YAML file to its bundle: all that the command line and scripts call.
+
+A study is a folder. Its ledger is the truth; everything else in it can be rebuilt or is named by the ledger.
+
+    <studies>/<name>/study.yaml      the configuration, every default written out
+                     ledger.jsonl    every event, in order
+                     optuna.journal  the sampler's memory
+                     teacher/        the teacher's weights
+                     trials/<n>/     best.safetensors, last.safetensors
+                     bundle/         the exported student
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import yaml
+
+from autockd.config.loading import parse_study
+from autockd.config.schema import StudyConfig
+from autockd.errors import ConfigError, EnvironmentProblem, StudyError
+from autockd.folders import cache_folder, studies_folder
+from autockd.records import Event
+from autockd.report import Preview, StudySummary, preview
+
+CONFIG = "study.yaml"
+
+
+def ignore(event: Event) -> None:
+    """A watcher that does not look."""
+
+
+class Study:
+    """One study: a configuration with a folder."""
+
+    def __init__(self, config: StudyConfig, folder: Path) -> None:
+        self.config = config
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """Its name, which is its folder's."""
+        return self.config.name
+
+    @classmethod
+    def create(cls, config: StudyConfig, studies: Path) -> Self:
+        """Make the folder of a new study.
+
+        Raises:
+            StudyError: there is a study of this name already.
+            EnvironmentProblem: the folder cannot be written.
+        """
+        folder = studies.absolute() / config.name
+        if (folder / CONFIG).exists():
+            raise StudyError(
+                f"{folder}: a study of this name exists; give the new one another (`autockd run FILE "
+                f"name={config.name}-2`), or delete the folder"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True)
+            (folder / CONFIG).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"{folder}: the study's folder cannot be written ({error.strerror}); "
+                "choose another with --studies or AUTOCKD_STUDIES"
+            ) from error
+        return cls(config, folder)
+
+    @classmethod
+    def open(cls, name: str | Path, studies: Path) -> Self:
+        """An existing study, by its name or its folder.
+
+        Raises:
+            StudyError: there is none.
+        """
+        candidates = [studies.absolute() / name, Path(name).absolute()]
+        folder = next((path for path in candidates if (path / CONFIG).is_file()), None)
+        if folder is None:
+            names = [path.parent.name for path in studies.glob(f"*/{CONFIG}")]
+            near = difflib.get_close_matches(str(name), names, n=3) or sorted(names)[:10]
+            raise StudyError(
+                f"no study {str(name)!r} in {studies}; "
+                + (f"there are {', '.join(near)}" if near else "there is none yet: start one with `autockd run`")
+            )
+        text = (folder / CONFIG).read_text(encoding="utf-8")
+        return cls(parse_study(text, str(folder / CONFIG), folder), folder)
+
+    def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
+        """Train the teacher, search, evaluate the best on the test split, export it.
+
+        Args:
+            watch: is given every event once it is on disk; may be called from the driver's thread only.
+
+        Raises:
+            StudyError: this study has run already, or runs now.
+            NoTrialSucceeded: no trial has a usable student.
+        """
+        from autockd.pipeline import run_study
+
+        return run_study(self.config, self.folder, watch, uri=self.mlflow_uri(), experiment=self.experiment)
+
+    def status(self) -> StudySummary:
+        """What the ledger says, now.
+
+        Raises:
+            StudyError: the study has not begun.
+        """
+        from autockd.pipeline import summary_of
+
+        return summary_of(self.folder)
+
+    def export(
+        self, trial: int | None = None, to: Path | None = None, *, onnx: bool = True, force: bool = False
+    ) -> Path:
+        """Write a trial's student as a bundle.
+
+        Args:
+            trial: its number; None is the best.
+            to: where to; None is the study's `bundle` folder.
+            onnx: whether to write ONNX too.
+            force: whether to replace what lies there.
+
+        Raises:
+            StudyError: there is no such trial with a student.
+            ExportError: the bundle cannot be written or does not reproduce the student.
+        """
+        from autockd.data import load_task
+        from autockd.exporting import chosen_row, export_trial
+
+        summary = self.status()
+        row = chosen_row(summary, trial)
+        task, _ = load_task(self.config.task)
+        exported = export_trial(self.config, self.folder, row, summary, task, to=to, onnx=onnx, force=force)
+        return Path(exported.bundle)
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task, which names the MLflow experiment."""
+        task = self.config.task
+        if task.source == "torchvision":
+            return task.dataset.lower()
+        if task.source == "huggingface":
+            return Path(task.path).name.lower()
+        return task.source if task.source == "digits" else task.path.stem.lower()
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return self.config.tracking.experiment or self.task_name
+
+    def mlflow_uri(self) -> str | None:
+        """MLflow's tracking URI; None if the study is not tracked there."""
+        from autockd.tracking.mlflow_store import default_uri
+
+        if not self.config.tracking.enabled:
+            return None
+        return self.config.tracking.uri or default_uri(self.folder.parent)
+
+    def ui_command(self, port: int = 5000) -> list[str]:
+        """Command line of an MLflow server on this study's store, listening on 127.0.0.1 alone.
+
+        Raises:
+            ConfigError: the study is not tracked in MLflow.
+        """
+        uri = self.mlflow_uri()
+        if uri is None:
+            raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
+        server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+        return [*server, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+
+    def ui_url(self, port: int = 5000) -> str:
+        """Address of this study's runs in that server."""
+        from autockd.tracking.mlflow_store import find_experiment
+
+        found = find_experiment(self.mlflow_uri() or "", self.experiment)
+        return f"http://127.0.0.1:{port}/" + (f"#/experiments/{found}" if found else "")
+
+
+def list_studies(studies: Path) -> list[StudySummary]:
+    """Every study of a folder that has begun, the latest first."""
+    from autockd.exporting import LEDGER
+    from autockd.pipeline import summary_of
+
+    found = [summary_of(path.parent) for path in studies.glob(f"*/{CONFIG}") if (path.parent / LEDGER).exists()]
+    return sorted(found, key=lambda summary: -summary.started)
+
+
+def check(config: StudyConfig) -> list[str]:
+    """Try everything that a run needs before it trains: data, models, weights, plans.
+
+    Returns:
+        What was found, in sentences.
+
+    Raises:
+        AutockdError: what is wrong, with its remedy.
+    """
+    from autockd.exporting import check_study
+
+    return check_study(config)
+
+
+def evaluate(
+    bundle: Path, config: StudyConfig | None = None, split: str = "test", runtime: str = "torch"
+) -> dict[str, float | str | int]:
+    """The metric of a bundle on a split of its own data set, or of another study's.
+
+    Args:
+        bundle: the bundle's folder.
+        config: a study whose task to evaluate on; None takes the data set that the bundle names.
+        split: `test` or `validation`.
+        runtime: `torch` or `onnx`.
+
+    Raises:
+        ExportError: the bundle is damaged, or does not fit the data.
+        DataError: the data set cannot be read.
+    """
+    from autockd.exporting import evaluate_on
+
+    return evaluate_on(bundle, config.task if config else None, split, runtime)
+
+
+__all__ = [
+    "Preview",
+    "Study",
+    "cache_folder",
+    "check",
+    "evaluate",
+    "list_studies",
+    "preview",
+    "studies_folder",
+]

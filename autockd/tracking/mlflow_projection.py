@@ -1,0 +1,144 @@
+"""From events to runs: what MLflow has to be told, worked out without MLflow.
+
+The same events give the same updates, whether they come one by one during a search or all at once from the ledger.
+An event that comes twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autockd.hashing import content_hash
+from autockd.records import (
+    BankReady,
+    EpochFinished,
+    Evaluated,
+    Event,
+    Exported,
+    PrecisionChosen,
+    StudyFinished,
+    StudyStarted,
+    TeacherReady,
+    TestOpened,
+    TrialFinished,
+    TrialStarted,
+)
+from autockd.tracking import mlflow_fields as fields
+from autockd.tracking.mlflow_runs import RunDraft, RunUpdate, Status, milliseconds
+
+_STATUS: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+class Projection:
+    """The runs of one study, built up event by event.
+
+    Attributes:
+        study: name of the study, once its start is known.
+        study_id: tells it from others that had its name before.
+    """
+
+    def __init__(self) -> None:
+        self.study: str | None = None
+        self.study_id: str | None = None
+        self._metric = ""
+        self._better: Callable[[float, float], float] = max
+        self._space: Mapping[str, Mapping[str, Any]] = {}
+        self._runs: dict[int | None, RunDraft] = {}
+        self._seen: set[tuple[object, ...]] = set()
+        self._finished: set[int] = set()
+        self._best: float | None = None
+
+    def apply(self, event: Event) -> bool:
+        """Take in one event; False if it has no place: the start of its study or trial is not known."""
+        identity = _identity(event)
+        if identity in self._seen:
+            return True
+        if isinstance(event, StudyStarted):
+            self._start_study(event)
+        elif isinstance(event, TrialStarted) and self.study_id is not None:
+            self._start_trial(event)
+        elif (run := self._runs.get(_owner(event))) is not None:
+            self._tell(run, event)
+        else:
+            return False
+        self._seen.add(identity)
+        return True
+
+    def interrupt(self) -> None:
+        """Nothing more will come: what is still open ends as KILLED, at the last moment it was heard of."""
+        for run in self._runs.values():
+            if run.status == "RUNNING":
+                run.tell(run.latest / 1000, tags={"autockd.state": "interrupted"})
+                run.end("KILLED", run.latest)
+
+    def take(self) -> list[RunUpdate]:
+        """What is new since the last call, the study's own run first."""
+        return [run.take() for run in self._runs.values() if run.changed]
+
+    def _start_study(self, event: StudyStarted) -> None:
+        if (run := self._runs.get(None)) is None:
+            started = milliseconds(event.time)
+            self.study = event.study
+            self._metric = event.metric
+            self._better = max if event.direction == "maximize" else min
+            # A study that was deleted and begun again under its name is another study.
+            self.study_id = content_hash([event.config_hash, started])[:12]
+            run = self._runs[None] = RunDraft(None, event.study, started)
+            run.tell(event.time, params=fields.study_params(event.config))
+        self._space = event.config.get("search", {}).get("space", {})
+        run.tell(event.time, tags=fields.study_tags(event) | {"autockd.state": "running"})
+        run.reopen()
+
+    def _start_trial(self, event: TrialStarted) -> None:
+        run = self._runs.get(event.trial)
+        if run is None:
+            run = self._runs[event.trial] = RunDraft(event.trial, fields.trial_name(event), milliseconds(event.time))
+            run.tell(event.time, params=fields.trial_params(event, self._space))
+        run.tell(event.time, tags=fields.trial_tags(event))
+        run.reopen()
+
+    def _tell(self, run: RunDraft, event: Event) -> None:
+        match event:
+            case EpochFinished():
+                run.tell(event.time, metrics=fields.epoch_metrics(event.record, self._metric), step=event.record.epoch)
+            case TrialFinished():
+                self._finish_trial(run, event)
+            case StudyFinished():
+                run.tell(event.time, metrics=fields.study_metrics(event, self._metric))
+                run.tell(event.time, tags={"autockd.state": "complete" if event.complete else "failed"})
+                run.end("FINISHED" if event.complete else "FAILED", milliseconds(event.time))
+            case TeacherReady():
+                run.tell(event.time, metrics=fields.teacher_metrics(event.teacher, self._metric))
+                run.tell(event.time, tags=fields.teacher_tags(event.teacher))
+            case BankReady():
+                run.tell(event.time, metrics=fields.bank_metrics(event.bank))
+            case PrecisionChosen():
+                run.tell(event.time, tags=fields.precision_tags(event.choice))
+            case TestOpened():
+                run.tell(event.time, tags={"autockd.test_opened": ", ".join(event.subjects)})
+            case Evaluated():
+                run.tell(event.time, metrics=fields.evaluation_metrics(event, self._metric))
+            case Exported():
+                run.tell(event.time, tags={"autockd.bundle": event.bundle, "autockd.manifest": event.manifest_hash})
+
+    def _finish_trial(self, run: RunDraft, event: TrialFinished) -> None:
+        run.tell(event.time, metrics=fields.trial_metrics(event, self._metric), step=event.epochs)
+        run.tell(event.time, tags=fields.outcome_tags(event))
+        run.end(_STATUS[event.state], milliseconds(event.time))
+        self._finished.add(event.trial)
+        if event.state == "complete" and event.value is not None:
+            self._best = event.value if self._best is None else self._better(self._best, event.value)
+        self._runs[None].tell(event.time, metrics={"best_so_far": self._best}, step=len(self._finished))
+
+
+def _owner(event: Event) -> int | None:
+    """The trial whose run an event belongs to; None for the study's own run."""
+    return event.trial if isinstance(event, EpochFinished | TrialFinished) else None
+
+
+def _identity(event: Event) -> tuple[object, ...]:
+    """Equal for an event that comes twice, and for an epoch that is trained again after a crash."""
+    if isinstance(event, EpochFinished):
+        return (event.event, event.trial, event.record.epoch)
+    return (event.event, event.time, getattr(event, "trial", None), getattr(event, "label", None))

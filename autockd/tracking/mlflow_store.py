@@ -1,0 +1,239 @@
+"""The only place that talks to MLflow: finds or makes the study's runs, and writes updates to them.
+
+Everything it writes may be written again without a change: runs are looked up before they are made, params that stand
+are left alone, and MLflow itself merges equal points. It opens databases, which MLflow would migrate in every process
+at once; so it is used by the driver alone, and by one driver at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autockd.tracking.locks import FileLock
+from autockd.tracking.mlflow_runs import RunUpdate
+from autockd.tracking.redaction import redact, redact_value
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+_NOISY_LOGGERS = ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
+_POINTS_PER_BATCH = 1000
+_MAX_KEY = 250
+_MAX_PARAM = 6000
+_MAX_TAG = 8000
+_PAGE = 1000
+_MIGRATION_SECONDS = 60.0
+_DIGEST = "autockd.digest"
+_TRIAL_KEY = "autockd.trial_key"
+_TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", ".html", ".csv", ".log"})
+_SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///(?P<path>[^?]+)")
+
+
+def default_uri(studies: Path) -> str:
+    """MLflow's tracking URI where the user names none: a SQLite database in the folder of the studies."""
+    return f"sqlite:///{studies.resolve() / 'mlflow.db'}"
+
+
+@dataclass
+class _KnownRun:
+    run_id: str
+    status: str = "RUNNING"
+    ended: int | None = None
+    digest: str | None = None
+    params: set[str] = field(default_factory=set)
+
+    def has(self, update: RunUpdate) -> bool:
+        """Whether the run was told all of this before, and ended the same way."""
+        is_same_end = (self.status, self.ended) == (update.status, update.ended)
+        return update.digest is not None and self.digest == update.digest and is_same_end
+
+
+class MlflowStore:
+    """One study's runs in one experiment.
+
+    Args:
+        uri: MLflow's tracking URI.
+        experiment: name of the experiment, made where it is missing.
+        study: name of the study.
+
+    Attributes:
+        experiment_id: id of the experiment, once it is known.
+        run_id: id of the study's own run, once it is known.
+
+    Every method raises what MLflow and the network raise.
+    """
+
+    def __init__(self, uri: str, experiment: str, study: str) -> None:
+        self.experiment_id: str | None = None
+        self.run_id: str | None = None
+        self._uri = uri
+        self._experiment = experiment
+        self._study = study
+        self._client: Any = None
+        self._is_connected = False
+        self._runs: dict[int | None, _KnownRun] | None = None
+
+    def connect(self) -> None:
+        """Reach the server or open the database, and find or make the experiment; at once when that is done."""
+        if self._is_connected:
+            return
+        with _alone(self._uri):
+            self._client = _new_client(self._uri)
+            found = self._client.get_experiment_by_name(self._experiment)
+            self.experiment_id = found.experiment_id if found else self._new_experiment()
+        self._is_connected = True
+
+    def forget(self) -> None:
+        """Look everything up again before the next write: after an error, what is there is not known."""
+        self._is_connected = False
+        self._runs = None
+
+    def write(self, study_id: str, update: RunUpdate) -> None:
+        """Bring a run up to date; the study's own run must be written before its trials."""
+        self.connect()
+        if self._runs is None:
+            self._runs = self._find_runs(study_id)
+        run = self._runs.get(update.trial)
+        if run is None:
+            run = self._runs[update.trial] = self._new_run(study_id, update)
+            self._log(run, update, {})
+        elif run.has(update):
+            return
+        else:
+            self._log(run, update, update.tags)
+        self._set_status(run, update)
+
+    def log_artifact(self, path: Path) -> None:
+        """Copy a file to the study's own run, which must have been written; text files lose their credentials."""
+        assert self.run_id is not None, "the study's run comes before its artifacts"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is no file")
+        if path.suffix in _TEXT_SUFFIXES:
+            self._client.log_text(self.run_id, redact(path.read_text(encoding="utf-8")), path.name)
+        else:
+            self._client.log_artifact(self.run_id, str(path))
+
+    def _new_experiment(self) -> str:
+        database = _sqlite_path(self._uri)
+        # MLflow's own default is ./mlruns, wherever the program happens to be started.
+        location = (database.parent / "mlartifacts").as_uri() if database else None
+        experiment_id: str = self._client.create_experiment(self._experiment, artifact_location=location)
+        return experiment_id
+
+    def _find_runs(self, study_id: str) -> dict[int | None, _KnownRun]:
+        """The runs of this study that are there, trials by number."""
+        parents = list(self._search(f"tags.`autockd.study_id` = '{study_id}' and tags.`autockd.kind` = 'study'"))
+        parent = min(parents, key=lambda run: str(run.info.run_id), default=None)
+        self.run_id = parent.info.run_id if parent else None
+        if parent is None:
+            return {}
+        runs: dict[int | None, _KnownRun] = {None: _known(parent)}
+        for run in self._search(f"tags.`mlflow.parentRunId` = '{self.run_id}'"):
+            study, _, number = run.data.tags.get(_TRIAL_KEY, "").rpartition("/")
+            if study == self._study and number.isdecimal():
+                runs.setdefault(int(number), _known(run))
+        return runs
+
+    def _search(self, condition: str) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = self._client.search_runs([self.experiment_id], condition, max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _new_run(self, study_id: str, update: RunUpdate) -> _KnownRun:
+        identity = {"autockd.study": self._study}
+        if update.trial is None:
+            identity |= {"autockd.kind": "study", "autockd.study_id": study_id}
+        else:
+            assert self.run_id is not None, "the study's run comes before its trials"
+            identity |= {"autockd.kind": "trial", _TRIAL_KEY: f"{self._study}/{update.trial}"}
+            identity["mlflow.parentRunId"] = self.run_id
+        tags = _clean(update.tags, _MAX_TAG) | identity
+        run_id: str = self._client.create_run(self.experiment_id, update.started, tags, update.name).info.run_id
+        if update.trial is None:
+            self.run_id = run_id
+        return _KnownRun(run_id)
+
+    def _log(self, run: _KnownRun, update: RunUpdate, tags: dict[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        new = {key: value for key, value in _clean(update.params, _MAX_PARAM).items() if key not in run.params}
+        params = [Param(key, value) for key, value in new.items()]
+        digest = {_DIGEST: update.digest} if update.digest else {}
+        labels = [RunTag(key, value) for key, value in (_clean(tags, _MAX_TAG) | digest).items()]
+        metrics = [Metric(_clean_key(p.key), p.value, p.timestamp, p.step) for p in update.points]
+        while len(metrics) > _POINTS_PER_BATCH:
+            self._client.log_batch(run.run_id, metrics=metrics[:_POINTS_PER_BATCH])
+            metrics = metrics[_POINTS_PER_BATCH:]
+        self._client.log_batch(run.run_id, metrics=metrics, params=params, tags=labels)
+        run.params |= new.keys()
+        run.digest = update.digest
+
+    def _set_status(self, run: _KnownRun, update: RunUpdate) -> None:
+        """Comes last, so that a run with its final status is complete."""
+        if (run.status, run.ended) == (update.status, update.ended):
+            return
+        if update.ended is None:
+            self._client.update_run(run.run_id, status=update.status)
+        else:
+            self._client.set_terminated(run.run_id, update.status, update.ended)
+        run.status, run.ended = update.status, update.ended
+
+
+def _new_client(uri: str) -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name in _NOISY_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold off other drivers while a SQLite database may be made: two that do so together break it for good."""
+    database = _sqlite_path(uri)
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(database.name + ".lock"), patience=_MIGRATION_SECONDS):
+        yield
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    match = _SQLITE.match(uri)
+    return Path(match["path"]).resolve() if match else None
+
+
+def _known(run: Any) -> _KnownRun:
+    return _KnownRun(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        ended=run.info.end_time if run.info.status != "RUNNING" else None,
+        digest=run.data.tags.get(_DIGEST),
+        params=set(run.data.params),
+    )
+
+
+def _clean(values: dict[str, str], limit: int) -> dict[str, str]:
+    """Without credentials, and within MLflow's limits on keys and values."""
+    return {_clean_key(key): str(redact_value(key, value))[:limit] for key, value in values.items()}
+
+
+def _clean_key(key: str) -> str:
+    return re.sub(r"[^\w\-. /:]", "_", key)[:_MAX_KEY]

@@ -1,0 +1,1 @@
+"""Training with torch alone: trainer, teacher, bank, evaluation, precision, checkpoints."""

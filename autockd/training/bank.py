@@ -1,0 +1,177 @@
+"""TeacherBank: the teacher's logits of every view of every training sample, computed once, shared by all trials.
+
+One entry is one (sample, view) pair, so a bank is exact: a trial gets what a live teacher would have answered. Entries
+are filled on first use or beforehand; either way they are the same. A bank's folder is named by its content: teacher
+weights, preprocessing, training split and views; a bank of anything else is never read.
+
+    <cache>/<key>/logits.f32    float32 [samples, views, classes], sparse until filled
+    <cache>/<key>/filled.u8     uint8   [samples, views], 1 once the entry is on disk
+    <cache>/<key>/bank.json     what it is a bank of
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from autockd.data.task import Task
+from autockd.errors import EnvironmentProblem, StudyError
+from autockd.hashing import content_hash
+from autockd.training.live_teacher import FORWARD_BATCH, LiveTeacher
+
+_FORMAT = 1
+_FLUSH_EVERY = 32
+"""Forward passes between two writes to disk."""
+
+TOLERANCE = 1e-3
+"""Largest difference to the live teacher, relative to its largest logit, that rounding on other hardware explains."""
+
+
+@dataclass(frozen=True)
+class BankIdentity:
+    """What a bank holds, and all that its entries depend on."""
+
+    teacher: str
+    """Hash of the teacher's architecture and weights."""
+    task: str
+    """Fingerprint of the task: training images, preprocessing, views."""
+    samples: int
+    views: int
+    classes: int
+    dtype: str = "float32"
+    format: int = _FORMAT
+
+    @classmethod
+    def of(cls, teacher: str, task: Task) -> BankIdentity:
+        """The identity of a teacher's bank for a task."""
+        return cls(teacher, task.fingerprint, len(task.train), task.views.count, len(task.classes))
+
+    @property
+    def key(self) -> str:
+        """Name of the bank's folder."""
+        return content_hash(asdict(self))[:32]
+
+
+class TeacherBank:
+    """Memoised teacher logits, in one file a node that all of its processes map."""
+
+    def __init__(self, cache: Path, identity: BankIdentity, teacher: Callable[[], LiveTeacher]) -> None:
+        """Open a bank, or make an empty one.
+
+        Args:
+            cache: local folder of this node that holds the banks.
+            identity: what the bank holds.
+            teacher: gives the live teacher; called only when an entry is missing, or to check.
+
+        Raises:
+            StudyError: the folder holds something else under this name.
+            EnvironmentProblem: the folder cannot be written.
+        """
+        self.identity = identity
+        self.folder = cache / identity.key
+        self.hits = 0
+        self.misses = 0
+        self._teacher_factory = teacher
+        self._teacher: LiveTeacher | None = None
+        try:
+            with _locked(cache, identity.key):
+                self._create_or_verify()
+        except OSError as error:
+            raise EnvironmentProblem(
+                f"{self.folder}: the teacher bank cannot be written ({error.strerror or error}); "
+                "free space there or set AUTOCKD_CACHE to another folder"
+            ) from error
+        shape = (identity.samples, identity.views)
+        self._filled = np.memmap(self.folder / "filled.u8", np.uint8, "r+", shape=shape)
+        self._logits = np.memmap(self.folder / "logits.f32", np.float32, "r+", shape=(*shape, identity.classes))
+
+    @property
+    def filled(self) -> int:
+        """Entries that are on disk."""
+        return int(np.count_nonzero(self._filled))
+
+    def logits(self, indices: Tensor, views: Tensor) -> Tensor:
+        """Logits of each (sample, view) pair: int64 [B] each to float32 [B, K] on the CPU; fills what is missing."""
+        missing = self.fill(indices, views)
+        self.misses += missing
+        self.hits += len(indices) - missing
+        return torch.from_numpy(self._logits[indices.numpy(), views.numpy()])
+
+    def fill(self, indices: Tensor, views: Tensor) -> int:
+        """Compute those entries of the given pairs that are missing; returns how many were."""
+        pairs = indices.numpy() * self.identity.views + views.numpy()
+        absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
+        for start in range(0, len(absent), FORWARD_BATCH * _FLUSH_EVERY):
+            chunk = absent[start : start + FORWARD_BATCH * _FLUSH_EVERY]
+            rows, columns = np.divmod(chunk, self.identity.views)
+            self._logits[rows, columns] = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
+            self._logits.flush()  # the logits must be on disk before their marks are
+            self._filled[rows, columns] = 1
+        self._filled.flush()
+        return len(absent)
+
+    def check(self, entries: int, seed: int = 0) -> tuple[int, float]:
+        """Compare some filled entries with the live teacher.
+
+        Returns:
+            How many were compared, and the largest absolute difference.
+
+        Raises:
+            StudyError: an entry is not what the teacher answers.
+        """
+        candidates = np.flatnonzero(self._filled.reshape(-1))
+        chosen = np.random.default_rng(seed).permutation(candidates)[:entries]
+        if len(chosen) == 0:
+            return 0, 0.0
+        rows, columns = np.divmod(chosen, self.identity.views)
+        live = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns))
+        stored = torch.from_numpy(self._logits[rows, columns])
+        difference = (live - stored).abs().max().item()
+        if not difference <= TOLERANCE * max(1.0, live.abs().max().item()):
+            raise StudyError(
+                f"{self.folder}: the teacher bank differs from its teacher by {difference:.3g}; delete the folder"
+            )
+        return len(chosen), difference
+
+    @property
+    def _live(self) -> LiveTeacher:
+        if self._teacher is None:
+            self._teacher = self._teacher_factory()
+        return self._teacher
+
+    def _create_or_verify(self) -> None:
+        described = self.folder / "bank.json"
+        wanted = asdict(self.identity)
+        if described.exists():
+            found = json.loads(described.read_text())
+            if found != wanted:
+                raise StudyError(f"{described}: a teacher bank of something else; delete the folder {self.folder}")
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        entries = self.identity.samples * self.identity.views
+        _make_sparse(self.folder / "filled.u8", entries)
+        _make_sparse(self.folder / "logits.f32", 4 * entries * self.identity.classes)
+        described.write_text(json.dumps(wanted, indent=2))
+
+
+def _make_sparse(path: Path, size: int) -> None:
+    """A file of zeros that takes no space on disk yet."""
+    with path.open("wb") as stream:
+        stream.truncate(size)
+
+
+@contextmanager
+def _locked(cache: Path, name: str) -> Iterator[None]:
+    """Only one process of this node makes a bank."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f".{name}.lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

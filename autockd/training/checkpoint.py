@@ -1,0 +1,38 @@
+"""Checkpoints of a training run: tensors and plain data, written atomically, read without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autockd.errors import StudyError
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write a state so that a kill at any moment leaves the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as stream:
+        torch.save(state, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state that was saved last; None if there is none.
+
+    Raises:
+        StudyError: the file cannot be read as plain tensors.
+    """
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
+        raise StudyError(f"{path}: the checkpoint is damaged ({error}); delete it to start this run again") from error
+    return state

@@ -1,0 +1,140 @@
+"""Which arithmetic a training step uses: decided by a short probe, once a study, with its reason."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autockd.config.training import TrainingConfig
+from autockd.records import PrecisionChoice
+from autockd.training.optimizer import make_optimizer
+
+Precision = Literal["fp32", "bf16"]
+Wanted = Literal["auto", "fp32", "bf16"]
+
+WORTH_IT = 1.15
+"""A variant replaces plain fp32 only if it is faster by this factor, so that timing noise does not decide."""
+
+_WARMUP, _ROUNDS, _STEPS, _BUDGET = 2, 3, 3, 6.0
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run a training step."""
+
+    precision: Precision
+    channels_last: bool
+    threads: int
+
+    def __str__(self) -> str:
+        layout = ", channels_last" if self.channels_last else ""
+        return f"{self.precision}{layout}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def autocast(choice: PrecisionChoice) -> contextlib.AbstractContextManager[object]:
+    """The context in which a step of this precision runs its forward pass."""
+    if choice.precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(torch.device(choice.device).type, dtype=torch.bfloat16)
+
+
+def memory_format(choice: PrecisionChoice) -> torch.memory_format:
+    """Memory format of the model and its inputs."""
+    return torch.channels_last if choice.channels_last else torch.contiguous_format
+
+
+def choose_precision(
+    make_model: Callable[[], nn.Module],
+    image_shape: tuple[int, int, int],
+    training: TrainingConfig,
+    *,
+    wanted: Wanted,
+    threads: int,
+    device: torch.device,
+) -> PrecisionChoice:
+    """Time a training step in each variant and choose.
+
+    Args:
+        make_model: builds the student.
+        image_shape: C, H, W of an input.
+        training: its batch size and optimizer.
+        wanted: a precision to insist on, or `auto`.
+        threads: CPU threads that a trial may use; one thread is tried too.
+        device: where trials run.
+
+    Returns:
+        The choice, with the reason in a sentence.
+    """
+    reference, *others = _variants(wanted, threads, device)
+    seconds: dict[Variant, float] = {}
+    began = time.perf_counter()
+    for variant in (reference, *others):
+        if seconds and time.perf_counter() - began > _BUDGET:
+            break
+        seconds[variant] = _time_step(make_model(), image_shape, training, variant, device)
+    best = min(seconds, key=lambda variant: seconds[variant])
+    gain = seconds[reference] / seconds[best]
+    if gain < WORTH_IT:
+        best = reference
+    reason = f"{best}: {1e3 * seconds[best]:.1f} ms a step"
+    if best != reference:
+        reason += f", {gain:.1f}x faster than {reference}"
+    elif len(seconds) > 1:
+        fastest = min((v for v in seconds if v != reference), key=lambda variant: seconds[variant])
+        reason += f"; the best alternative ({fastest}) takes {1e3 * seconds[fastest]:.1f} ms"
+    return PrecisionChoice(
+        precision=best.precision,
+        channels_last=best.channels_last,
+        threads=best.threads,
+        device=str(device),
+        reason=reason,
+    )
+
+
+def _variants(wanted: str, threads: int, device: torch.device) -> list[Variant]:
+    """What to time; the first is the reference that the others must beat."""
+    counts = sorted({1, threads}) if device.type == "cpu" else [1]
+    precisions: list[Precision] = []
+    if wanted in ("auto", "fp32"):
+        precisions.append("fp32")
+    if wanted in ("auto", "bf16") and (device.type == "cpu" or torch.cuda.is_bf16_supported()):
+        precisions.append("bf16")
+    precisions = precisions or ["fp32"]
+    return [Variant(p, layout, n) for n in counts for p in precisions for layout in (False, True)]
+
+
+def _time_step(
+    model: nn.Module, shape: tuple[int, int, int], training: TrainingConfig, variant: Variant, device: torch.device
+) -> float:
+    """Seconds of one training step on random images: the least of a few rounds."""
+    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    choice = PrecisionChoice(
+        precision=variant.precision, channels_last=variant.channels_last, threads=1, device=str(device), reason=""
+    )
+    torch.set_num_threads(variant.threads)
+    model = model.to(device).to(memory_format=layout).train()
+    optimizer = make_optimizer(model, training)
+    inputs = torch.randn(training.batch_size, *shape, device=device).to(memory_format=layout)
+    targets = torch.zeros(training.batch_size, dtype=torch.int64, device=device)
+
+    def run(steps: int) -> float:
+        began = time.perf_counter()
+        for _ in range(steps):
+            with autocast(choice):
+                loss = F.cross_entropy(model(inputs).float(), targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return (time.perf_counter() - began) / steps
+
+    run(_WARMUP)
+    return min(run(_STEPS) for _ in range(_ROUNDS))

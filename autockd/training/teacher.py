@@ -1,0 +1,144 @@
+"""The teacher: given by its weights, or trained once for each recipe and task and then reused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autockd.config.methods import NoDistillation
+from autockd.config.schema import TeacherConfig
+from autockd.config.trial import TrialConfig
+from autockd.data.batches import Normalisation
+from autockd.data.task import Task
+from autockd.hashing import content_hash
+from autockd.models import build_model, count_parameters, load_weights, save_weights, weights_hash
+from autockd.records import EpochRecord, PrecisionChoice, TeacherRecord
+from autockd.training.checkpoint import load_checkpoint, save_checkpoint
+from autockd.training.evaluation import evaluate
+from autockd.training.live_teacher import LiveTeacher
+from autockd.training.trainer import Trainer
+
+Watch = Callable[[EpochRecord], None]
+
+CHECKPOINT_EVERY = 60.0
+"""Seconds between two checkpoints of a teacher in training."""
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """All that a worker needs to bring a teacher to life."""
+
+    config: TeacherConfig
+    weights: Path
+    """A safetensors file that every node can read."""
+    record: TeacherRecord
+
+    @property
+    def identity(self) -> str:
+        """Hash of its architecture and weights."""
+        architecture = self.config.model.model_dump(mode="json", exclude={"weights"})
+        return content_hash([architecture, self.record.weights_hash])
+
+    def load(self, task: Task, device: torch.device) -> LiveTeacher:
+        """The teacher with its weights, ready to answer."""
+        model = _build(self.config, task)
+        load_weights(model, self.weights)
+        return LiveTeacher(model, task, device)
+
+
+def prepare_teacher(
+    config: TeacherConfig,
+    task: Task,
+    *,
+    choose: Callable[[], PrecisionChoice],
+    device: torch.device,
+    cache: Path,
+    target: Path,
+    watch: Watch | None = None,
+) -> TeacherSpec:
+    """Load the given teacher, or train it unless the cache has it; evaluate it; put its weights at `target`.
+
+    Args:
+        config: the teacher; weights in its model make it a given one.
+        task: what it is trained and evaluated on.
+        choose: decides the arithmetic of its training; asked only if it must be trained.
+        device: where it is evaluated.
+        cache: folder of trained teachers, named by content.
+        target: where the study keeps its own copy, as safetensors.
+        watch: is given every epoch of its training.
+
+    Raises:
+        ModelError: the architecture or the weights are not usable.
+        TrialFailed: its training diverged.
+    """
+    began = time.perf_counter()
+    weights = cache / f"{_address(config, task)}.safetensors"
+    precision = None
+    model = _build(config, task)
+    if config.model.weights is not None:
+        origin = "given"
+    elif weights.exists():
+        origin = "cached"
+        load_weights(model, weights)
+    else:
+        origin, precision = "trained", choose()
+        _train(config, task, precision, weights, watch)
+        load_weights(model, weights)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(model, target)
+    live = LiveTeacher(model, task, device)
+    moment = live.second_moment()
+    normalise = Normalisation.of(task, device, channels_last=True)
+    record = TeacherRecord.model_validate(
+        {
+            "weights_hash": weights_hash(model.state_dict()),
+            "weights_path": str(target),
+            "parameters": count_parameters(model),
+            "bytes": target.stat().st_size,
+            "metric": evaluate(model, task.validation, normalise),
+            "second_moment": moment,
+            "origin": origin,
+            "precision": precision,
+            "seconds": time.perf_counter() - began,
+        }
+    )
+    return TeacherSpec(config, target, record)
+
+
+def _build(config: TeacherConfig, task: Task) -> nn.Module:
+    return build_model(
+        config.model,
+        classes=len(task.classes),
+        channels=task.channels,
+        image_size=task.image_size,
+        seed=config.seed,
+    )
+
+
+def _address(config: TeacherConfig, task: Task) -> str:
+    """Name of a trained teacher: its recipe and what it learned from."""
+    return content_hash([config.model_dump(mode="json"), task.fingerprint])[:32]
+
+
+def _train(config: TeacherConfig, task: Task, precision: PrecisionChoice, weights: Path, watch: Watch | None) -> None:
+    """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop."""
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    trial = TrialConfig(method=NoDistillation(), training=config.training, student=config.model, seed=config.seed)
+    trainer = Trainer(trial, task, precision)
+    checkpoint = weights.with_suffix(".checkpoint")
+    if state := load_checkpoint(checkpoint):
+        trainer.load_state_dict(state)
+    saved = time.monotonic()
+    for record in trainer.fit():
+        if watch is not None:
+            watch(record)
+        if time.monotonic() - saved > CHECKPOINT_EVERY:
+            save_checkpoint(checkpoint, trainer.state_dict())
+            saved = time.monotonic()
+    save_weights(trainer.best_weights, weights)
+    checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,204 @@
+"""The training loop, of students and of teachers: one epoch after the other, each yielding its record."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autockd.config.trial import TrialConfig
+from autockd.data.batches import Batches, EpochOrder, Normalisation
+from autockd.data.task import Task
+from autockd.distillation import LossParts, compile_plan, make_method
+from autockd.errors import StudyError, TrialFailed
+from autockd.models import build_model
+from autockd.records import EpochRecord, PrecisionChoice
+from autockd.training.bank import TeacherBank
+from autockd.training.evaluation import evaluate
+from autockd.training.optimizer import make_optimizer, set_learning_rate
+from autockd.training.precision import autocast, memory_format
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Progress:
+    """How far a run has come; all of it goes into the checkpoint."""
+
+    epoch: int = 0
+    best_metric: float = math.nan
+    best_epoch: int = 0
+
+
+class Trainer:
+    """Trains one student on a task, from a teacher's bank.
+
+    The sequence of batches, views and coefficients is fixed before the first step, by the task's seed and the trial's
+    plan; `fit` may be stopped after any epoch and goes on from `state_dict` bit for bit (on a CPU).
+    """
+
+    def __init__(
+        self,
+        trial: TrialConfig,
+        task: Task,
+        precision: PrecisionChoice,
+        *,
+        bank: TeacherBank | None = None,
+        second_moment: float = 0.0,
+    ) -> None:
+        """Build the student and make the plan.
+
+        Args:
+            trial: what to train and how.
+            task: training and validation samples.
+            precision: arithmetic, threads and device.
+            bank: the teacher's logits; needed by methods that use a teacher.
+            second_moment: E[z_T^2] of the teacher.
+
+        Raises:
+            ModelError: the student cannot be built.
+            TrialFailed: the plan does not fit the run.
+        """
+        self.trial = trial
+        self.task = task
+        self.precision = precision
+        self.method = make_method(trial.method)
+        self.bank = bank if self.method.teacher_outputs else None
+        assert not self.method.teacher_outputs or bank is not None, "this method needs a teacher"
+        self.plan = compile_plan(trial, len(task.train), second_moment)
+        self.device = torch.device(precision.device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(precision.threads)
+        torch.manual_seed(trial.seed)
+        self.model = self._build_student()
+        self.optimizer = make_optimizer(self.model, trial.training)
+        self.progress = Progress()
+        self.best_weights: State = _copy(self.model.state_dict())
+        self._normalise = Normalisation.of(task, self.device, channels_last=precision.channels_last)
+        self._batches = Batches(task, trial.training.batch_size, self._normalise)
+        self._validation = task.validation.to(self.device)
+
+    def fit(self) -> Iterator[EpochRecord]:
+        """Train the epochs that are left; yields after each.
+
+        Raises:
+            TrialFailed: the loss is not finite.
+        """
+        while self.progress.epoch < self.trial.training.epochs:
+            began = time.perf_counter()
+            totals = self._train_epoch(self.progress.epoch + 1)
+            trained = time.perf_counter()
+            metric = evaluate(self.model, self._validation, self._normalise)
+            self.progress.epoch += 1
+            self._keep_best(metric)
+            yield self._record(metric, totals, trained - began, time.perf_counter() - trained)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, as tensors and plain data."""
+        return {
+            "trial": self.trial.fingerprint,
+            "task": self.task.fingerprint,
+            "model": self.model.state_dict(),
+            "best": self.best_weights,
+            "optimizer": self.optimizer.state_dict(),
+            "progress": vars(self.progress).copy(),
+            "rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same trial.
+
+        Raises:
+            StudyError: the state belongs to another trial or another task.
+        """
+        for name, own in (("trial", self.trial.fingerprint), ("task", self.task.fingerprint)):
+            if state[name] != own:
+                raise StudyError(f"the checkpoint belongs to another {name}; delete it to start this run again")
+        self.model.load_state_dict(state["model"])
+        self.best_weights = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        torch.set_rng_state(state["rng"])
+
+    def _build_student(self) -> nn.Module:
+        model = build_model(
+            self.trial.student,
+            classes=len(self.task.classes),
+            channels=self.task.channels,
+            image_size=self.task.image_size,
+            seed=self.trial.seed,
+        )
+        return model.to(self.device).to(memory_format=memory_format(self.precision))
+
+    def _train_epoch(self, epoch: int) -> Tensor:
+        """One pass over the training samples; returns the sums of total, hard, soft loss and active share."""
+        order = EpochOrder.of(self.task, epoch)
+        teacher = self.bank.logits(order.indices, order.views).to(self.device) if self.bank else None
+        totals = torch.zeros(4, device=self.device)
+        step = (epoch - 1) * self.plan.run.steps_per_epoch
+        self.model.train()
+        for batch in self._batches.epoch(order):
+            if step in self.plan.restarts:
+                self._restart_from_best()
+            row = self.plan.row(step)
+            set_learning_rate(self.optimizer, row["learning_rate"])
+            with autocast(self.precision):
+                logits = self.model(batch.inputs)
+            answers = {"logits": teacher[batch.rows]} if teacher is not None else {}
+            parts = self.method.loss({"logits": logits.float()}, answers, batch.targets, row)
+            self.optimizer.zero_grad(set_to_none=True)
+            parts.total.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            totals += _stack(parts) * len(batch.targets)
+            step += 1
+        return totals
+
+    def _restart_from_best(self) -> None:
+        """A new stage begins: the best weights so far, a fresh optimizer."""
+        self.model.load_state_dict(self.best_weights)
+        self.optimizer = make_optimizer(self.model, self.trial.training)
+
+    def _keep_best(self, metric: float) -> None:
+        sign = 1 if self.task.direction == "maximize" else -1
+        if self.progress.best_epoch == 0 or sign * metric > sign * self.progress.best_metric:
+            self.progress.best_metric, self.progress.best_epoch = metric, self.progress.epoch
+            self.best_weights = _copy(self.model.state_dict())
+
+    def _record(self, metric: float, totals: Tensor, train_seconds: float, evaluate_seconds: float) -> EpochRecord:
+        samples = len(self.task.train)
+        loss, hard, soft, active = (totals / samples).tolist()
+        epoch = self.progress.epoch
+        if not math.isfinite(loss):
+            raise TrialFailed(f"the loss became {loss} in epoch {epoch}; a lower learning_rate may help")
+        step = epoch * self.plan.run.steps_per_epoch
+        return EpochRecord(
+            epoch=epoch,
+            step=step,
+            metric=metric,
+            best_metric=self.progress.best_metric,
+            best_epoch=self.progress.best_epoch,
+            loss=loss,
+            hard_loss=hard,
+            soft_loss=soft if math.isfinite(soft) else None,
+            active_fraction=active if math.isfinite(active) else None,
+            coefficients=self.plan.row(step - 1),
+            train_seconds=train_seconds,
+            evaluate_seconds=evaluate_seconds,
+            images_per_second=samples / train_seconds,
+        )
+
+
+def _stack(parts: LossParts) -> Tensor:
+    """total, hard, soft, active as one tensor; what a method lacks is NaN."""
+    absent = torch.full_like(parts.total, math.nan)
+    values = (parts.total, parts.hard, parts.soft, parts.active)
+    return torch.stack([absent if value is None else value.to(parts.total.dtype) for value in values]).detach()
+
+
+def _copy(state: State) -> State:
+    return {name: tensor.detach().clone() for name, tensor in state.items()}

@@ -1,0 +1,83 @@
+"""Our losses beside those of published packages, on random logits. Test-only: skipped where a package is missing.
+
+What differs is stated where it differs: torchdistill's alpha weights the hard loss (ours the soft one), and
+TextBrewer gives the cross-entropy of softened distributions, without tau^2 and without the teacher's entropy.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autockd.config.methods import HintonKD
+from autockd.distillation import LossParts, Run, make_method
+from autockd.distillation.losses import softened_kl, squared_distance
+
+
+def reference(module: str, package: str) -> ModuleType:
+    """A reference package's module; the warnings that it gives when imported are its own affair."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip(
+            module,
+            reason=f"to compare with {package}: pip install --no-deps {package}",
+            exc_type=ImportError,
+        )
+
+
+def batch(classes: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    student, teacher = 4 * torch.randn(2, 16, classes, generator=generator, dtype=torch.float64)
+    return student.requires_grad_(), teacher, torch.randint(classes, (16,), generator=generator)
+
+
+def hinton(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, tau: float) -> LossParts:
+    method = make_method(HintonKD(alpha=alpha, temperature=tau))
+    row = method.plan(Run(1, 1), 1.0).row(0)
+    return method.loss({"logits": student}, {"logits": teacher}, targets, row)
+
+
+def gradient(loss: Tensor, student: Tensor) -> Tensor:
+    return torch.autograd.grad(loss, student)[0]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize(("alpha", "tau"), [(0.9, 4.0), (0.5, 1.0), (0.1, 20.0)])
+def test_kd_equals_torchdistill(classes: int, alpha: float, tau: float) -> None:
+    """KDLoss(alpha=1 - ours): alpha * CE + (1 - alpha) * tau^2 * KL, with batchmean."""
+    losses = reference("torchdistill.losses.mid_level", "torchdistill==1.1.5")
+    student, teacher, targets = batch(classes)
+    theirs = losses.KDLoss("logits", "output", "logits", "output", temperature=tau, alpha=1 - alpha)(
+        {"logits": {"output": student}}, {"logits": {"output": teacher}}, targets
+    )
+    ours = hinton(student, teacher, targets, alpha, tau).total
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient(ours, student), gradient(theirs, student), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("tau", [1.0, 4.0, 20.0])
+def test_softened_kl_is_textbrewers_cross_entropy_but_for_tau_squared_and_entropy(classes: int, tau: float) -> None:
+    losses = reference("textbrewer.losses", "textbrewer==0.2.1.post1")
+    student, teacher, _ = batch(classes)
+    p = F.softmax(teacher / tau, dim=1)
+    entropy = -(p * p.log()).sum(dim=1).mean()
+    theirs = losses.kd_ce_loss(student, teacher, temperature=tau)
+    ours = softened_kl(student, teacher, tau)
+    torch.testing.assert_close(ours, tau**2 * (theirs - entropy), rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(gradient(ours, student), tau**2 * gradient(theirs, student), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [1, 10, 100])
+def test_logit_mse_equals_textbrewer(classes: int) -> None:
+    losses = reference("textbrewer.losses", "textbrewer==0.2.1.post1")
+    student, teacher, _ = batch(classes)
+    ours = squared_distance(student, teacher, 1.0, "mean").mean()
+    theirs = losses.kd_mse_loss(student, teacher)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient(ours, student), gradient(theirs, student), rtol=1e-12, atol=1e-14)

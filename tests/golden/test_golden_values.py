@@ -1,0 +1,97 @@
+"""Golden values in float64: two samples, three classes, numbers on which independent packages agree."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from autockd.config.methods import AnnealingKD, ContinuationKD, HintonKD, MethodConfig, NoDistillation
+from autockd.distillation import LossParts, Run, make_method
+from autockd.distillation.losses import hard_loss, softened_kl, squared_distance
+
+STUDENT = torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]], dtype=torch.float64)
+TEACHER = torch.tensor([[2.0, 0.0, 1.0], [1.0, 1.0, 4.0]], dtype=torch.float64)
+TARGETS = torch.tensor([1, 2])
+
+CE = 0.28872599200033305
+KL = 0.47752335475382984
+LOGIT_MSE = 1.3333333333333333
+ANNEALING = 0.9583333333333334
+CONTINUATION_MEAN = 0.6784314980000834
+CONTINUATION_SUM = 2.115931498000083
+
+
+def loss_of(config: MethodConfig, **row: float) -> LossParts:
+    return make_method(config).loss({"logits": STUDENT}, {"logits": TEACHER}, TARGETS, row)
+
+
+def exactly(value: float) -> object:
+    return pytest.approx(value, rel=0, abs=1e-9)
+
+
+def test_cross_entropy() -> None:
+    assert hard_loss(STUDENT, TARGETS).item() == exactly(CE)
+    assert loss_of(NoDistillation()).total.item() == exactly(CE)
+
+
+def test_softened_kl() -> None:
+    assert softened_kl(STUDENT, TEACHER, 2.0).item() == exactly(KL)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+def test_hinton(alpha: float) -> None:
+    parts = loss_of(HintonKD(), hard_weight=1 - alpha, soft_weight=alpha, temperature=2.0)
+    assert parts.total.item() == exactly((1 - alpha) * CE + alpha * KL)
+
+
+def test_logit_mse() -> None:
+    assert squared_distance(STUDENT, TEACHER, 1.0, "mean").mean().item() == exactly(LOGIT_MSE)
+
+
+def test_annealing_stage_one_and_two() -> None:
+    assert loss_of(AnnealingKD(), hard_weight=0.0, smoothing=0.5).total.item() == exactly(ANNEALING)
+    assert loss_of(AnnealingKD(), hard_weight=1.0, smoothing=1.0).total.item() == exactly(CE)
+
+
+@pytest.mark.parametrize(("reduction", "value"), [("mean", CONTINUATION_MEAN), ("sum", CONTINUATION_SUM)])
+def test_continuation(reduction: str, value: float) -> None:
+    """With phi = 0.5, psi = 0.25 and m = 0.3, so that the annealed margin is 0.15."""
+    config = ContinuationKD(reduction=reduction)
+    parts = loss_of(config, hard_weight=0.25, soft_weight=1.0, smoothing=0.5, margin=0.15)
+    assert parts.total.item() == exactly(value)
+
+
+def test_continuation_by_its_plan() -> None:
+    """The same value from a whole configuration: T_max = 2 gives phi = 0.5 in the first of four epochs, psi = 0.25."""
+    config = ContinuationKD(smoothing_start=2, hard_loss_ramp=1.0, margin=0.3, margin_mode="absolute")
+    row = make_method(config).plan(Run(epochs=4, steps_per_epoch=1), 1.0).row(0)
+    assert loss_of(config, **row).total.item() == exactly(CONTINUATION_MEAN)
+
+
+def test_continuation_on_the_batch_mean_where_every_hinge_is_active() -> None:
+    """Both distances, 0.9167 and 1.0, lie above the margin, so the hinge on their mean gives the same."""
+    config = ContinuationKD(hinge="batch")
+    parts = loss_of(config, hard_weight=0.25, soft_weight=1.0, smoothing=0.5, margin=0.15)
+    assert parts.total.item() == exactly(CONTINUATION_MEAN)
+
+
+def test_the_golden_values_themselves_by_hand() -> None:
+    """From the definitions in plain Python, so that the table above is not taken on trust."""
+    z_s, z_t, y = STUDENT.tolist(), TEACHER.tolist(), TARGETS.tolist()
+
+    def softmax(row: list[float]) -> list[float]:
+        return [math.exp(z) / sum(map(math.exp, row)) for z in row]
+
+    def distances(phi: float) -> list[float]:
+        return [sum((a - phi * b) ** 2 for a, b in zip(s, t, strict=True)) for s, t in zip(z_s, z_t, strict=True)]
+
+    soft = [([z / 2 for z in s], [z / 2 for z in t]) for s, t in zip(z_s, z_t, strict=True)]
+    kl = sum(p * math.log(p / q) for s, t in soft for p, q in zip(softmax(t), softmax(s), strict=True))
+    assert -sum(math.log(softmax(s)[label]) for s, label in zip(z_s, y, strict=True)) / 2 == exactly(CE)
+    assert 4 * kl / 2 == exactly(KL)
+    assert sum(distances(1.0)) / 6 == exactly(LOGIT_MSE)
+    assert sum(distances(0.5)) / 6 == exactly(ANNEALING)
+    assert 0.25 * CE + 0.75 * sum(max(0, d / 3 - 0.15) for d in distances(0.5)) / 2 == exactly(CONTINUATION_MEAN)
+    assert 0.25 * CE + 0.75 * sum(max(0, d - 0.15) for d in distances(0.5)) / 2 == exactly(CONTINUATION_SUM)

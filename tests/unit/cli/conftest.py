@@ -1,0 +1,166 @@
+"""A study of four trials, told by its events: one baseline, one good, one stopped early, one failed."""
+
+from __future__ import annotations
+
+import pytest
+
+from autockd.records import (
+    BankReady,
+    BankRecord,
+    EpochFinished,
+    EpochRecord,
+    Evaluated,
+    Event,
+    Exported,
+    Noted,
+    PrecisionChoice,
+    PrecisionChosen,
+    Provenance,
+    StudyFinished,
+    StudyStarted,
+    TeacherReady,
+    TeacherRecord,
+    TestOpened,
+    TrialFinished,
+    TrialStarted,
+)
+
+PROVENANCE = Provenance(
+    autockd="0.1.0", python="3.11", platform="linux", host="box", cpus=2, gpus=(), versions={}, git_commit=None
+)
+TEACHER = TeacherRecord(
+    weights_hash="aa",
+    weights_path="teacher/w.safetensors",
+    parameters=269_722,
+    bytes=1_090_000,
+    metric=0.985,
+    second_moment=4.0,
+    origin="trained",
+    seconds=12.0,
+)
+BANK = BankRecord(key="bb", entries=8478, filled=8478, hits=0, misses=8478, seconds=0.5, checked=16, max_difference=0.0)
+
+
+def started(trial: int, role: str, method: str, time: float, **params: float) -> TrialStarted:
+    return TrialStarted.model_validate(
+        {
+            "time": time,
+            "trial": trial,
+            "role": role,
+            "method": method,
+            "params": params,
+            "config": {},
+            "fingerprint": f"f{trial}",
+            "conventions": "",
+        }
+    )
+
+
+def epoch(trial: int, number: int, metric: float, time: float) -> EpochFinished:
+    record = EpochRecord(
+        epoch=number,
+        step=8 * number,
+        metric=metric,
+        best_metric=metric,
+        best_epoch=number,
+        loss=1.0,
+        hard_loss=1.0,
+        train_seconds=0.1,
+        evaluate_seconds=0.1,
+        images_per_second=1000.0,
+    )
+    return EpochFinished(time=time, trial=trial, record=record)
+
+
+def ended(trial: int, state: str, value: float | None, time: float, reason: str = "") -> TrialFinished:
+    return TrialFinished.model_validate(
+        {
+            "time": time,
+            "trial": trial,
+            "state": state,
+            "value": value,
+            "best_epoch": None if value is None else 2,
+            "epochs": 2,
+            "seconds": 1.5,
+            "parameters": 5010,
+            "reason": reason,
+        }
+    )
+
+
+def evaluated(subject: str, label: str, trial: int | None, validation: float, test: float) -> Evaluated:
+    return Evaluated.model_validate(
+        {
+            "time": 125.0,
+            "subject": subject,
+            "label": label,
+            "trial": trial,
+            "validation": validation,
+            "test": test,
+            "parameters": 269_722 if subject == "teacher" else 5010,
+            "bytes": 1_090_000 if subject == "teacher" else 21_340,
+        }
+    )
+
+
+@pytest.fixture
+def story() -> list[Event]:
+    """Begins at 100 s; the four trials end at 111, 112, 113 and 114 s, a fifth of six still runs at the end."""
+    return [
+        StudyStarted(
+            time=100.0,
+            study="tiny",
+            config={"search": {"trials": 6}},
+            config_hash="cc",
+            metric="accuracy",
+            direction="maximize",
+            task_fingerprint="dd",
+            provenance=PROVENANCE,
+        ),
+        Noted(time=101.0, kind="choice", text="2 trials at a time: 2 cores"),
+        Noted(time=102.0, kind="warning", text="dead zone: the margin is wide"),
+        TeacherReady(time=105.0, teacher=TEACHER),
+        BankReady(time=106.0, bank=BANK),
+        PrecisionChosen(
+            time=107.0,
+            choice=PrecisionChoice(
+                precision="bf16", channels_last=True, threads=1, device="cpu", reason="bf16: 2.6x faster"
+            ),
+        ),
+        started(0, "baseline", "none", 110.0),
+        epoch(0, 1, 0.80, 110.5),
+        ended(0, "complete", 0.940, 111.0),
+        started(1, "default", "continuation", 110.0, learning_rate=0.2),
+        epoch(1, 1, 0.70, 110.5),
+        epoch(1, 2, 0.967, 111.5),
+        ended(1, "complete", 0.967, 112.0),
+        started(2, "sampled", "continuation", 111.0, learning_rate=0.0123456),
+        ended(2, "pruned", 0.5, 113.0, "stopped at rung 1"),
+        started(3, "sampled", "continuation", 112.0, learning_rate=0.3),
+        ended(3, "failed", None, 114.0, "the loss is not finite"),
+        started(4, "sampled", "continuation", 113.0, learning_rate=0.1),
+        epoch(4, 1, 0.30, 113.5),
+    ]
+
+
+@pytest.fixture
+def ending() -> list[Event]:
+    """What follows when the search is over."""
+    return [
+        ended(4, "complete", 0.95, 116.0),
+        TestOpened(time=120.0, subjects=("teacher", "none", "best")),
+        evaluated("best", "best", 1, 0.967, 0.961),
+        evaluated("baseline", "kd", 5, 0.95, 0.944),
+        evaluated("baseline", "none", 0, 0.94, 0.9333),
+        evaluated("teacher", "teacher", None, 0.985, 0.981),
+        Exported(time=126.0, trial=1, bundle="bundle", manifest_hash="ee"),
+        StudyFinished(
+            time=127.0,
+            complete=3,
+            pruned=1,
+            failed=1,
+            best_trial=1,
+            best_value=0.967,
+            seconds={"teacher": 12.0, "search": 13.0},
+        ),
+    ]

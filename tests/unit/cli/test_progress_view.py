@@ -1,0 +1,94 @@
+"""Progress: a cheap fold that agrees with the whole ledger, and the sentences made of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from autockd.cli.progress import Progress, budget_line, event_line, ranked, seconds_left, standing_line
+from autockd.records import Event, TrialFinished
+from autockd.report.tables import StudySummary, summarise
+
+
+def folded(events: list[Event]) -> StudySummary:
+    progress = Progress()
+    for event in events:
+        progress.add(event)
+    assert progress.summary is not None
+    return progress.summary
+
+
+def test_the_incremental_fold_equals_the_fold_of_the_whole_ledger_at_every_moment(
+    story: list[Event], ending: list[Event]
+) -> None:
+    progress = Progress()
+    events = [*story, *ending]
+    for index, event in enumerate(events, start=1):
+        progress.add(event)
+        assert progress.summary == summarise(events[:index])
+
+
+def test_before_a_study_starts_there_is_no_summary() -> None:
+    assert Progress().summary is None
+
+
+def test_many_epochs_of_a_trial_take_the_room_of_one(story: list[Event]) -> None:
+    progress = Progress()
+    for event in story:
+        progress.add(event)
+    size = len(progress._newest)
+    for _ in range(100):
+        progress.add(story[-1])
+    assert len(progress._newest) == size
+
+
+def test_budget_line(story: list[Event], ending: list[Event]) -> None:
+    # 4 of 6 trials ended in the 6 s since the first began: 3 s for the other 2.
+    assert budget_line(folded(story), 116.0) == "4/6 trials, 1 running, 1 stopped early, 1 failed, 3.0 s left"
+    assert budget_line(folded([*story, *ending]), 130.0) == "5/6 trials, 1 stopped early, 1 failed"
+
+
+@pytest.mark.parametrize(("events", "expected"), [(6, None), (9, None), (13, 4.0)])
+def test_no_guess_of_the_time_left_before_two_trials_have_ended(
+    story: list[Event], events: int, expected: float | None
+) -> None:
+    assert seconds_left(folded(story[:events]), 112.0) == expected
+
+
+def test_standing_is_the_best_beside_teacher_and_baseline(story: list[Event]) -> None:
+    assert standing_line(folded(story)) == (
+        "best so far 96.7 % (continuation, trial 1), teacher 98.5 %, no distillation 94.0 %"
+    )
+
+
+def test_a_running_trial_leads_until_one_has_finished(story: list[Event]) -> None:
+    assert "best so far 70.0 % (continuation, trial 1)" in standing_line(folded(story[:11]))
+
+
+def test_a_better_baseline_does_not_hide_the_best_student(story: list[Event]) -> None:
+    assert standing_line(folded(story[:13])).startswith("best so far 96.7 %")
+
+
+def test_ranking_follows_the_direction_and_leaves_out_what_was_cut_short(story: list[Event]) -> None:
+    assert [row.trial for row in ranked(folded(story))] == [1, 0]
+    minimised = [story[0].model_copy(update={"direction": "minimize"}), *story[1:]]
+    assert [row.trial for row in ranked(folded(minimised))] == [0, 1]
+
+
+def test_every_stage_and_trial_has_a_line_and_epochs_have_none(story: list[Event], ending: list[Event]) -> None:
+    events = [*story, *ending]
+    summary = folded(events)
+    lines = {type(event).__name__: event_line(event, summary, 130.0) for event in events}
+    silent = {name for name, line in lines.items() if line is None}
+    assert silent == {"TrialStarted", "EpochFinished"}
+    assert lines["TeacherReady"] == "teacher (trained): accuracy 98.5 %, 269,722 parameters, 12 s"
+    assert lines["PrecisionChosen"] == "precision on cpu: bf16: 2.6x faster"
+    assert lines["Noted"] == "warning: dead zone: the margin is wide"
+    assert lines["TestOpened"] == "test split opened for teacher, none, best"
+    assert lines["StudyFinished"] == "finished in 27 s: 5/6 trials, 1 stopped early, 1 failed"
+
+
+def test_a_failed_trial_tells_why(story: list[Event]) -> None:
+    failed = next(event for event in story if isinstance(event, TrialFinished) and event.state == "failed")
+    line = event_line(failed, folded(story), 114.0)
+    assert line is not None
+    assert line.startswith("trial 3 (continuation): failed: the loss is not finite; best so far 96.7 %")

@@ -1,0 +1,357 @@
+"""Reading a study file: plain data only, every mistake at once, each with its line, its value and a remedy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autockd.config import StudyConfig, load_study, parse_study
+from autockd.config.methods import HintonKD
+from autockd.config.space import FloatRange
+from autockd.errors import ConfigError, Problem
+
+BASE = """\
+name: tiny
+task: {source: digits}
+teacher: {model: {family: cifar_resnet, depth: 20}}
+student: {model: {family: cifar_resnet, depth: 8}}
+"""
+"""Four lines, so that what a test adds starts on line 5."""
+
+
+def parse(extra: str = "", *overrides: str, smoke: bool = False, base: str = BASE) -> StudyConfig:
+    return parse_study(base + extra, "study.yaml", Path("/studies"), overrides, smoke=smoke)
+
+
+def problems(
+    extra: str = "", *, overrides: Sequence[str] = (), smoke: bool = False, base: str = BASE
+) -> tuple[Problem, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(extra, *overrides, smoke=smoke, base=base)
+    assert caught.value.exit_code == 2
+    return caught.value.problems
+
+
+def problem(extra: str = "", *, overrides: Sequence[str] = (), smoke: bool = False, base: str = BASE) -> Problem:
+    found = problems(extra, overrides=overrides, smoke=smoke, base=base)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_the_smallest_study_has_the_defaults_of_the_paper() -> None:
+    study = parse()
+    assert study.method.name == "continuation"
+    assert study.training.epochs == 200
+    assert [baseline.name for baseline in study.search.baselines] == ["none"]
+
+
+def test_every_mistake_is_reported_at_once_with_its_line() -> None:
+    text = """\
+name: bad name!
+task: {source: digit}
+teacher: {model: {family: cifar_resnet, depth: 21}}
+student: {modle: {family: cifar_resnet}}
+training:
+  epohcs: 3
+  learning_rate: fast
+  batch_size: 0
+search:
+  space:
+    learning_rate: {type: float, low: 1, high: 0.1}
+    margin: {type: flot, low: 0, high: 1}
+"""
+    found = {(p.field, p.source) for p in problems(base=text)}
+    assert found == {
+        ("name", "study.yaml:1"),
+        ("task", "study.yaml:2"),
+        ("teacher.model.depth", "study.yaml:3"),
+        ("student.modle", "study.yaml:4"),
+        ("student.model", "study.yaml:4"),
+        ("training.epohcs", "study.yaml:6"),
+        ("training.learning_rate", "study.yaml:7"),
+        ("training.batch_size", "study.yaml:8"),
+        ("search.space.learning_rate", "study.yaml:11"),
+        ("search.space.margin", "study.yaml:12"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("extra", "field", "message", "remedy"),
+    [
+        ("traning: {epochs: 3}", "traning", "unknown key 'traning'", "did you mean 'training'?"),
+        ("training: {epohcs: 3}", "training.epohcs", "unknown key 'epohcs'", "did you mean 'epochs'?"),
+        ("training: {lr_schedule: {shpe: cosine}}", "training.lr_schedule.shpe", "unknown key", "did you mean 'shape'"),
+        ("method: {name: kd, temprature: 4}", "method.temprature", "unknown key", "did you mean 'temperature'?"),
+        ("method: {name: kd, tau: 4}", "method.tau", "unknown key", "the keys here are name, alpha, temperature"),
+        ("method: {name: kd, margin: 0.1}", "method.margin", "unknown key", "the keys here are name, alpha"),
+        ("method: {name: continuatoin}", "method", "name is 'continuatoin'", "did you mean 'continuation'?"),
+        ("method: {alpha: 0.2}", "method", "needs the key 'name'", "add name"),
+        ("search: {sampler: grid}", "search.sampler", "'tpe' or 'random', not 'grid'", ""),
+        ("search: {trials: many}", "search.trials", "valid integer", ""),
+        ("training: {epochs: 2.5}", "training.epochs", "not 2.5", ""),
+        ("training: {learning_rate: .nan}", "training.learning_rate", "finite number, not nan", ""),
+        ("training: {weight_decay: -1e-4}", "training.weight_decay", "greater than or equal to 0, not -0.0001", ""),
+        ("search: {baselines: [{name: none}, {name: kd, alpa: 1}]}", "search.baselines.1.alpa", "unknown", "'alpha'"),
+        ("training: {lr_schedule: {milestones: [0.7, 0.5]}}", "training.lr_schedule.milestones", "[0.7, 0.5]", ""),
+    ],
+)
+def test_a_mistake_names_field_rule_value_and_remedy(extra: str, field: str, message: str, remedy: str) -> None:
+    found = problem(extra)
+    assert found.field == field
+    assert message in found.message
+    assert remedy in found.remedy
+    assert found.source == "study.yaml:5"
+
+
+def test_a_missing_key_is_named() -> None:
+    found = problem(base=BASE.replace("name: tiny\n", ""))
+    assert (found.field, found.message) == ("name", "is required")
+
+
+def test_messages_speak_of_the_file_and_not_of_the_classes_behind_it() -> None:
+    found = problem("search:\n  space:\n    margin: {type: float, low: a, high: 1}\n")
+    assert found.field == "search.space.margin.low", "without the union's tag"
+    assert found.source == "study.yaml:7"
+
+
+def test_a_margin_beside_mode_none_is_refused() -> None:
+    found = problem("method: {name: continuation, margin: 0.1, margin_mode: none}")
+    assert found.field == "method"
+    assert "set margin to 0" in found.message
+
+
+def test_a_smoothing_start_beyond_the_run_is_refused_with_its_numbers() -> None:
+    found = problem("training: {epochs: 10}")
+    assert found.field == "method"
+    assert "smoothing_start is 20, beyond the schedule of 10 epochs" in found.message
+    assert "lower smoothing_start to at most 10" in found.message
+
+
+def test_a_choice_that_no_dimension_can_take_is_one_mistake() -> None:
+    found = problem("search:\n  space:\n    batch_size: {type: choice, choices: [null, 32]}\n")
+    assert found.field == "search.space.batch_size.choices.0"
+
+
+# -- plain data only
+
+
+@pytest.mark.parametrize(
+    "tagged",
+    ["!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{}']]", "!touch '{}'"],
+)
+def test_tags_are_refused_and_not_executed(tmp_path: Path, tagged: str) -> None:
+    victim = tmp_path / "touched"
+    found = problem(f"note: {tagged.format(victim)}\n")
+    assert not victim.exists()
+    assert "tag" in found.message
+    assert "remove the tag" in found.remedy
+    assert found.source == "study.yaml:5"
+
+
+def test_tags_in_overrides_are_refused_and_not_executed(tmp_path: Path) -> None:
+    victim = tmp_path / "touched"
+    found = problem(overrides=[f"note=!!python/object/apply:os.mkdir ['{victim}']"])
+    assert not victim.exists()
+    assert (found.field, found.source) == ("note", "command line")
+
+
+@pytest.mark.parametrize(
+    ("extra", "source"),
+    [("name: again\n", "study.yaml:5"), ("training:\n  epochs: 30\n  batch_size: 8\n  epochs: 40\n", "study.yaml:8")],
+)
+def test_a_repeated_key_is_refused(extra: str, source: str) -> None:
+    found = problem(extra)
+    assert "appears twice" in found.message
+    assert found.source == source
+
+
+@pytest.mark.parametrize("number", ["1e-3", "1E-3", "+1e-3", "1.0e-3", ".1e-2", "0.001", "1.e-3"])
+def test_a_number_in_scientific_notation_is_a_float(number: str) -> None:
+    study = parse(f"note: x\nsearch:\n  space:\n    learning_rate: {{type: choice, choices: [{number}, 0.2]}}\n")
+    assert study.search.space["learning_rate"].corners[0] == pytest.approx(1e-3)
+    assert isinstance(study.search.space["learning_rate"].corners[0], float)
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "0x1e3z", "v1e3", "1e-3x"])
+def test_words_that_look_like_numbers_stay_words(text: str) -> None:
+    assert parse(f"note: {text}\n").note == text
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n", "# a comment\n"])
+def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
+    assert "must be a mapping" in problem(base=text).message
+
+
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [("search: {trials: 3\n", 6), ("search:\n\ttrials: 3\n", 6), ("---\na: 1\n", 5), ("a: b: c\n", 5)],
+)
+def test_broken_yaml_is_refused_with_its_line(extra: str, line: int) -> None:
+    found = problem(extra)
+    assert (found.field, found.source) == ("YAML", f"study.yaml:{line}")
+
+
+@pytest.mark.parametrize("extra", ["? [a, b]\n: 3\n", "smoke: {{a: 1}: 2}\n", "1: 2\n"])
+def test_a_key_that_is_no_word_is_a_mistake_of_the_file(extra: str) -> None:
+    assert problem(extra).source == "study.yaml:5"
+
+
+def test_a_value_that_contains_itself_is_a_mistake_of_the_file() -> None:
+    assert problem("smoke: &loop {a: *loop}\n").source == "study.yaml:5"
+
+
+def test_merge_keys_share_a_recipe() -> None:
+    base = BASE.replace("teacher: {", "teacher: {training: &recipe {epochs: 40, batch_size: 8}, ")
+    study = parse("training:\n  <<: *recipe\n  batch_size: 16\n", base=base)
+    assert (study.training.epochs, study.training.batch_size) == (40, 16)
+
+
+def test_yaml_aliases_repeat_a_section() -> None:
+    study = parse(
+        base="name: tiny\ntask: {source: digits}\nteacher: {model: &net {family: cifar_resnet, depth: 14}}\n"
+        "student: {model: *net}\n"
+    )
+    assert study.student.model == study.teacher.model
+
+
+# -- files and paths
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "binary"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, kind: str) -> None:
+    path = {"missing": tmp_path / "no.yaml", "folder": tmp_path, "binary": tmp_path / "b.yaml"}[kind]
+    if kind == "binary":
+        path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        load_study(path)
+    assert str(path) in str(caught.value)
+    assert "autockd ls" in str(caught.value)
+
+
+def test_relative_paths_count_from_the_files_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "searches"
+    folder.mkdir()
+    file = folder / "study.yaml"
+    file.write_text(
+        BASE.replace("{source: digits}", "{source: npz, path: ../data/x.npz}").replace(
+            "depth: 20}", "depth: 20, weights: teacher.safetensors}"
+        )
+    )
+    monkeypatch.chdir(tmp_path)
+    for path in (file, Path("searches/study.yaml")):
+        study = load_study(path)
+        assert study.task.path == tmp_path / "data" / "x.npz"
+        assert study.teacher.model.weights == folder / "teacher.safetensors"
+
+
+def test_absolute_and_home_paths_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    base = BASE.replace("{source: digits}", "{source: torchvision, dataset: CIFAR10, root: PLACE}")
+    assert parse(base=base.replace("PLACE", "/data")).task.root == Path("/data")
+    assert parse(base=base.replace("PLACE", "~/data")).task.root == Path("/home/someone/data")
+
+
+# -- overrides
+
+
+def test_overrides_set_nested_values_in_their_order() -> None:
+    study = parse("", "training.epochs=40", "training.epochs=50", "note=a=b", "search.enqueue_defaults=false")
+    assert (study.training.epochs, study.note, study.search.enqueue_defaults) == (50, "a=b", False)
+
+
+def test_an_overrides_value_is_yaml() -> None:
+    study = parse(
+        "",
+        "training.learning_rate=1e-2",
+        "search.space.learning_rate={type: float, low: 1e-3, high: 0.3, log: true}",
+        "method={name: kd, alpha: 0.5}",
+        "resources.parallel_trials=null",
+    )
+    assert study.training.learning_rate == 0.01
+    assert study.search.space["learning_rate"] == FloatRange(type="float", low=1e-3, high=0.3, log=True)
+    assert study.method == HintonKD(alpha=0.5)
+    assert study.resources.parallel_trials is None
+
+
+def test_overrides_win_over_the_file_and_leave_the_rest_of_a_section() -> None:
+    study = parse("training:\n  epochs: 40\n  batch_size: 8\n", "training.epochs=50")
+    assert (study.training.epochs, study.training.batch_size) == (50, 8)
+
+
+def test_a_mistake_in_an_override_names_the_command_line() -> None:
+    found = problem("training:\n  batch_size: 8\n", overrides=["training.batch_size=0"])
+    assert (found.field, found.source) == ("training.batch_size", "command line")
+
+
+@pytest.mark.parametrize("override", ["training.epohcs=3", "traning.epochs=3", "traning=3"])
+def test_an_unknown_key_in_an_override_names_the_command_line(override: str) -> None:
+    found = problem(overrides=[override])
+    assert "unknown key" in found.message
+    assert "did you mean" in found.remedy
+    assert found.source == "command line"
+
+
+def test_a_value_inside_an_overridden_section_comes_from_the_command_line() -> None:
+    found = problem("method:\n  name: kd\n  alpha: 0.5\n", overrides=["method={name: kd, alpha: 7}"])
+    assert (found.field, found.source) == ("method.alpha", "command line")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epochs", "reads key=value"),
+        ("=3", "reads key=value"),
+        ("name.inner=3", "leads through a value that has no keys"),
+        ("training.epochs={", "is not a YAML value"),
+    ],
+)
+def test_an_override_that_cannot_be_applied(override: str, message: str) -> None:
+    found = problem(overrides=[override])
+    assert message in found.message
+    assert found.source == "command line"
+
+
+# -- smoke
+
+SMOKE = "training: {epochs: 100, batch_size: 64}\nsmoke: {training.epochs: 25, search.trials: 2}\n"
+
+
+def test_smoke_overrides_apply_only_when_asked_for() -> None:
+    plain, smoke = parse(SMOKE), parse(SMOKE, smoke=True)
+    assert (plain.training.epochs, plain.search.trials) == (100, 50)
+    assert (smoke.training.epochs, smoke.search.trials, smoke.training.batch_size) == (25, 2, 64)
+
+
+def test_the_command_line_wins_over_smoke() -> None:
+    assert parse(SMOKE, "training.epochs=30", smoke=True).training.epochs == 30
+
+
+def test_a_mistake_in_smoke_says_so() -> None:
+    found = problem("smoke: {training.batch_size: 0}\n", smoke=True)
+    assert found.field == "training.batch_size"
+    assert "smoke" in found.source
+
+
+def test_an_unknown_section_in_smoke_says_so() -> None:
+    found = problem("smoke: {traning.epochs: 30}\n", smoke=True)
+    assert "did you mean 'training'?" in found.remedy
+    assert "smoke" in found.source
+
+
+def test_smoke_must_be_a_mapping() -> None:
+    assert problem("smoke: 3\n", smoke=True).field == "smoke"
+
+
+# -- what reading costs
+
+
+def test_reading_a_study_imports_no_heavy_package() -> None:
+    heavy = {"torch", "ray", "optuna", "mlflow", "numpy", "torchvision", "transformers"}
+    code = "import sys, autockd.config; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "autockd.config.loading" in done.stdout.split()
+    assert not heavy & set(done.stdout.split())

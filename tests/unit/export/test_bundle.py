@@ -1,0 +1,292 @@
+"""A small student of the digits, exported once: what is in its bundle, and that every way to run it agrees."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autockd.config.models import CifarResNet
+from autockd.data.task import Split
+from autockd.errors import DataError, ExportError
+from autockd.export import Bundle, BundleConfig, BundleInfo, evaluate_bundle, load_bundle, write_bundle
+from autockd.export.inference import PixelModel
+from autockd.hashing import file_hash
+from autockd.models import build_model, count_parameters
+from autockd.records import Provenance
+
+PROVENANCE = Provenance(
+    autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
+)
+ARCHITECTURE = CifarResNet(depth=8, width=4)
+CLASSES = tuple(f"digit {index}" for index in range(10))
+VALIDATION, TEST = slice(1000, 1200), slice(1200, 1797)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Split:
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = torch.from_numpy((data.images * (255 / 16)).round().astype(np.uint8))
+    return Split(images[:, None], torch.from_numpy(data.target.astype(np.int64)))
+
+
+@pytest.fixture(scope="module")
+def student(digits: Split) -> nn.Module:
+    """Trained for three epochs, so that its batch norms and logits are those of a real student."""
+    model = build_model(ARCHITECTURE, classes=10, channels=1, image_size=(8, 8), seed=0)
+    normalised = PixelModel(model, (0.3,), (0.4,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(3):
+        for start in range(0, 1000, 50):
+            logits = normalised(digits.inputs[start : start + 50] / 255)
+            optimizer.zero_grad()
+            F.cross_entropy(logits, digits.targets[start : start + 50]).backward()
+            optimizer.step()
+    return model
+
+
+@pytest.fixture(scope="module")
+def recorded(student: nn.Module, digits: Split) -> float:
+    """The test metric as training code computes and records it."""
+    from autockd.data.batches import Normalisation
+    from autockd.training.evaluation import evaluate
+
+    mean, std = torch.tensor([[[[0.3]]]]), torch.tensor([[[[0.4]]]])
+    split = Split(digits.inputs[TEST], digits.targets[TEST])
+    return evaluate(student, split, Normalisation(1 / (255 * std), -mean / std))
+
+
+@pytest.fixture(scope="module")
+def card(recorded: float) -> BundleConfig:
+    return BundleConfig(
+        architecture=ARCHITECTURE,
+        classes=CLASSES,
+        channels=1,
+        image_size=(8, 8),
+        mean=(0.3,),
+        std=(0.4,),
+        validation=0.9,
+        test=recorded,
+        study="digits",
+        trial=7,
+        method="continuation",
+        conventions="mean over classes",
+        provenance=PROVENANCE,
+    )
+
+
+@pytest.fixture(scope="module")
+def said() -> io.StringIO:
+    """What the export of `exported` printed."""
+    return io.StringIO()
+
+
+@pytest.fixture(scope="module")
+def exported(
+    student: nn.Module, card: BundleConfig, digits: Split, said: io.StringIO, tmp_path_factory: pytest.TempPathFactory
+) -> BundleInfo:
+    folder = tmp_path_factory.mktemp("export") / "bundle"
+    examples, labels = digits.inputs[VALIDATION], digits.targets[VALIDATION]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        return write_bundle(folder, model=student, card=card, examples=examples, labels=labels, onnx=True)
+
+
+@pytest.fixture(scope="module")
+def bundle(exported: BundleInfo) -> Bundle:
+    return load_bundle(exported.folder)
+
+
+def test_holds_its_files_and_nothing_else(exported: BundleInfo) -> None:
+    names = {path.name for path in exported.folder.iterdir()}
+    assert names == {"model.safetensors", "config.json", "model.onnx", "parity.json", "README.md", "manifest.json"}
+    assert exported.bytes == sum(path.stat().st_size for path in exported.folder.iterdir())
+    assert exported.manifest_hash == file_hash(exported.folder / "manifest.json")
+    assert [path.name for path in exported.folder.parent.iterdir()] == ["bundle"]
+
+
+def test_config_says_what_the_card_said_without_a_weights_path(exported: BundleInfo, card: BundleConfig) -> None:
+    written = json.loads((exported.folder / "config.json").read_text())
+    assert written["architecture"] == {
+        "family": "cifar_resnet",
+        "depth": 8,
+        "width": 4,
+        "widths": None,
+        "shortcut": "A",
+    }
+    assert BundleConfig.model_validate(written) == card
+
+
+def test_exporting_leaves_the_student_as_it_was(student: nn.Module, exported: BundleInfo) -> None:
+    assert student.training
+    assert all(parameter.requires_grad for parameter in student.parameters())
+
+
+def test_loaded_student_is_the_student(bundle: Bundle, student: nn.Module) -> None:
+    assert not bundle.model.training
+    expected = student.state_dict()
+    found = bundle.model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+@pytest.mark.parametrize("batch_size", [512, 100])
+def test_evaluation_gives_the_recorded_test_metric(
+    bundle: Bundle, digits: Split, recorded: float, runtime: str, batch_size: int
+) -> None:
+    split = Split(digits.inputs[TEST], digits.targets[TEST])
+    metric = evaluate_bundle(bundle, split, batch_size, runtime=runtime)  # type: ignore[arg-type]
+    assert metric == recorded
+    assert metric == bundle.config.test
+    assert 0.5 < metric < 1
+
+
+def test_parity_is_recorded_for_every_runtime(exported: BundleInfo) -> None:
+    written = json.loads((exported.folder / "parity.json").read_text())
+    assert written == json.loads(exported.parity.model_dump_json())
+    assert exported.parity.examples == 200
+    runtimes = [comparison.runtime.split()[0] for comparison in exported.parity.comparisons]
+    assert runtimes == ["torch", "onnxruntime"]
+    for comparison in exported.parity.comparisons:
+        assert comparison.batch_sizes == (1, 200)
+        assert comparison.agreement == 1
+        assert comparison.max_difference < 1e-4
+        assert comparison.accuracy == exported.parity.accuracy
+
+
+def test_export_is_quiet(exported: BundleInfo, said: io.StringIO) -> None:
+    assert said.getvalue() == ""
+
+
+def test_graph_is_one_file_with_a_free_batch(exported: BundleInfo) -> None:
+    import onnx
+
+    model = onnx.load(exported.folder / "model.onnx", load_external_data=False)
+    shapes = [
+        [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    ]
+    assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["pixels", "logits"]
+    assert shapes == [["batch", 1, 8, 8], ["batch", 10]]
+    assert not any(onnx.external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer)
+
+
+def test_files_hold_no_path_of_this_machine(exported: BundleInfo) -> None:
+    for path in exported.folder.iterdir():
+        content = path.read_bytes()
+        assert b"stack_trace" not in content
+        assert str(Path.cwd()).encode() not in content
+        assert str(exported.folder.parent).encode() not in content
+
+
+def test_readme_states_the_metrics_and_runs_with_onnxruntime_alone(
+    exported: BundleInfo, bundle: Bundle, digits: Split, tmp_path: Path
+) -> None:
+    """The README's own code, with real images in place of its zeros, in a process that never sees autockd or torch."""
+    text = (exported.folder / "README.md").read_text()
+    assert f"Accuracy, test split: {bundle.config.test:.4f}" in text
+    assert f"{count_parameters(bundle.model):,} parameters" in text
+    images = digits.inputs[TEST]
+    np.save(tmp_path / "images.npy", images.numpy())
+    blocks = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
+    code = next(block for block in blocks if "onnxruntime" in block)
+    zeros = "np.zeros((1, 1, 8, 8), dtype=np.uint8)"
+    assert zeros in code
+    code = code.replace(zeros, f"np.load({str(tmp_path / 'images.npy')!r}, allow_pickle=False)")
+    code += "import sys; assert not {'autockd', 'torch'} & set(sys.modules)\n"
+    code += f"np.save({str(tmp_path / 'logits.npy')!r}, logits)\n"
+    subprocess.run([sys.executable, "-c", code], cwd=exported.folder, check=True, timeout=60)
+    logits = torch.from_numpy(np.load(tmp_path / "logits.npy", allow_pickle=False))
+    assert torch.equal(logits.argmax(1), bundle.predict(images).argmax(1))
+
+
+def test_loading_imports_no_training_search_or_tracking_code(exported: BundleInfo) -> None:
+    code = (
+        "import sys; from pathlib import Path; import autockd.export as export\n"
+        f"export.load_bundle(Path({str(exported.folder)!r}))\n"
+        "heavy = {'ray', 'optuna', 'mlflow', 'sklearn', 'onnx', 'onnxruntime', 'matplotlib', 'datasets'}\n"
+        "floors = {'autockd.training', 'autockd.search', 'autockd.tracking', 'autockd.distillation'}\n"
+        "print(sorted((heavy | floors) & set(sys.modules)))\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_predict_takes_any_number_of_images_and_batches(bundle: Bundle, digits: Split) -> None:
+    images = digits.inputs[:7]
+    whole = bundle.predict(images)
+    assert whole.shape == (7, 10)
+    assert whole.dtype == torch.float32
+    torch.testing.assert_close(bundle.predict(images, batch_size=3), whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        torch.zeros(2, 1, 8, 8),
+        torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        torch.zeros(2, 1, 9, 8, dtype=torch.uint8),
+        torch.zeros(1, 8, 8, dtype=torch.uint8),
+        torch.zeros(0, 1, 8, 8, dtype=torch.uint8),
+    ],
+)
+def test_predict_refuses_other_images(bundle: Bundle, images: torch.Tensor) -> None:
+    with pytest.raises(ExportError, match=r"takes uint8 \[N, 1, 8, 8\]"):
+        bundle.predict(images)
+
+
+def test_evaluation_refuses_labels_of_another_data_set(bundle: Bundle, digits: Split) -> None:
+    with pytest.raises(DataError, match="labels run from 0 to 10"):
+        evaluate_bundle(bundle, Split(digits.inputs[:11], torch.arange(11)))
+
+
+def test_taken_folder_is_refused_and_replaced_by_force(
+    student: nn.Module, card: BundleConfig, digits: Split, tmp_path: Path
+) -> None:
+    def write(study: str, *, force: bool) -> BundleInfo:
+        new = card.model_copy(update={"study": study})
+        examples, labels = digits.inputs[:2], digits.targets[:2]
+        return write_bundle(
+            tmp_path / "b", model=student, card=new, examples=examples, labels=labels, onnx=False, force=force
+        )
+
+    first = write("first", force=False)
+    with pytest.raises(ExportError, match="exists already"):
+        write("second", force=False)
+    assert load_bundle(tmp_path / "b").config.study == "first"
+    second = write("third", force=True)
+    reread = load_bundle(tmp_path / "b")
+    assert (reread.config.study, reread.manifest_hash) == ("third", second.manifest_hash)
+    assert first.manifest_hash != second.manifest_hash
+    assert reread.onnx_path is None
+    with pytest.raises(ExportError, match=r"has no model\.onnx"):
+        evaluate_bundle(reread, digits, runtime="onnx")
+
+
+def test_model_of_another_architecture_leaves_nothing_behind(card: BundleConfig, digits: Split, tmp_path: Path) -> None:
+    wider = build_model(CifarResNet(depth=8, width=5), classes=10, channels=1, image_size=(8, 8), seed=0)
+    examples, labels = digits.inputs[:2], digits.targets[:2]
+    with pytest.raises(ExportError, match=r"tensor '\S+' is of shape"):
+        write_bundle(tmp_path / "b", model=wider, card=card, examples=examples, labels=labels, onnx=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_examples_need_a_label_each(student: nn.Module, card: BundleConfig, digits: Split, tmp_path: Path) -> None:
+    for examples, labels in ((digits.inputs[:1], digits.targets[:1]), (digits.inputs[:3], digits.targets[:2])):
+        with pytest.raises(ExportError, match="at least 2 images with a label each"):
+            write_bundle(tmp_path / "b", model=student, card=card, examples=examples, labels=labels, onnx=False)

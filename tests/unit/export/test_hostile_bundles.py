@@ -1,0 +1,222 @@
+"""Bundles that were damaged or made to harm: each is refused, by the name of what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autockd.config.models import CifarResNet
+from autockd.errors import ExportError
+from autockd.export import BundleConfig, load_bundle, write_bundle
+from autockd.export.manifest import write_manifest
+from autockd.export.onnx import onnx_runtime
+from autockd.models import build_model
+from autockd.records import Provenance
+
+Harm = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    provenance = Provenance(
+        autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
+    )
+    architecture = CifarResNet(depth=8, width=4)
+    card = BundleConfig(
+        architecture=architecture,
+        classes=("a", "b", "c"),
+        channels=1,
+        image_size=(8, 8),
+        mean=(0.5,),
+        std=(0.5,),
+        study="s",
+        method="none",
+        provenance=provenance,
+    )
+    images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = build_model(architecture, classes=3, channels=1, image_size=(8, 8), seed=0)
+    folder = tmp_path_factory.mktemp("sound") / "bundle"
+    write_bundle(folder, model=model, card=card, examples=images, labels=torch.zeros(4).long(), onnx=False)
+    return folder
+
+
+@pytest.fixture
+def copied(sound: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(sound, tmp_path / "bundle"))
+
+
+def _edit(path: Path, change: Callable[[Any], object]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def _link(folder: Path) -> None:
+    (folder / "README.md").rename(folder.parent / "README.md")
+    (folder / "README.md").symlink_to(folder.parent / "README.md")
+
+
+def _list_as(name: str) -> Harm:
+    """Leads the manifest to a real file, whose hash is right, by another name."""
+
+    def harm(folder: Path) -> None:
+        shutil.copy(folder / "README.md", folder.parent / "outside.md")
+        _edit(folder / "manifest.json", lambda data: data["files"].update({name: data["files"].pop("README.md")}))
+        (folder / "README.md").unlink()
+
+    return harm
+
+
+AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
+    "flipped byte": (lambda f: _flip(f / "model.safetensors"), r"model\.safetensors: its SHA-256"),
+    "appended byte": (lambda f: _append(f / "parity.json"), r"parity\.json: has \d+ bytes"),
+    "missing file": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors: is in .* but missing"),
+    "missing manifest": (lambda f: (f / "manifest.json").unlink(), r"manifest\.json is missing"),
+    "extra file": (lambda f: (f / "notes.md").write_text("x"), r"notes\.md: is not in manifest\.json"),
+    "extra folder": (lambda f: (f / "code.json").mkdir(), r"code\.json: is not a regular file"),
+    "code": (lambda f: (f / "modeling.py").write_text("raise SystemExit"), r"modeling\.py: a bundle holds only"),
+    "pickle": (lambda f: (f / "model.pt").write_bytes(pickle.dumps(1)), r"model\.pt: a bundle holds only"),
+    "symlink": (_link, r"README\.md: is a symbolic link"),
+    "pipe": (lambda f: os.mkfifo(f / "pipe.json"), r"pipe\.json: is not a regular file"),
+    "path traversal": (_list_as("../outside.md"), r"'\.\./outside\.md' is not the plain name"),
+    "absolute path": (_list_as("/etc/outside.md"), r"'/etc/outside\.md' is not the plain name"),
+    "windows path": (_list_as("..\\outside.md"), r"is not the plain name"),
+    "empty name": (_list_as(""), r"'' is not the plain name"),
+    "zero byte": (_list_as("README.md\0.md"), r"is not the plain name"),
+    "manifest of itself": (_list_as("manifest.json"), r"'manifest\.json' is not the plain name"),
+    "pickle in the manifest": (_list_as("model.pkl"), r"'model\.pkl' is not the plain name"),
+    "manifest no object": (lambda f: (f / "manifest.json").write_text("[1]"), r"manifest\.json: \(whole file\)"),
+    "manifest no JSON": (lambda f: (f / "manifest.json").write_text("{"), r"manifest\.json: \(whole file\)"),
+    "manifest nested": (
+        lambda f: (f / "manifest.json").write_text('{"files":' + "[" * 100_000),
+        r"manifest\.json: .*",
+    ),
+    "manifest of a later version": (
+        lambda f: _edit(f / "manifest.json", lambda data: data.update(format_version=2)),
+        r"manifest\.json: format_version",
+    ),
+}
+
+
+@pytest.mark.parametrize(("harm", "message"), AGAINST_THE_MANIFEST.values(), ids=AGAINST_THE_MANIFEST.keys())
+def test_refuses_what_the_manifest_does_not_cover(copied: Path, harm: Harm, message: str) -> None:
+    harm(copied)
+    with pytest.raises(ExportError, match=message) as caught:
+        load_bundle(copied)
+    assert " -> " in str(caught.value)
+    assert caught.value.exit_code == 5
+
+
+def _config(**changes: Any) -> Harm:
+    return lambda folder: _edit(folder / "config.json", lambda data: data.update(changes))
+
+
+def _architecture(**changes: Any) -> Harm:
+    return lambda folder: _edit(folder / "config.json", lambda data: data["architecture"].update(changes))
+
+
+def _header(length: int) -> Harm:
+    def harm(folder: Path) -> None:
+        content = (folder / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(struct.pack("<Q", length) + content[8:])
+
+    return harm
+
+
+def _pickled_weights(folder: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(1)}, folder / "model.safetensors")
+
+
+FORGED: dict[str, tuple[Harm, str]] = {
+    "header beyond the file": (_header(1 << 20), r"model\.safetensors: is not a sound safetensors file"),
+    "header beyond memory": (_header((1 << 64) - 1), r"model\.safetensors: is not a sound safetensors file"),
+    "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), r"is not a sound safetensors file"),
+    "pickled weights": (_pickled_weights, r"model\.safetensors: is not a sound safetensors file"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
+    "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
+    "config no object": (lambda f: (f / "config.json").write_text("[]"), r"config\.json: \(whole file\)"),
+    "config not UTF-8": (lambda f: (f / "config.json").write_bytes(b'{"study": "\xff"}'), r"config\.json: "),
+    "unknown key": (_config(hook="os.system"), r"config\.json: hook"),
+    "class names": (_config(classes=["a", "b", "c", "d"]), r"tensor 'linear\.\w+' is of shape"),
+    "channels": (_config(channels=3), r"mean has 1 values for 3 channels"),
+    "deviation of zero": (_config(std=[0.0]), r"config\.json: std"),
+    "image size": (_config(image_size=[8, 10**9]), r"config\.json: image_size"),
+    "architecture unknown": (_architecture(family="os.system"), r"config\.json: architecture"),
+    "architecture with weights": (_architecture(weights="/etc/passwd"), r"config\.json: architecture"),
+    "architecture wider": (_architecture(width=5), r"tensor '\S+' is of shape"),
+    "architecture deeper": (_architecture(depth=14), r"tensor '\S+' is missing"),
+    "architecture shallower": (_architecture(depth=8, shortcut="B"), r"tensor '\S+' is missing"),
+    "depth beyond memory": (_architecture(depth=6 * 10**9 + 2), r"too few for a model of 6000000002 layers"),
+    "width beyond memory": (_architecture(width=10**6), r"tensor '\S+' is of shape"),
+}
+
+
+@pytest.mark.parametrize(("harm", "message"), FORGED.values(), ids=FORGED.keys())
+def test_refuses_what_a_forged_manifest_covers(copied: Path, harm: Harm, message: str) -> None:
+    harm(copied)
+    write_manifest(copied)
+    with pytest.raises(ExportError, match=message) as caught:
+        load_bundle(copied)
+    assert " -> " in str(caught.value)
+
+
+def test_the_copy_itself_is_sound(copied: Path) -> None:
+    write_manifest(copied)
+    assert load_bundle(copied).config.study == "s"
+
+
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"nowhere: cannot be read: No such file .* -> "):
+        load_bundle(tmp_path / "nowhere")
+
+
+def _graph(folder: Path, *, inputs: str = "pixels", location: str | None = None) -> Path:
+    """A graph that adds four numbers to its input; with a location they come from that file."""
+    from onnx import TensorProto, helper
+
+    numbers = helper.make_tensor("w", TensorProto.FLOAT, [4], [0.0] * 4)
+    if location is not None:
+        numbers = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+        numbers.external_data.add(key="location", value=location)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in (inputs, "logits")]
+    graph = helper.make_graph([helper.make_node("Add", [inputs, "w"], ["logits"])], "g", ends[:1], ends[1:], [numbers])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder / "model.onnx"
+
+
+def test_onnx_model_reads_no_file_outside_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(bytes(16))
+    (tmp_path / "bundle").mkdir()
+    for location in ("../secret", str(tmp_path / "secret")):
+        with pytest.raises(ExportError, match=r"model\.onnx: onnxruntime cannot load it"):
+            onnx_runtime(_graph(tmp_path / "bundle", location=location))
+    run = onnx_runtime(_graph(tmp_path / "bundle"))
+    assert run(torch.full((2, 4), 255, dtype=torch.uint8)).tolist() == [[1.0] * 4] * 2
+
+
+def test_onnx_model_with_other_ends_or_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"takes \['x'\] to \['logits'\]"):
+        onnx_runtime(_graph(tmp_path, inputs="x"))
+    (tmp_path / "model.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ExportError, match="onnxruntime cannot load it"):
+        onnx_runtime(tmp_path / "model.onnx")

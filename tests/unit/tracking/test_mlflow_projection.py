@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from autockd.records import EpochFinished, Event, StudyStarted, TrialFinished, TrialStarted
+from autockd.tracking.mlflow_projection import Projection
+from autockd.tracking.mlflow_runs import RunUpdate
+
+
+def project(events: list[Event], *, each: bool = False) -> dict[int | None, list[RunUpdate]]:
+    projection = Projection()
+    taken: list[RunUpdate] = []
+    for event in events:
+        assert projection.apply(event)
+        if each:
+            taken += projection.take()
+    taken += projection.take()
+    runs: dict[int | None, list[RunUpdate]] = {}
+    for update in taken:
+        runs.setdefault(update.trial, []).append(update)
+    return runs
+
+
+def latest(update: RunUpdate) -> dict[str, float]:
+    return {point.key: point.value for point in update.points}
+
+
+def test_a_trials_params_hold_its_point_and_its_training(study: list[Event]) -> None:
+    (update,) = project(study)[1]
+    assert update.name == "001 continuation"
+    assert update.params == {
+        "method": "continuation",
+        "seed": "3",
+        "learning_rate": "0.1",
+        "log10_learning_rate": "-1",
+        "weight_decay": "0.0001",
+        "batch_size": "32",
+        "momentum": "0.9",
+        "epochs": "2",
+        "student_depth": "8",
+        "student_width": "4",
+        "smoothing_start": "4",
+        "log10_smoothing_start": "0.60206",
+        "temperature": "na",
+    }
+
+
+def test_every_trial_has_the_same_params_and_a_baseline_shows_its_own(study: list[Event]) -> None:
+    runs = project(study)
+    assert len({frozenset(runs[trial][0].params) for trial in range(4)}) == 1
+    assert runs[0][0].params["smoothing_start"] == runs[0][0].params["log10_smoothing_start"] == "na"
+    assert runs[0][0].params["temperature"] == "4.0"
+    assert runs[0][0].params["learning_rate"] == "0.2"
+
+
+def test_a_trial_has_at_most_15_metric_keys_each_epoch_at_its_step_and_time(study: list[Event]) -> None:
+    (update,) = project(study)[1]
+    assert len({point.key for point in update.points}) == 15
+    curve = [point for point in update.points if point.key == "val_accuracy"]
+    assert [(p.value, p.step, p.timestamp) for p in curve] == [(0.85, 1, 111_000), (0.95, 2, 112_000)]
+    values = latest(update)
+    assert (values["hard_weight"], values["smoothing"], values["margin"], values["learning_rate"]) == (
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    )
+    assert values["epoch_seconds"] == 1.75
+    assert (values["best_val_accuracy"], values["best_epoch"], values["trial_seconds"]) == (0.95, 2, 4.5)
+
+
+def test_states_and_reasons(study: list[Event]) -> None:
+    runs = project(study)
+    assert [runs[trial][-1].status for trial in (None, 0, 1, 2, 3)] == [
+        "FINISHED",
+        "FINISHED",
+        "FINISHED",
+        "KILLED",
+        "FAILED",
+    ]
+    assert runs[3][0].tags["autockd.reason"] == "the loss is NaN"
+    assert runs[2][0].tags["autockd.state"] == "pruned"
+    assert runs[2][0].ended == 125_000
+
+
+def test_the_study_shows_the_best_so_far_by_trial_count(study: list[Event]) -> None:
+    (update,) = project(study)[None]
+    best = [(point.step, point.value) for point in update.points if point.key == "best_so_far"]
+    assert best == [(1, 0.90), (2, 0.95), (3, 0.95), (4, 0.95)]
+    values = latest(update)
+    assert values["teacher_val_accuracy"] == 0.98
+    assert values["test_accuracy_none"] == 0.89
+    assert values["seconds_search"] == 100.0
+    assert update.tags["mlflow.note.content"] == "# why"
+    assert update.params["search.space.learning_rate.log"] == "true"
+    assert not [key for key in update.params if key.startswith(("note", "smoke"))]
+
+
+def test_less_can_be_better(study: list[Event]) -> None:
+    study[0] = study[0].model_copy(update={"direction": "minimize"})
+    (update,) = project(study)[None]
+    assert [point.value for point in update.points if point.key == "best_so_far"] == [0.90, 0.90, 0.90, 0.90]
+
+
+def test_one_by_one_and_all_at_once_tell_the_same(study: list[Event]) -> None:
+    at_once, one_by_one = project(study), project(study, each=True)
+    assert len(one_by_one[1]) == 4
+    for trial, (whole,) in at_once.items():
+        parts = one_by_one[trial]
+        assert tuple(point for part in parts for point in part.points) == whole.points
+        assert {key: value for part in parts for key, value in part.tags.items()} == whole.tags
+        assert {key: value for part in parts for key, value in part.params.items()} == whole.params
+        assert (parts[-1].status, parts[-1].ended, parts[-1].digest) == (whole.status, whole.ended, whole.digest)
+        assert [part.digest for part in parts[:-1]] == [None] * (len(parts) - 1)
+
+
+def test_events_that_come_twice_change_nothing(study: list[Event]) -> None:
+    projection = Projection()
+    for event in study:
+        projection.apply(event)
+    projection.take()
+    for event in study:
+        assert projection.apply(event)
+    assert projection.take() == []
+
+
+def test_an_epoch_trained_again_after_a_crash_is_told_once(study: list[Event]) -> None:
+    (again,) = [event for event in study if isinstance(event, EpochFinished) and event.trial == 2]
+    position = study.index(again) + 1
+    study.insert(position, again.model_copy(update={"time": again.time + 0.5}))
+    (update,) = project(study)[2]
+    assert [point.step for point in update.points if point.key == "val_accuracy"] == [1]
+
+
+def test_events_without_a_place_are_refused(study: list[Event]) -> None:
+    projection = Projection()
+    trial = next(event for event in study if isinstance(event, TrialStarted))
+    end = next(event for event in study if isinstance(event, TrialFinished))
+    assert not projection.apply(trial)
+    assert projection.apply(study[0])
+    assert not projection.apply(end)
+    assert projection.apply(trial)
+    assert projection.apply(end)
+
+
+def test_an_interrupted_study_leaves_nothing_open_and_can_go_on(study: list[Event]) -> None:
+    cut = study.index(next(e for e in study if isinstance(e, TrialFinished) and e.trial == 2))
+    projection = Projection()
+    for event in study[:cut]:
+        projection.apply(event)
+    projection.interrupt()
+    updates = {update.trial: update for update in projection.take()}
+    assert (updates[2].status, updates[2].ended, updates[2].tags["autockd.state"]) == ("KILLED", 121_000, "interrupted")
+    assert updates[None].status == "KILLED"
+    assert updates[1].status == "FINISHED"
+
+    assert isinstance(study[0], StudyStarted)
+    projection.apply(study[0].model_copy(update={"time": 300.0}))
+    (update,) = projection.take()
+    assert (update.trial, update.status, update.ended) == (None, "RUNNING", None)
+    for event in study[cut:]:
+        projection.apply(event)
+    updates = {update.trial: update for update in projection.take()}
+    assert updates[2].tags["autockd.state"] == "pruned"
+    assert updates[None].status == "FINISHED"
+
+
+def test_a_study_begun_anew_under_its_name_is_another_one(study: list[Event]) -> None:
+    first, second = Projection(), Projection()
+    first.apply(study[0])
+    second.apply(study[0].model_copy(update={"time": 91.0}))
+    assert first.study == second.study
+    assert first.study_id != second.study_id
