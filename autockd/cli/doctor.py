@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from autockd.cli import machine
 from autockd.cli.output import write, write_json
@@ -174,13 +175,19 @@ def _server(uri: str) -> Check:
 
     shown = redact(uri)
     try:
-        with urlopen(f"{uri.rstrip('/')}/health", timeout=_PING_SECONDS):  # noqa: S310 - http or https, see _mlflow
+        with urlopen(_health_url(uri), timeout=_PING_SECONDS):  # noqa: S310 - http or https, see _mlflow
             return Check("mlflow server", "ok", f"{shown} answers; name it as tracking.uri to use it")
     except HTTPError as error:
         found, remedy = f"answers with status {error.code}", "check the address and the credentials"
     except (OSError, ValueError, HTTPException) as error:
         found, remedy = f"no answer ({getattr(error, 'reason', error)})", "start it, or unset MLFLOW_TRACKING_URI"
     return Check("mlflow server", "warn", f"{shown}: {redact(found)}", remedy)
+
+
+def _health_url(uri: str) -> str:
+    """Where an MLflow server says that it is well; it asks for no credentials there."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], path=f"{parts.path.rstrip('/')}/health").geturl()
 
 
 def _offline() -> Check:

@@ -10,6 +10,7 @@ from autockd.errors import UsageError
 from autockd.folders import studies_folder
 
 if TYPE_CHECKING:
+    from autockd.report.tables import StudySummary
     from autockd.study import Study
 
 
@@ -59,19 +60,28 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     from autockd.cli.progress import budget_line, standing_line
     from autockd.cli.tables import comparison_table, trials_table
 
-    summary = open_study(name, studies).status()
+    study = open_study(name, studies)
+    summary = study.status()
     if as_json:
         write_json(summary.model_dump(mode="json"))
         return
     show(trials_table(summary.trials, summary.metric, summary.best_trial))
     if summary.evaluated:
         show(comparison_table(summary))
-    say(f"{summary.study}: {'finished' if summary.finished else 'unfinished'}")
+    say(f"{summary.study}: {_state(study, summary)}")
     for line in (standing_line(summary), budget_line(summary, time.time())):
         if line:
             say(line)
     if summary.bundle:
         say(f"bundle: {summary.bundle}")
+
+
+def _state(study: Study, summary: StudySummary) -> str:
+    from autockd.tracking.ledger import in_use
+
+    if summary.finished:
+        return "finished"
+    return "running" if in_use(study.folder / "ledger.jsonl") else "interrupted before its end"
 
 
 def show_evaluation(bundle: Path, data: str | None, runtime: Literal["torch", "onnx"], *, as_json: bool) -> None:

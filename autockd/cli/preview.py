@@ -100,4 +100,6 @@ def save_plot(preview: Preview, path: Path) -> None:
     try:
         figure.savefig(path)
     except OSError as error:
-        raise EnvironmentProblem(f"--plot: cannot write {path}: {error.strerror} -> name a writable folder") from error
+        raise EnvironmentProblem(
+            f"--plot: cannot write {path}: {(error.strerror or str(error)).lower()} -> name a writable folder"
+        ) from error

@@ -73,7 +73,9 @@ def copy_space(name: str, to: Path) -> Path:
     try:
         shutil.copyfile(space.path, target)
     except OSError as error:
-        raise EnvironmentProblem(f"PATH: cannot write {target}: {error.strerror} -> name a writable folder") from error
+        raise EnvironmentProblem(
+            f"PATH: cannot write {target}: {(error.strerror or str(error)).lower()} -> name a writable folder"
+        ) from error
     return target
 
 

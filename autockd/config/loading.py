@@ -14,22 +14,34 @@ from pydantic_core import ErrorDetails
 
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
+from autockd.config.tasks import HuggingFace
 from autockd.errors import ConfigError, Problem
 
 Location = tuple[str | int, ...]
+
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with YAML 1.2's floats (`1e-3` is a number) and no repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise _refused(f"a key must be a word, not {key!r}", key_node)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} appears twice", problem_mark=key_node.start_mark)
+                raise _refused(f"the key {key!r} appears twice", key_node)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _refused(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 _Loader.add_implicit_resolver(
@@ -70,7 +82,7 @@ def parse_study(
     settings += [_parse_override(override) for override in overrides]
     for key, value, origin in settings:
         _assign(data, key, value, origin)
-        origins[tuple(key.split("."))] = origin
+        _note_origin(origins, tuple(key.split(".")), origin)
     try:
         study = StudyConfig.model_validate(data)
     except ValidationError as error:
@@ -88,6 +100,7 @@ def parse_study(
 def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, int]]:
     try:
         root = yaml.compose(text, Loader=_Loader)
+        lines = dict(_lines(root, (), ()))
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -97,19 +110,27 @@ def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, 
         raise ConfigError.of("YAML", problem, remedy, where) from None
     if not isinstance(data, dict):
         raise ConfigError.of("YAML", "a study file must be a mapping of keys to values", "see `autockd cat`", source)
-    return data, dict(_lines(root, ()))
+    return data, lines
 
 
-def _lines(node: yaml.Node | None, location: Location) -> Iterator[tuple[Location, int]]:
+def _lines(
+    node: yaml.Node | None, location: Location, parents: tuple[yaml.Node, ...]
+) -> Iterator[tuple[Location, int]]:
+    """Where each value of a document stands; refuses a value that contains itself."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return
+    if node in parents:
+        raise _refused("a value must not contain itself", node)
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*location, str(key.value))
-            yield here, key.start_mark.line + 1
-            yield from _lines(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*location, index), value.start_mark.line + 1
-            yield from _lines(value, (*location, index))
+        children: list[tuple[str | int, int, yaml.Node]] = [
+            (str(key.value), key.start_mark.line, value) for key, value in node.value
+        ]
+    else:
+        children = [(index, value.start_mark.line, value) for index, value in enumerate(node.value)]
+    for name, line, value in children:
+        here = (*location, name)
+        yield here, line + 1
+        yield from _lines(value, here, (*parents, node))
 
 
 def _parse_override(override: str) -> tuple[str, Any, str]:
@@ -130,6 +151,14 @@ def _assign(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
     if not isinstance(here, dict):
         raise ConfigError.of(key, "leads through a value that has no keys", "name a field of a section", origin)
     here[last] = value
+
+
+def _note_origin(origins: dict[Location, str], location: Location, origin: str) -> None:
+    """From now on this value, all below it, and sections that had to be made for it, come from `origin`."""
+    for known in [known for known in origins if known[: len(location)] == location]:
+        del origins[known]
+    for length in range(1, len(location) + 1):
+        origins.setdefault(location[:length], origin)
 
 
 def _problem(detail: ErrorDetails, data: Mapping[str, Any], origins: Mapping[Location, str], source: str) -> Problem:
@@ -222,6 +251,8 @@ def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
             value = getattr(model, name)
             if isinstance(value, Path):
                 changes[name] = (folder / value.expanduser()).resolve()
+            elif isinstance(model, HuggingFace) and name == "path" and (folder / value).expanduser().is_dir():
+                changes[name] = str((folder / Path(value).expanduser()).resolve())
             elif isinstance(value, BaseModel):
                 changes[name] = resolve(value)
         return model.model_copy(update=changes)

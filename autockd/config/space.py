@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from autockd.config.base import Config
 
-Value = StrictBool | StrictInt | StrictFloat | StrictStr
+
+def _scalar(value: object) -> object:
+    if not isinstance(value, bool | int | float | str) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"a value is a word, a finite number, true or false, not {value!r}")
+    return value
+
+
+Value = Annotated[bool | int | float | str, PlainValidator(_scalar)]
 """What a dimension can take: exactly the types that Optuna stores."""
 
 Params = dict[str, bool | int | float | str]

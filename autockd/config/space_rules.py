@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,12 +12,14 @@ from pydantic import ValidationError
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.models import CifarResNet
 from autockd.config.schema import StudyConfig
-from autockd.config.space import AnyDimension, Choice, as_tuple, ordered
+from autockd.config.space import AnyDimension, Choice, active_params, as_tuple, ordered
 from autockd.config.training import TRAINING_DIMENSIONS
 from autockd.config.trial import STUDENT_DIMENSIONS, conditioned_space, default_params, trial_config
 
 Mistake = tuple[str, str]
 """A dotted field and the message about it."""
+
+Space = Mapping[str, AnyDimension]
 
 _BASE = "search.space"
 
@@ -42,17 +45,26 @@ def space_mistakes(study: StudyConfig) -> list[Mistake]:
     except ValueError as error:
         return [(_BASE, str(error))]
     mistakes = [*_base_mistakes(study), *_corner_mistakes(study, space)]
-    return [*(mistakes or _shortest_schedule_mistakes(study, space)), *_first_trial_mistakes(study, space)]
+    mistakes = mistakes or list(_shortest_schedule_mistakes(study, space)) or list(_joint_mistakes(study, space))
+    return [*mistakes, *_first_trial_mistakes(study, space)]
 
 
 def _name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
-    method = study.search.space.get("method")
+    space = study.search.space
+    method = space.get("method")
     if method is not None and (not isinstance(method, Choice) or not set(study.methods) <= set(METHOD_CONFIGS)):
         yield f"{_BASE}.method", f"must be of type choice, among {', '.join(METHOD_CONFIGS)}"
     known = known_dimensions(study)
-    for name in study.search.space:
+    for name, dimension in space.items():
         if name not in known:
-            yield f"{_BASE}.{name}", f"no dimension of this study; it can be one of {', '.join(known)}"
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f"did you mean {near[0]!r}?" if near else f"it can be one of {', '.join(known)}"
+            yield f"{_BASE}.{name}", f"no dimension of this study; {hint}"
+        for other, allowed in dimension.when.items():
+            if other not in space:
+                yield f"{_BASE}.{name}.when", f"names {other!r}, which is not a dimension of this space"
+            elif impossible := [value for value in as_tuple(allowed) if not space[other].contains(value)]:
+                yield f"{_BASE}.{name}", f"exists when {other} is {impossible[0]!r}, a value that {other} never takes"
 
 
 def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
@@ -61,45 +73,63 @@ def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
         yield "method", message
 
 
-def _corner_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension]) -> Iterator[Mistake]:
+def _corner_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
     """Each dimension's extreme values, tried at a point where its conditions hold."""
-    points: dict[str, dict[str, object]] = {}
     base = set(_trial_mistakes(study, {}))
-    for name, dimension in space.items():
-        parents = {k: v for other in dimension.when for k, v in points[other].items()}
-        parents |= {other: as_tuple(allowed)[0] for other, allowed in dimension.when.items()}
-        points[name] = {**parents, name: dimension.corners[0]}
-        for value in dimension.corners:
-            for message in _trial_mistakes(study, {**parents, name: value}):
+    for name, values, point in _points(space):
+        for value in values:
+            for message in _trial_mistakes(study, {**point, name: value}):
                 if message not in base:
                     yield f"{_BASE}.{name}", f"at {value}: {message}"
 
 
-def _shortest_schedule_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension]) -> Iterator[Mistake]:
-    """smoothing_start at its highest must fit the shortest schedule that the space can propose."""
+def _joint_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
+    """Extreme values of two dimensions at a time, as far as both exist there."""
+    corners = list(_points(space))
+    for (name, values, point), (other, others, elsewhere) in itertools.combinations(corners, 2):
+        for value, another in itertools.product(values, others):
+            together = active_params(space, {**point, **elsewhere, name: value, other: another})
+            if name in together and other in together and (messages := _trial_mistakes(study, together)):
+                yield f"{_BASE}.{name}", f"at {value}, with {other} at {another}: {messages[0]}"
+                return
+
+
+def _shortest_schedule_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
+    """smoothing_start at its highest must fit the shortest schedule, under every shape and granularity."""
     if "smoothing_start" not in space:
         return
-    shortest = {
+    extremes: dict[str, object] = {
         name: min(space[name].corners, key=_as_number)
         for name in ("schedule_fraction", "stage_fraction", "epochs")
         if name in space
     }
-    extremes = {"smoothing_start": max(space["smoothing_start"].corners, key=_as_number), **shortest}
-    for method in study.methods:
-        fields = METHOD_CONFIGS[method].model_fields
-        if "smoothing_start" in fields:
-            point = {name: value for name, value in extremes.items() if name == "epochs" or name in fields}
-            for message in _trial_mistakes(study, {"method": method, **point}):
-                yield f"{_BASE}.smoothing_start", f"at the shortest schedule of the space: {message}"
+    extremes["smoothing_start"] = max(space["smoothing_start"].corners, key=_as_number)
+    choices = [name for name in ("method", "smoothing_shape", "granularity") if name in space]
+    for values in itertools.product(*(space[name].corners for name in choices)):
+        point = active_params(space, {**extremes, **dict(zip(choices, values, strict=True))})
+        if "smoothing_start" in point and (messages := _trial_mistakes(study, point)):
+            yield f"{_BASE}.smoothing_start", f"at the shortest schedule of the space: {messages[0]}"
+            return
 
 
-def _first_trial_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension]) -> Iterator[Mistake]:
+def _points(space: Space) -> Iterator[tuple[str, tuple[object, ...], dict[str, object]]]:
+    """Each dimension with its extreme values, and values of others at which it exists."""
+    points: dict[str, dict[str, object]] = {}
+    for name, dimension in space.items():
+        parents = {key: value for other in dimension.when for key, value in points[other].items()}
+        parents |= {other: as_tuple(allowed)[0] for other, allowed in dimension.when.items()}
+        points[name] = {**parents, name: dimension.corners[0]}
+        yield name, dimension.corners, parents
+
+
+def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
     points: list[tuple[str, Mapping[str, Any]]] = [
         (f"search.enqueue.{index}", point) for index, point in enumerate(study.search.enqueue)
     ]
     if study.search.enqueue_defaults:
         points.append((_BASE, default_params(study)))
     for field, point in points:
+        exists = active_params(space, point)
         for name, value in point.items():
             if name not in space:
                 yield f"{field}.{name}", f"not a dimension of the space ({', '.join(space) or 'it is empty'})"
@@ -109,6 +139,8 @@ def _first_trial_mistakes(study: StudyConfig, space: Mapping[str, AnyDimension])
                     f"the value to try first, {value!r}, lies outside of this dimension; widen the range, "
                     "change the value, or set search.enqueue_defaults: false",
                 )
+            elif name not in exists:
+                yield f"{field}.{name}", "does not exist at this point, by its conditions; leave it out"
 
 
 def _trial_mistakes(study: StudyConfig, params: Mapping[str, object]) -> list[str]:

@@ -29,7 +29,7 @@ class _ImageTask(Config):
 
     validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images held out, stratified by class, to compare trials on."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     """Seed of the splits, of the order of samples and of their views; equal for all trials."""
     augmentation: Augmentation = Augmentation()
     """Views of the training images."""
@@ -66,7 +66,7 @@ class HuggingFace(_ImageTask):
 
     source: Literal["huggingface"]
     path: str
-    """A hub id such as `uoft-cs/cifar10` (fetched if it is not cached), or a local folder."""
+    """A local folder (relative paths count from the study file), or a hub id such as `uoft-cs/cifar10`."""
     subset: str | None = None
     """The data set's configuration name, where it has several."""
     revision: str | None = None

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from autockd.data.metrics import accuracy
 from autockd.errors import ExportError
 from autockd.export.card import BundleConfig, model_card
 from autockd.export.folders import staged
 from autockd.export.inference import PixelModel, Runtime, in_batches, torch_runtime
 from autockd.export.manifest import MANIFEST, read_json, verify_manifest, write_manifest
 from autockd.export.onnx import export_onnx, onnx_runtime
-from autockd.export.parity import Parity, accuracy, compare
+from autockd.export.parity import Parity, compare
 from autockd.export.weights import build_with_weights
 from autockd.hashing import file_hash
 from autockd.models import count_parameters, save_weights

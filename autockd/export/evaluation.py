@@ -6,12 +6,12 @@ from typing import Literal
 
 import torch
 
+from autockd.data.metrics import accuracy
 from autockd.data.task import Split
 from autockd.errors import DataError, ExportError
 from autockd.export.bundle import Bundle, check_images
 from autockd.export.inference import in_batches
 from autockd.export.onnx import onnx_runtime
-from autockd.export.parity import accuracy
 
 
 def evaluate_bundle(

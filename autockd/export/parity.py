@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from autockd.data.metrics import accuracy
 from autockd.errors import ExportError
 from autockd.export.inference import Runtime
 from autockd.records import Record
@@ -78,15 +79,6 @@ def compare(
     )
     _insist(comparison)
     return comparison
-
-
-def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Share of samples, 0..1, whose largest logit, of [N, K], is the label's, of int64 [N]; a row with a NaN is wrong.
-
-    Rounded to fp32, as trials' metrics are: a bundle gives the recorded number again to the last digit.
-    """
-    correct = (logits.argmax(1) == labels) & ~logits.isnan().any(1)
-    return correct.float().mean().item()
 
 
 def _disagreements(expected: torch.Tensor, logits: torch.Tensor, tie: float) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -110,9 +111,12 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
 def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
     """Number of the best complete trial that is no baseline; the earlier one of equals."""
     sign = 1 if direction == "maximize" else -1
-    candidates = [row for row in rows if row.state == "complete" and row.role != "baseline" and row.value is not None]
-    best = max(candidates, key=lambda row: (sign * (row.value or 0.0), -row.trial), default=None)
-    return best.trial if best else None
+    candidates = [
+        (sign * row.value, -row.trial)
+        for row in rows
+        if row.state == "complete" and row.role != "baseline" and row.value is not None and math.isfinite(row.value)
+    ]
+    return -max(candidates)[1] if candidates else None
 
 
 def _start(event: StudyStarted) -> dict[str, object]:

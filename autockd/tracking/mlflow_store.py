@@ -193,6 +193,18 @@ class MlflowStore:
         run.status, run.ended = update.status, update.ended
 
 
+def find_experiment(uri: str, name: str) -> str | None:
+    """Id of an experiment; None if the store has none of this name.
+
+    Raises what MLflow and the network raise.
+    """
+    database = _sqlite_path(uri)
+    if database is not None and not database.exists():
+        return None
+    found = _new_client(uri).get_experiment_by_name(name)
+    return str(found.experiment_id) if found else None
+
+
 def _new_client(uri: str) -> Any:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from autockd.data.batches import Normalisation
+from autockd.data.metrics import accuracy
 from autockd.data.task import Split
 
 BATCH = 512
@@ -30,13 +31,6 @@ def predict(model: nn.Module, images: Tensor, normalise: Normalisation) -> Tenso
     chunks = [model(normalise(chunk.to(device))).float() for chunk in torch.split(images, BATCH)]
     model.train(was_training)
     return torch.cat(chunks)
-
-
-def accuracy(logits: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest logit is the label's, 0..1; a row with a NaN counts as wrong."""
-    predicted = logits.argmax(dim=1)
-    correct = (predicted == targets.to(logits.device)) & ~logits.isnan().any(dim=1)
-    return int(correct.sum()) / len(targets)
 
 
 def evaluate(model: nn.Module, split: Split, normalise: Normalisation) -> float:

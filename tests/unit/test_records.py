@@ -18,6 +18,7 @@ from autockd.records import (
     Evaluated,
     Event,
     Exported,
+    Noted,
     PrecisionChoice,
     PrecisionChosen,
     Provenance,
@@ -58,6 +59,17 @@ PROVENANCE = Provenance(
     git_commit=None,
 )
 
+TRIAL = TrialStarted(
+    time=5.0,
+    trial=0,
+    role="sampled",
+    method="continuation",
+    params={"learning_rate": 1.0, "epochs": 1, "nesterov": True, "hinge": "batch"},
+    config={"seed": 0},
+    fingerprint="t0",
+    conventions="L = CE",
+)
+
 EXAMPLES: list[Event] = [
     StudyStarted(
         time=1.0,
@@ -69,6 +81,7 @@ EXAMPLES: list[Event] = [
         task_fingerprint="f0",
         provenance=PROVENANCE,
     ),
+    Noted(time=1.5, kind="warning", text="dead zone: the margin is 0.1"),
     TeacherReady(
         time=2.0,
         teacher=TeacherRecord(
@@ -90,16 +103,7 @@ EXAMPLES: list[Event] = [
         time=4.0,
         choice=PrecisionChoice(precision="bf16", channels_last=True, threads=1, device="cpu", reason="1.8x faster"),
     ),
-    TrialStarted(
-        time=5.0,
-        trial=0,
-        role="sampled",
-        method="continuation",
-        params={"learning_rate": 1.0, "epochs": 1, "nesterov": True, "hinge": "batch"},
-        config={"seed": 0},
-        fingerprint="t0",
-        conventions="L = CE",
-    ),
+    TRIAL,
     EpochFinished(time=6.0, trial=0, record=epoch(coefficients={"smoothing": 0.05}, soft_loss=0.1, active_fraction=1)),
     TrialFinished(time=7.0, trial=0, state="complete", value=0.95, best_epoch=1, epochs=2, seconds=3.2),
     TestOpened(time=8.0, subjects=("teacher", "best")),
@@ -157,7 +161,7 @@ def test_a_record_cannot_change(event: Event) -> None:
 
 def test_parameters_keep_their_types() -> None:
     """Optuna tells 1 from 1.0 and from True."""
-    back = EVENTS.validate_json(EXAMPLES[4].model_dump_json())
+    back = EVENTS.validate_json(TRIAL.model_dump_json())
     assert isinstance(back, TrialStarted)
     assert {name: type(value) for name, value in back.params.items()} == {
         "learning_rate": float,

@@ -44,7 +44,7 @@ def read_huggingface(config: HuggingFace) -> RawImages:
     samples = [
         _samples(part, image_column, labels, config.image_size) for part, labels in zip(parts, targets, strict=True)
     ]
-    return RawImages(Path(config.path).name.lower(), classes, *samples)
+    return RawImages(Path(config.path).expanduser().resolve().name.lower(), classes, *samples)
 
 
 def _load(config: HuggingFace) -> Any:

@@ -74,15 +74,17 @@ class ContinuationKD:
 
     def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
         """The dead zone: a new student, z_S near 0, is at distance phi^2 * E[z_T^2], perhaps inside the margin."""
+        margin = self.config.margin_value(second_moment)
+        if margin == 0 or self.config.reduction == "sum":
+            return ()
         plan = self.plan(run, second_moment)
-        scale = second_moment if self.config.reduction == "mean" else float("inf")
         pairs = zip(plan.column("smoothing"), plan.column("margin"), strict=True)
-        dead = next((step for step, (phi, m) in enumerate(pairs) if m == 0 or m < phi * phi * scale), run.steps)
+        bounds = [margin * phi * phi * second_moment / annealed for phi, annealed in pairs]
+        dead = next((step for step, bound in enumerate(bounds) if margin < bound * (1 - 1e-9)), run.steps)
         if dead == 0:
             return ()
-        limit = second_moment / self.config.smoothing_start
         return (
-            f"dead zone: the margin ({self.config.margin_value(second_moment):.4g}) is not below E[z_T^2]/T_max "
-            f"= {limit:.4g}, so the soft loss is likely to be zero for the first {dead / run.steps:.0%} of the run; "
-            f"lower `margin`, or set margin_mode: dead_zone to give it as a share of that bound",
+            f"dead zone: the margin ({margin:.4g}) is not below the soft loss that a new student begins with "
+            f"(as a margin, E[z_T^2]/T_max = {bounds[0]:.4g}, where both are annealed), so the soft loss is likely "
+            f"to be zero for the first {dead / run.steps:.0%} of the run; lower `margin`, or use margin_mode: dead_zone",
         )

@@ -143,6 +143,12 @@ def test_a_single_method_needs_no_condition() -> None:
     assert space["smoothing_start"].when == {}
 
 
+def test_a_field_that_all_methods_of_the_space_have_needs_no_condition() -> None:
+    two = {"type": "choice", "choices": ["annealing", "continuation"]}
+    space = conditioned_space(study({"method": two, "smoothing_start": {"type": "int", "low": 1, "high": 20}}))
+    assert space["smoothing_start"].when == {}
+
+
 def test_a_condition_on_the_method_that_the_user_wrote_stays() -> None:
     space = conditioned_space(
         study(

@@ -191,7 +191,7 @@ def warning_of(config: ContinuationKD, run: Run, second_moment: float) -> str:
     return "\n".join(make_method(config).warnings(run, second_moment))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(2, 40), st.floats(0.1, 100.0), st.floats(0.01, 3.0), st.integers(2, 5))
 def test_the_dead_zone_is_warned_about_exactly_from_its_bound_on(
     start: int, second_moment: float, share: float, pace: int

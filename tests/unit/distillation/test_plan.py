@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autockd.config.methods import AnnealingKD, ContinuationKD, HintonKD, MethodConfig
@@ -77,6 +77,7 @@ def test_a_short_run_by_steps_starts_at_its_smallest_phi_and_ends_at_one() -> No
 
 
 @pytest.mark.parametrize("shape", ["step", "linear", "cosine", "exponential"])
+@settings(deadline=None, max_examples=25)
 @given(epochs=st.integers(1, 3), steps=st.integers(20, 60))
 def test_every_shape_ends_at_one_by_steps(shape: str, epochs: int, steps: int) -> None:
     method = ContinuationKD(smoothing_start=10, smoothing_shape=shape, granularity="step")

@@ -84,7 +84,7 @@ def test_phi_stays_at_one_after_its_schedule(shape: SmoothingShape) -> None:
     assert [smoothing(shape, i, 10, 5) for i in range(10, 30)] == [1.0] * 20
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(SMOOTHING_SHAPES), st.integers(1, 300), st.integers(1, 40))
 def test_phi_is_bounded_rises_and_ends_at_one(shape: SmoothingShape, length: int, start: int) -> None:
     assume(start <= length)
@@ -94,14 +94,14 @@ def test_phi_is_bounded_rises_and_ends_at_one(shape: SmoothingShape, length: int
     assert phi[-1] == 1.0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(SMOOTHING_SHAPES), st.integers(1, 40), st.integers(2, 12))
 def test_phi_starts_at_its_smallest_value(shape: SmoothingShape, start: int, pace: int) -> None:
     """With at least two ticks a temperature; with one, Algorithm 1 has already left T_max on its first tick."""
     assert smoothing(shape, 1, start * pace, start) == pytest.approx(1 / start, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(1, 300), st.integers(1, 40))
 def test_step_takes_every_temperature_once_for_the_same_time(length: int, start: int) -> None:
     assume(start <= length)
@@ -126,7 +126,7 @@ def test_hard_weight_by_hand(shape: RampShape, power: float, expected: list[floa
     assert values == pytest.approx([*expected, 1.0, 1.0, 1.0, 1.0], abs=1e-12)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(
     st.sampled_from(RAMP_SHAPES),
     st.integers(1, 300),
@@ -146,7 +146,7 @@ def test_hard_weight_is_bounded_rises_and_ends_at_one(
         assert psi[-1] == (0.0 if shape == "step" else peak), "a ramp over the whole run ends at its peak"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 60))
 def test_the_end_of_a_ramp_is_not_lost_to_rounding(ramp_ticks: int, rest: int) -> None:
     """A ramp over 2/3 of 30 epochs are 20 epochs, whatever the float 2/3 * 30 is."""
@@ -188,7 +188,7 @@ def test_cosine_and_linear_start_at_the_peak_and_end_near_zero() -> None:
     assert linear[-1] == pytest.approx(1e-3)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.sampled_from(["constant", "step", "cosine", "linear"]), st.integers(1, 300), st.floats(0, 0.95))
 def test_learning_rate_rises_once_and_never_leaves_its_bounds(shape: str, steps: int, warmup: float) -> None:
     values = factors(LrSchedule(shape=shape, warmup=warmup), steps)

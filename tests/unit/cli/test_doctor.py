@@ -1,0 +1,111 @@
+"""The doctor on this machine, and on broken ones."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from autockd.cli import machine
+from autockd.cli.doctor import Check, examine, report, required_packages
+from autockd.errors import EnvironmentProblem
+from autockd.folders import CACHE_ENV, STUDIES_ENV
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STUDIES_ENV, str(tmp_path / "studies"))
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def found(name: str) -> Check:
+    return next(check for check in examine() if check.name == name)
+
+
+def test_a_good_machine_passes_and_nothing_is_left_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith(("ok ", "warn ")) for line in lines)
+    assert any(line.startswith("ok    torch: ") for line in lines)
+    assert any(f"{tmp_path / 'studies'} (to be made)" in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_as_json_it_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    report(as_json=True)
+    checks = json.loads(capsys.readouterr().out)
+    assert {"python", "torch", "cpu", "memory", "studies", "cache", "mlflow"} <= {check["name"] for check in checks}
+    assert {check["status"] for check in checks} <= {"ok", "warn"}
+
+
+def test_a_folder_below_a_file_fails_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(STUDIES_ENV, str(tmp_path / "file" / "studies"))
+    with pytest.raises(EnvironmentProblem, match="studies, mlflow: failed"):
+        report(as_json=False)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("fail  studies"))
+    assert "is not a folder" in line
+    assert f"-> set {STUDIES_ENV} to another folder" in line
+
+
+def test_writability_is_tried_and_not_read_from_permission_bits(tmp_path: Path) -> None:
+    assert machine.why_not_writable(tmp_path) is None
+    assert machine.why_not_writable(Path("/proc")) is not None
+
+
+def test_required_packages_are_our_own_without_the_extras() -> None:
+    names = required_packages()
+    assert {"torch", "ray", "optuna", "mlflow", "rich"} <= set(names)
+    assert "pytest" not in names
+    assert all(metadata.version(name) for name in names)
+
+
+class _Health(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/health" else 404)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Be silent."""
+
+
+@pytest.mark.parametrize("login", ["", "me:hunter2pass@"])
+@pytest.mark.parametrize(("status", "expected"), [(200, "ok"), (500, "warn")])
+def test_a_server_is_pinged(status: int, expected: str, login: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Health, "status", status)
+    with HTTPServer(("127.0.0.1", 0), _Health) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{login}127.0.0.1:{server.server_port}")
+        check = found("mlflow server")
+        server.shutdown()
+        thread.join()
+    assert check.status == expected
+
+
+def test_a_silent_server_costs_three_seconds_and_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2pass@127.0.0.1:{deaf.getsockname()[1]}")
+        began = time.monotonic()
+        check = found("mlflow server")
+    assert 2.9 < time.monotonic() - began < 10
+    assert check.status == "warn"
+    assert "hunter2pass" not in check.line
+
+
+def test_offline_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "HF_HUB_OFFLINE=1" in found("offline variables").found

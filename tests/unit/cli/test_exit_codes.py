@@ -1,0 +1,104 @@
+"""How a command's end becomes a message on stderr and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from autockd.cli.exits import DEBUG_ENV, Settings, exit_code_of
+from autockd.errors import (
+    AutockdError,
+    ConfigError,
+    DataError,
+    EnvironmentProblem,
+    ExportError,
+    Interrupted,
+    NoTrialSucceeded,
+    Problem,
+    StudyError,
+)
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def command() -> None:
+        raise error
+
+    return command
+
+
+@pytest.fixture(autouse=True)
+def _no_debug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DEBUG_ENV, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SystemExit(0), 0),
+        (SystemExit(None), 0),
+        (SystemExit(2), 2),
+        (SystemExit("text"), 1),
+        (SystemExit(130), 130),
+        (KeyboardInterrupt(), 130),
+        (Interrupted("stopped"), 130),
+        (DataError("no"), 2),
+        (StudyError("no"), 2),
+        (EnvironmentProblem("no"), 3),
+        (NoTrialSucceeded("no"), 4),
+        (ExportError("no"), 5),
+        (AutockdError("no"), 1),
+        (ValueError("no"), 1),
+    ],
+)
+def test_every_end_has_its_exit_code(error: BaseException, code: int) -> None:
+    assert exit_code_of(raising(error), Settings()) == code
+
+
+def test_a_command_that_ends_well_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(lambda: None, Settings()) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_errors_of_ours_are_messages_on_stderr_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = [Problem("a.b", "is wrong", "mend it", "s.yaml:3"), Problem("c", "is required", "add it")]
+    exit_code_of(raising(ConfigError(problems)), Settings())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "error: 2 problems in the configuration:",
+        "  s.yaml:3: a.b: is wrong -> mend it",
+        "  c: is required -> add it",
+    ]
+
+
+def test_a_bug_of_ours_is_short_and_asks_to_be_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code_of(raising(KeyError("weights")), Settings()) == 1
+    err = capsys.readouterr().err
+    assert "unexpected error: KeyError: 'weights'" in err
+    assert "report it" in err
+    assert "Traceback" not in err
+
+
+def test_a_bug_does_not_tell_credentials(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code_of(raising(RuntimeError("cannot reach https://me:hunter2pass@host/x")), Settings())
+    assert "hunter2pass" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), DataError("x")])
+def test_verbose_adds_the_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code_of(raising(error), Settings(verbose=True))
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_environment_asks_for_tracebacks_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(DEBUG_ENV, "1")
+    exit_code_of(raising(ValueError("x")), Settings())
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_control_characters_of_a_message_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    exit_code_of(raising(DataError("file \x1b[2J\x07")), Settings())
+    assert "\x1b" not in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""The files that a study names, checked without torch and all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autockd.cli.inputs import check_inputs
+from autockd.config import StudyConfig
+from autockd.errors import ConfigError
+
+
+def study(task: dict[str, Any], weights: Path | None = None) -> StudyConfig:
+    return StudyConfig.model_validate(
+        {
+            "name": "tiny",
+            "task": task,
+            "teacher": {"model": {"family": "cifar_resnet", "depth": 8, "weights": weights}},
+            "student": {"model": {"family": "torchvision", "name": "resnet18", "weights": weights}},
+        }
+    )
+
+
+def missing(config: StudyConfig) -> list[str]:
+    try:
+        check_inputs(config, "s.yaml")
+    except ConfigError as error:
+        return [problem.field for problem in error.problems]
+    return []
+
+
+def test_all_that_is_missing_is_reported_at_once_with_the_value_and_a_remedy(tmp_path: Path) -> None:
+    config = study({"source": "npz", "path": tmp_path / "none.npz"}, tmp_path / "none.safetensors")
+    with pytest.raises(ConfigError) as caught:
+        check_inputs(config, "s.yaml")
+    lines = str(caught.value).splitlines()
+    assert [line.split(": ")[1] for line in lines[1:]] == [
+        "task.path",
+        "teacher.model.weights",
+        "student.model.weights",
+    ]
+    assert f"s.yaml: task.path: there is no file {tmp_path / 'none.npz'} -> name an .npz file" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("task", "field"),
+    [
+        ({"source": "digits"}, None),
+        ({"source": "folder", "path": "{missing}"}, "task.path"),
+        ({"source": "folder", "path": "{here}"}, None),
+        ({"source": "npz", "path": "{here}"}, "task.path"),
+        ({"source": "torchvision", "dataset": "CIFAR10", "root": "{missing}"}, "task.root"),
+        ({"source": "torchvision", "dataset": "CIFAR10", "root": "{missing}", "download": True}, None),
+        ({"source": "huggingface", "path": "uoft-cs/cifar10"}, None),
+        ({"source": "huggingface", "path": "{missing}"}, "task.path"),
+        ({"source": "huggingface", "path": "./no-such-folder"}, "task.path"),
+    ],
+)
+def test_each_source_needs_its_own(task: dict[str, Any], field: str | None, tmp_path: Path) -> None:
+    places = {"{missing}": str(tmp_path / "missing"), "{here}": str(tmp_path)}
+    filled = {key: places.get(value, value) if isinstance(value, str) else value for key, value in task.items()}
+    assert missing(study(filled)) == ([field] if field else [])

@@ -1,0 +1,75 @@
+"""`autockd ui`: what it prints and refuses, and the helper that waits for the server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from autockd.cli.browser import has_display, wait_for
+from autockd.cli.serving import serve
+from autockd.config import StudyConfig
+from autockd.errors import EnvironmentProblem, StudyError, UsageError
+from autockd.study import Study
+
+
+def create(studies: Path, **tracking: object) -> Study:
+    model = {"family": "cifar_resnet", "depth": 8}
+    config = {
+        "name": "tiny",
+        "task": {"source": "digits"},
+        "teacher": {"model": model},
+        "student": {"model": model},
+        "tracking": tracking,
+    }
+    return Study.create(StudyConfig.model_validate(config), studies)
+
+
+def test_without_any_study_it_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"there is no study in .*autockd run"):
+        serve(None, tmp_path, 5000, browser=False)
+
+
+def test_a_study_outside_mlflow_is_refused(tmp_path: Path) -> None:
+    create(tmp_path, enabled=False)
+    with pytest.raises(UsageError, match=r"tracking\.enabled: study tiny .*autockd status"):
+        serve("tiny", tmp_path, 5000, browser=False)
+
+
+def test_a_study_on_a_server_is_shown_there_without_its_credentials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    create(tmp_path, uri="https://me:hunter2pass@mlflow.example.org/x")
+    serve("tiny", tmp_path, 5000, browser=False)
+    out = capsys.readouterr().out
+    assert "mlflow.example.org/x" in out
+    assert "hunter2pass" not in out
+
+
+def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    create(tmp_path)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(EnvironmentProblem, match=rf"--port: 127\.0\.0\.1:{port} cannot be used: .*another port"):
+            serve("tiny", tmp_path, port, browser=False)
+
+
+def test_waiting_ends_when_the_server_listens_and_when_patience_does() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/#/experiments/1"
+        assert not wait_for(url, patience=0.3)
+        server.listen()
+        assert wait_for(url, patience=5)
+
+
+def test_no_browser_is_started_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert not has_display()
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert has_display()
