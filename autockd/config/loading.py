@@ -94,6 +94,8 @@ def parse_study(
                 for field, message in mistakes
             ]
         )
+    if study.smoke and not smoke:  # a mistake there should not wait until somebody asks for it
+        parse_study(text, source, folder, overrides, smoke=True)
     return _with_absolute_paths(study, folder)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from autockd.config.schema import ResourceConfig
 from autockd.data.task import Task
-from autockd.errors import AutockdError, EnvironmentProblem
+from autockd.errors import AutockdError, EnvironmentProblem, Interrupted
 from autockd.search.book import StudyBook
 from autockd.search.resources import Allocation, allocate
 from autockd.search.worker import WorkerSetting
@@ -74,6 +74,9 @@ class Cluster:
             task: given to every worker through Ray's object store.
             trials: how many there will be.
             retries: how often a trial whose worker died starts again.
+
+        Raises:
+            Interrupted: the user stopped it.
         """
         from ray import tune
 
@@ -93,7 +96,9 @@ class Cluster:
                 failure_config=tune.FailureConfig(max_failures=retries),
             ),
         )
-        tuner.fit()
+        tuner.fit()  # returns early, without an error, after Ctrl-C
+        if not book.finished or book.running:
+            raise Interrupted(f"{setting.study}: the search was stopped; its finished trials are in the ledger")
 
 
 @contextmanager

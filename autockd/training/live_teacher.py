@@ -33,6 +33,8 @@ class LiveTeacher:
     @torch.inference_mode()
     def logits(self, indices: Tensor, views: Tensor) -> Tensor:
         """Logits of each (sample, view) pair: int64 [B] each to float32 [B, K] on the CPU."""
+        if len(indices) == 0:
+            return torch.empty(0, len(self.task.classes))
         model = self._ready
         parts = []
         for rows, columns in zip(torch.split(indices, FORWARD_BATCH), torch.split(views, FORWARD_BATCH), strict=True):
@@ -41,7 +43,7 @@ class LiveTeacher:
             padded_columns = torch.cat([columns, columns[:1].expand(missing)]).to(self.device)
             images = self.task.views.render(self._padded, padded_rows, padded_columns)
             parts.append(model(self._normalise(images)).float()[: len(rows)].cpu())
-        return torch.cat(parts) if parts else torch.empty(0, len(self.task.classes))
+        return torch.cat(parts)
 
     def second_moment(self) -> float:
         """E[z_T^2]: mean over training samples (no augmentation) and classes of the squared logits."""

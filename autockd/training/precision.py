@@ -22,7 +22,8 @@ Wanted = Literal["auto", "fp32", "bf16"]
 WORTH_IT = 1.15
 """A variant replaces plain fp32 only if it is faster by this factor, so that timing noise does not decide."""
 
-_WARMUP, _ROUNDS, _STEPS, _BUDGET = 2, 3, 3, 6.0
+_ROUNDS, _BUDGET = 4, 8.0
+"""Rounds of at least 20 ms for each variant; seconds after which only the two main candidates are timed."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def choose_precision(
     seconds: dict[Variant, float] = {}
     began = time.perf_counter()
     for variant in (reference, *others):
-        if seconds and time.perf_counter() - began > _BUDGET:
+        if len(seconds) >= 2 and time.perf_counter() - began > _BUDGET:
             break
         seconds[variant] = _time_step(make_model(), image_shape, training, variant, device)
     best = min(seconds, key=lambda variant: seconds[variant])
@@ -99,15 +100,16 @@ def choose_precision(
 
 
 def _variants(wanted: str, threads: int, device: torch.device) -> list[Variant]:
-    """What to time; the first is the reference that the others must beat."""
+    """What to time, the most promising early; the first is the reference that the others must beat."""
     counts = sorted({1, threads}) if device.type == "cpu" else [1]
     precisions: list[Precision] = []
     if wanted in ("auto", "fp32"):
         precisions.append("fp32")
     if wanted in ("auto", "bf16") and (device.type == "cpu" or torch.cuda.is_bf16_supported()):
         precisions.append("bf16")
-    precisions = precisions or ["fp32"]
-    return [Variant(p, layout, n) for n in counts for p in precisions for layout in (False, True)]
+    first, last = (precisions or ["fp32"])[0], (precisions or ["fp32"])[-1]
+    pairs = dict.fromkeys([(first, False), (last, True), (first, True), (last, False)])
+    return [Variant(precision, layout, n) for n in counts for precision, layout in pairs]
 
 
 def _time_step(
@@ -136,5 +138,6 @@ def _time_step(
             torch.cuda.synchronize(device)
         return (time.perf_counter() - began) / steps
 
-    run(_WARMUP)
-    return min(run(_STEPS) for _ in range(_ROUNDS))
+    run(1)
+    steps = max(1, round(0.02 / run(1)))
+    return min(run(steps) for _ in range(_ROUNDS))

@@ -234,6 +234,17 @@ def dump(uri: str, *, ids: bool = True) -> dict[str, Any]:
     return content
 
 
+def wait_for_run(uri: str, trial_key: str) -> str:
+    """The id of a trial's run, as soon as its learning curve is there."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for run in runs_of(uri):
+            if run.data.tags.get("autockd.trial_key") == trial_key and "val_accuracy" in run.data.metrics:
+                return str(run.info.run_id)
+        time.sleep(0.05)
+    raise AssertionError(f"{trial_key} did not arrive")
+
+
 def run_live(sink: MlflowSink, events: list[Event], ledger: Path | None = None) -> SinkSummary:
     sink.start()
     book = Ledger(ledger) if ledger else None
@@ -347,8 +358,12 @@ def test_an_interrupted_and_resumed_study_is_one_study(studies: Path) -> None:
     cut = next(n for n, e in enumerate(events) if isinstance(e, TrialFinished) and e.trial == 1)
     first = run_live(MlflowSink(uri, "digits", "digits-demo", ledger=ledger, interval=0.02), events[:cut], ledger)
     assert {run.info.status for run in runs_of(uri)} == {"FINISHED", "KILLED"}
-    second = run_live(MlflowSink(uri, "digits", "digits-demo", ledger=ledger, interval=0.02), events[cut:], ledger)
-    assert (second.run_id, second.missed) == (first.run_id, 0)
+    assert isinstance(events[0], StudyStarted)
+    longer = events[0].config | {"search": events[0].config["search"] | {"trials": 8}}
+    again = events[0].model_copy(update={"time": START + 25, "config": longer})
+    sink = MlflowSink(uri, "digits", "digits-demo", ledger=ledger, interval=0.02)
+    second = run_live(sink, [again, *events[cut:]], ledger)
+    assert (second.run_id, second.missed, second.errors) == (first.run_id, 0, 0)
     content = dump(uri)
     assert content["digits-demo/1"][0][1] == "FINISHED"
     assert content["digits-demo/1"][2]["autockd.state"] == "complete"
@@ -411,9 +426,10 @@ def test_what_was_missed_arrives_when_mlflow_comes_back(studies: Path, template:
 
 def test_a_full_queue_drops_and_the_ledger_makes_it_good(studies: Path) -> None:
     uri = default_uri(studies)
-    path = write(studies / "digits-demo" / "ledger.jsonl", whole_study())
+    path = studies / "digits-demo" / "ledger.jsonl"
     with_ledger = MlflowSink(uri, "digits", "digits-demo", ledger=path, capacity=5)
     without = MlflowSink(uri, "digits", "digits-demo", capacity=5)
+    write(path, whole_study())
     for sink, expected in ((without, len(whole_study()) - 5), (with_ledger, 0)):
         began = time.monotonic()
         for event in whole_study():
@@ -425,6 +441,31 @@ def test_a_full_queue_drops_and_the_ledger_makes_it_good(studies: Path) -> None:
     sync(path, uri, "digits")
     assert dump(uri) == content
     assert [len(content[f"digits-demo/{trial}"][3]["val_accuracy"]) for trial in range(4)] == [EPOCHS] * 4
+
+
+def test_a_run_deleted_during_the_search_is_told_again(studies: Path) -> None:
+    uri = default_uri(studies)
+    path = studies / "digits-demo" / "ledger.jsonl"
+    events = whole_study()
+    cut = next(n for n, e in enumerate(events) if isinstance(e, TrialFinished) and e.trial == 1)
+    sink = MlflowSink(uri, "digits", "digits-demo", ledger=path, interval=0.02)
+    sink.start()
+    with Ledger(path) as ledger:
+        for event in events[:cut]:
+            ledger.append(event)
+            sink.submit(event)
+        deleted = wait_for_run(uri, "digits-demo/1")
+        client(uri).delete_run(deleted)
+        for event in events[cut:]:
+            ledger.append(event)
+            sink.submit(event)
+        summary = sink.close(timeout=60)
+    assert summary.missed == 0
+    assert summary.errors >= 1
+    facts, params, _, history = dump(uri)["digits-demo/1"]
+    assert (facts[1], facts[4] == deleted) == ("FINISHED", False)
+    assert params["method"] == "continuation"
+    assert len(history["val_accuracy"]) == EPOCHS
 
 
 def test_a_dead_server_costs_the_search_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

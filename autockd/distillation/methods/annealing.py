@@ -52,5 +52,7 @@ class AnnealingKD:
         return LossParts(total=weight * hard + (1 - weight) * soft, hard=hard, soft=soft)
 
     def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
-        """None."""
-        return ()
+        """A run so short that stage two has no step."""
+        if any(self.plan(run, second_moment).column("hard_weight")):
+            return ()
+        return ("stage two has no step, so the labels are never learned from; train longer or lower stage_fraction",)

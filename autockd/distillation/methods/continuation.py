@@ -86,5 +86,5 @@ class ContinuationKD:
         return (
             f"dead zone: the margin ({margin:.4g}) is not below the soft loss that a new student begins with "
             f"(as a margin, E[z_T^2]/T_max = {bounds[0]:.4g}, where both are annealed), so the soft loss is likely "
-            f"to be zero for the first {dead / run.steps:.0%} of the run; lower `margin`, or use margin_mode: dead_zone",
+            f"to be zero for the first {dead / run.steps:.0%} of the run; lower `margin` or use margin_mode: dead_zone",
         )

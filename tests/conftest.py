@@ -1,0 +1,96 @@
+"""What all tests share: one thread, a cache of their own, a tiny task of real images and an untrained teacher of it."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two busy OpenMP threads slow each other down
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autockd.config.methods import METHOD_CONFIGS
+from autockd.config.models import CifarResNet
+from autockd.config.tasks import Augmentation, Digits
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
+from autockd.data import HeldOut, Task, load_task
+from autockd.folders import CACHE_ENV
+from autockd.models import build_model
+from autockd.records import PrecisionChoice
+from autockd.training.live_teacher import LiveTeacher
+
+TEACHER, STUDENT = CifarResNet(depth=8, width=4), CifarResNet(depth=8, width=2)
+RECIPE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.1}
+METHODS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "kd": {},
+    "annealing": {"smoothing_start": 2},
+    "continuation": {"smoothing_start": 3, "margin": 0.1},
+}
+"""Settings that fit four epochs."""
+
+MakeTrial = Callable[..., TrialConfig]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache of teachers and banks; no test reads or fills the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_ENV, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of larger data sets, from AUTOCKD_TEST_DATA or beside the checkout; skips where there is none."""
+    named = os.environ.get("AUTOCKD_TEST_DATA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is no folder; set AUTOCKD_TEST_DATA to the one with the test data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Task, HeldOut]:
+    """120 training, 40 validation and 90 test images of 8x8 pixels; 18 views of each."""
+    augmentation = Augmentation(crop_padding=1, flip=True)
+    config = Digits(limit_train=160, validation_fraction=0.25, limit_test=90, augmentation=augmentation)
+    return load_task(config)
+
+
+@pytest.fixture(scope="session")
+def task(digits: tuple[Task, HeldOut]) -> Task:
+    """The part of `digits` that a trial sees."""
+    return digits[0]
+
+
+@pytest.fixture
+def live(task: Task) -> LiveTeacher:
+    """A teacher with fresh weights: as good as any where only its answers count."""
+    size = task.image_size
+    model = build_model(TEACHER, classes=len(task.classes), channels=task.channels, image_size=size, seed=7)
+    return LiveTeacher(model, task, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def fp32() -> PrecisionChoice:
+    """Plain arithmetic on one thread of the CPU."""
+    return PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="the tests say so")
+
+
+@pytest.fixture(scope="session")
+def make_trial() -> MakeTrial:
+    """Makes trials of a method: four epochs of four steps (the last is smaller), with what is named changed."""
+
+    def make(name: str, settings: dict[str, Any] | None = None, *, seed: int = 0, **training: Any) -> TrialConfig:
+        method = METHOD_CONFIGS[name](**METHODS[name] | (settings or {}))
+        recipe = TrainingConfig.model_validate(RECIPE | training)
+        return TrialConfig(method=method, training=recipe, student=STUDENT, seed=seed)  # type: ignore[arg-type]
+
+    return make

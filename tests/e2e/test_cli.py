@@ -1,0 +1,384 @@
+"""The command line as a user meets it: its commands, its streams, its speed, and a whole small study."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from autockd import __version__
+from autockd.cli.app import app, main
+
+COMMANDS = {
+    "ls": {"--json"},
+    "cat": {"NAME"},
+    "cp": {"NAME", "PATH"},
+    "validate": {"FILE", "[KEY=VALUE]...", "--json"},
+    "preview": {"FILE", "[KEY=VALUE]...", "--plot", "--json"},
+    "run": {
+        *("FILE", "[KEY=VALUE]...", "--trials", "--smoke", "--dry-run"),
+        *("--studies", "--json", "--quiet", "-q"),
+    },
+    "status": {"[STUDY]", "--studies", "--json"},
+    "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--force", "--studies"},
+    "evaluate": {"BUNDLE", "--data", "--runtime", "--json"},
+    "ui": {"[STUDY]", "--port", "--browser", "--no-browser", "--studies"},
+    "doctor": {"--json"},
+}
+"""The promise of the command line: nothing here disappears or changes its name without a note in the changelog."""
+
+STUDY = """\
+# A ResNet-8 of width 2 on digits: too small to be good, quick enough for a test.
+name: tiny
+task: {source: digits, limit_train: 400}
+teacher:
+  model: {family: cifar_resnet, depth: 8, width: 4}
+  training: {epochs: 1, batch_size: 128, learning_rate: 0.1}
+student:
+  model: {family: cifar_resnet, depth: 8, width: 2}
+method: {name: continuation, smoothing_start: 2}
+training: {epochs: 2, batch_size: 128}
+search:
+  trials: 3
+  space:
+    learning_rate: {type: float, low: 0.01, high: 0.3, log: true}
+"""
+
+HEAVY = {"torch", "ray", "optuna", "mlflow", "numpy", "matplotlib", "sklearn"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a study file, and the environment in which commands run there."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def autockd(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "autockd", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def done(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same, for a command that must end well."""
+        result = self.autockd(*words)
+        assert result.returncode == 0, result.stderr
+        return result
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "tiny.yaml").write_text(STUDY)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOCKD", "MLFLOW"))}
+    return Place(folder, {**environment, "AUTOCKD_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"})
+
+
+@pytest.fixture(scope="module")
+def finished(place: Place) -> subprocess.CompletedProcess[str]:
+    """The tiny study, run."""
+    return place.done("run", "tiny.yaml")
+
+
+def names_of(command: Any) -> set[str]:
+    names: set[str] = set()
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            names.add(parameter.metavar)
+        else:
+            names.update([*parameter.opts, *parameter.secondary_opts])
+    return names
+
+
+def test_commands_and_flags_are_these() -> None:
+    group: Any = typer.main.get_command(app)
+    assert {name: names_of(command) for name, command in group.commands.items()} == COMMANDS
+    assert names_of(group) == {"--verbose", "-v", "--version"}
+
+
+def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert re.search(rf"Examples?:\s+autockd {command}\b", text), command
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"autockd {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["run", "--help"], ["ls"], ["cat", "resnet8_from_resnet20_digits"], ["validate", "tiny.yaml"]],
+    ids=" ".join,
+)
+def test_quick_commands_import_nothing_heavy(words: list[str], place: Place) -> None:
+    code = (
+        "import sys; from autockd.cli.app import main; code = main(sys.argv[1:]); "
+        f"sys.exit(f'imported {{bad}}' if (bad := {HEAVY!r} & set(sys.modules)) else code)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=place.folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["ls"], ["validate", "tiny.yaml"]], ids=" ".join)
+def test_quick_commands_need_less_than_half_a_second(words: list[str], place: Place) -> None:
+    """Of processor time, the least of several: wall time is the same on an idle machine, and noise on a busy one."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        place.done(*words)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(4)) < 0.5
+
+
+def test_shipped_spaces_are_listed_printed_copied_and_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["ls", "--json"]) == 0
+    spaces = json.loads(capsys.readouterr().out)
+    assert "resnet8_from_resnet20_digits" in [space["name"] for space in spaces]
+    assert all(space["summary"] for space in spaces), "every file opens with a comment"
+    for space in spaces:
+        assert main(["cat", space["name"]]) == 0
+        printed = capsys.readouterr().out
+        assert main(["cp", space["name"], "."]) == 0
+        assert capsys.readouterr().out == f"{space['name']}.yaml\n"
+        assert (tmp_path / f"{space['name']}.yaml").read_text().rstrip("\n") + "\n" == printed
+
+
+def test_validate_says_what_a_good_file_asks_for(place: Place) -> None:
+    result = place.done("validate", "tiny.yaml", "search.trials=12")
+    assert result.stdout == (
+        "tiny.yaml is valid: study tiny, 12 trials of continuation, 2 epochs each, 1 dimension to search\n"
+    )
+    assert result.stderr == ""
+
+
+def test_validate_checks_the_smoke_section_too(place: Place) -> None:
+    (place.folder / "smoky.yaml").write_text(f"{STUDY}smoke: {{training.epoch: 1}}\n")
+    result = place.autockd("validate", "smoky.yaml")
+    assert result.returncode == 2
+    assert "smoky.yaml (smoke): training.epoch: unknown key 'epoch' -> did you mean 'epochs'?" in result.stderr
+
+
+def test_as_json_problems_are_a_document_and_messages_go_elsewhere(place: Place) -> None:
+    result = place.autockd("validate", "tiny.yaml", "training.epochs=0", "--json")
+    assert result.returncode == 2
+    document = json.loads(result.stdout)
+    assert document["valid"] is False
+    assert [problem["field"] for problem in document["problems"]] == ["training.epochs"]
+    assert "1 problem in the configuration" in result.stderr
+
+
+def test_preview_shows_the_schedules_before_anything_runs(place: Place) -> None:
+    result = place.done("preview", "tiny.yaml", "training.epochs=40", "method.smoothing_start=10", "--plot", "p.png")
+    assert "phi (smoothing)" in result.stdout
+    assert "▁" in result.stdout
+    assert (place.folder / "p.png").read_bytes().startswith(b"\x89PNG")
+    document = json.loads(place.done("preview", "tiny.yaml", "--json").stdout)
+    assert len(document["columns"]["smoothing"]) == document["epochs"] == 2
+
+
+def test_preview_warns_of_the_dead_zone(place: Place) -> None:
+    result = place.done("preview", "tiny.yaml", "method.margin=0.9", "training.epochs=40", "method.smoothing_start=10")
+    assert "note: dead zone" in result.stderr
+    assert "dead zone" not in result.stdout
+
+
+def test_a_wrong_command_line_is_exit_code_2(place: Place) -> None:
+    for words in (["rnu"], ["run"], ["validate", "tiny.yaml", "--nope"], ["ui", "--port", "x"]):
+        result = place.autockd(*words)
+        assert result.returncode == 2, words
+        assert result.stdout == ""
+        assert "Usage" in result.stderr
+
+
+def test_output_survives_a_terminal_without_unicode(place: Place) -> None:
+    environment = {**place.environment, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    result = Place(place.folder, environment).done("preview", "tiny.yaml", "training.epochs=20")
+    assert "???" in result.stdout
+
+
+def test_a_dry_run_says_what_would_run_and_starts_nothing(place: Place) -> None:
+    result = place.done("run", "tiny.yaml", "--dry-run", "--studies", "elsewhere", "--trials", "5")
+    for part in ("360 training", "teacher: 4,934 parameters", "student: 1,320 parameters", "5 trials"):
+        assert part in result.stdout
+    assert str(place.folder / "elsewhere" / "tiny") in result.stdout
+    assert not (place.folder / "elsewhere").exists()
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_a_table_the_bundle_and_the_next_commands(
+    place: Place, finished: subprocess.CompletedProcess[str]
+) -> None:
+    rows = [line.split("  ")[0].strip() for line in finished.stdout.splitlines() if "%" in line]
+    assert rows[:2] == ["teacher", "student, no distillation"]
+    assert re.fullmatch(r"best student \(continuation, trial \d\)", rows[2])
+    assert f"bundle: {place.folder / 'studies' / 'tiny' / 'bundle'}" in finished.stdout
+    for command in ("autockd ui tiny", "autockd status tiny", "autockd evaluate "):
+        assert command in finished.stderr
+    assert finished.stderr.count(f"MLflow: sqlite:///{place.folder}") == 2
+    assert len(re.findall(r"^trial \d \(\w+\): done", finished.stderr, re.MULTILINE)) == 3
+
+
+@pytest.mark.slow
+def test_a_run_leaves_data_on_stdout_and_all_else_on_stderr(finished: subprocess.CompletedProcess[str]) -> None:
+    assert "\x1b" not in finished.stdout + finished.stderr
+    assert not re.search(r"Traceback|Warning", finished.stderr)
+    assert all(line == "" or line.startswith(" ") or ":" in line for line in finished.stdout.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_status_shows_one_study_or_all(place: Place) -> None:
+    assert json.loads(place.done("status", "tiny", "--json").stdout)["finished"] is True
+    assert [study["study"] for study in json.loads(place.done("status", "--json").stdout)] == ["tiny"]
+    shown = place.done("status", "tiny")
+    assert re.search(r"\* \d +continuation", shown.stdout)
+    assert "tiny: finished" in shown.stderr
+    assert re.search(r"tiny +finished +3/3 +accuracy", place.done("status").stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_the_bundle_gives_the_recorded_metric_again(place: Place) -> None:
+    for runtime in ("torch", "onnx"):
+        result = json.loads(place.done("evaluate", "studies/tiny/bundle", "--runtime", runtime, "--json").stdout)
+        assert result["value"] == pytest.approx(result["recorded"], abs=1e-9)
+    assert "%" in place.done("evaluate", "studies/tiny/bundle", "--data", "tiny.yaml").stdout
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_another_trial_is_exported_elsewhere_and_nothing_is_overwritten(place: Place) -> None:
+    words = ("export", "tiny", "--trial", "0", "--to", "other", "--no-onnx")
+    assert Path(place.done(*words).stdout.strip()).samefile(place.folder / "other")
+    assert not (place.folder / "other" / "model.onnx").exists()
+    assert place.autockd(*words).returncode == 5
+    place.done(*words, "--force")
+    assert place.autockd("export", "tiny", "--trial", "99").returncode == 2
+    wrong = place.autockd("export", "tiny", "--trial", "last")
+    assert wrong.returncode == 2
+    assert "--trial: 'last' is neither `best` nor a trial's number" in wrong.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_a_second_study_of_that_name_is_refused(place: Place) -> None:
+    result = place.autockd("run", "tiny.yaml")
+    assert result.returncode == 2
+    assert "a study of this name exists" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_an_unknown_study_gets_the_names_that_are_there(place: Place) -> None:
+    result = place.autockd("status", "tinny")
+    assert result.returncode == 2
+    assert "tinny" in result.stderr
+    assert "tiny" in result.stderr
+
+
+@pytest.fixture
+def server(place: Place, finished: subprocess.CompletedProcess[str]) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "autockd", "ui", "--no-browser", "--port", str(port)],
+        cwd=place.folder,
+        env=place.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        yield process, port
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+@pytest.mark.slow
+def test_ui_serves_the_latest_study_on_this_machine_alone(server: tuple[subprocess.Popen[str], int]) -> None:
+    process, port = server
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/#/experiments/\d+", url)
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+                assert answer.read() == b"OK"
+                return
+        except OSError:
+            assert time.monotonic() < deadline, "the server does not answer"
+            assert process.poll() is None
+            time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_a_quiet_run_prints_one_json_document_and_nothing_else(place: Place) -> None:
+    result = place.done("run", "tiny.yaml", "name=quiet", "tracking.enabled=false", "--quiet", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["finished"] is True
+    assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}
+    assert result.stderr == ""
+
+
+@pytest.mark.slow
+def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) -> None:
+    words = ("run", "tiny.yaml", "name=hopeless", "training.learning_rate=1e30", "search.space={}", "search.trials=2")
+    result = place.autockd(*words, "tracking.enabled=false")
+    assert result.returncode == 4, result.stderr
+    assert re.search(r"error: none of 2 trials succeeded: .*finite", result.stderr)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
+    words = ["run", "tiny.yaml", "name=stopped", "training.epochs=3000", "tracking.enabled=false"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "autockd", *words],
+        cwd=place.folder,
+        env=place.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        ledger = place.folder / "studies" / "stopped" / "ledger.jsonl"
+        deadline = time.monotonic() + 120
+        while not (ledger.exists() and '"epoch_finished"' in ledger.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "interrupted" in err

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from autockd.errors import StudyError
+from autockd.training.checkpoint import load_checkpoint, save_checkpoint
+
+WRITER = """
+import sys, torch
+from pathlib import Path
+from autockd.training.checkpoint import save_checkpoint
+for number in range(100_000):
+    save_checkpoint(Path(sys.argv[1]), {"number": number, "tensor": torch.full((300_000,), float(number))})
+    if number == 0:
+        print("first", flush=True)
+"""
+
+
+def test_a_state_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    tensors = {"a": torch.randn(3, 4).to(memory_format=torch.contiguous_format), "b": torch.tensor([math.nan, -0.0])}
+    state = {"tensors": tensors, "plain": {"epoch": 3, "best": math.nan, "name": "x", "list": [1, None, True]}}
+    path = tmp_path / "new" / "folder" / "checkpoint.pt"
+    save_checkpoint(path, state)
+    found = load_checkpoint(path)
+    assert found is not None
+    for name, tensor in tensors.items():
+        assert torch.equal(found["tensors"][name].view(torch.int32), tensor.view(torch.int32))
+    assert found["plain"]["list"] == [1, None, True]
+    assert math.isnan(found["plain"]["best"])
+    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
+
+
+def test_none_where_nothing_was_saved(tmp_path: Path) -> None:
+    assert load_checkpoint(tmp_path / "checkpoint.pt") is None
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"number": 1})
+    with pytest.raises((AttributeError, TypeError)):
+        save_checkpoint(path, {"number": 2, "tensor": torch.zeros(1000), "lambda": lambda: None})
+    assert load_checkpoint(path) == {"number": 1}
+
+
+def test_a_kill_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout is not None
+    writer.stdout.readline()
+    time.sleep(0.2)
+    os.kill(writer.pid, signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    state = load_checkpoint(path)
+    assert state is not None
+    assert state["number"] > 0
+    assert torch.equal(state["tensor"], torch.full((300_000,), float(state["number"])))
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut"])
+def test_a_damaged_checkpoint_says_so(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint(path, {"tensor": torch.zeros(1000)})
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "garbage": b"not a checkpoint", "cut": whole[: len(whole) // 2]}[damage])
+    with pytest.raises(StudyError, match=r"checkpoint\.pt: the checkpoint is damaged .* delete it"):
+        load_checkpoint(path)
+
+
+class Bomb:
+    """What a hostile file would hold."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.target,))
+
+
+def test_a_checkpoint_never_runs_code(tmp_path: Path) -> None:
+    path, sign = tmp_path / "checkpoint.pt", tmp_path / "boom"
+    torch.save({"model": Bomb(sign)}, path)
+    with pytest.raises(StudyError, match="damaged"):
+        load_checkpoint(path)
+    assert not sign.exists()
