@@ -104,7 +104,7 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
     if config is None:
         if loaded.config.task is None:
             raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
-        config = loaded.config.task
+        config = _trusted(loaded.config.task, bundle)
     if split not in ("test", "validation") or runtime not in ("torch", "onnx"):
         raise ExportError(f"split is test or validation, runtime is torch or onnx, not {split!r} and {runtime!r}")
     task, held_out = load_task(config)
@@ -120,6 +120,19 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
         "value": value,
     }
     return result if recorded is None else {**result, "recorded": recorded}
+
+
+def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
+    """A bundle's own data set, as far as it may be read unasked: a bundle may come from anywhere.
+
+    Raises:
+        ExportError: it lies on the network, or is not on this machine.
+    """
+    if task.source == "torchvision":
+        return task.model_copy(update={"download": False})
+    if task.source == "huggingface" and not Path(task.path).is_dir():
+        raise ExportError(f"{bundle}: its data set {task.path!r} is no local folder; name it yourself with --data FILE")
+    return task
 
 
 def check_study(config: StudyConfig) -> list[str]:

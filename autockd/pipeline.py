@@ -43,7 +43,7 @@ from autockd.search.stages import (
     uses_teacher,
 )
 from autockd.search.worker import WorkerSetting
-from autockd.tracking import Ledger, MlflowSink, events, plan_figure, search_history_figure
+from autockd.tracking import Ledger, MlflowSink, events, plan_figure, redact, search_history_figure
 from autockd.training.teacher import TeacherSpec
 
 JOURNAL = "optuna.journal"
@@ -111,7 +111,7 @@ def _recorder(
         finally:
             summary = sink.close()
             if summary.missed or summary.artifacts_missed:
-                recorder.warn(f"MLflow at {uri} misses {summary.missed} events: {summary.last_error}")
+                recorder.warn(f"MLflow at {redact(uri or '')} misses {summary.missed} events: {summary.last_error}")
 
 
 def _study_started(config: StudyConfig, folder: Path, task: Task) -> StudyStarted:

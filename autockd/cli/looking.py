@@ -95,5 +95,6 @@ def show_evaluation(bundle: Path, data: str | None, runtime: Literal["torch", "o
     if as_json:
         write_json(result)
         return
-    rows = [(name, metric_text(v, name) if isinstance(v, float) else v) for name, v in result.items()]
-    show(plain_table({"": "left", str(bundle): "right"}, rows))
+    metric = str(result["metric"])
+    rows = [(name, metric_text(found, metric) if isinstance(found, float) else found) for name, found in result.items()]
+    show(plain_table({"": "left", "found": "left"}, rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -50,8 +51,13 @@ def run_file(
 
 def watch_study(study: Study, *, quiet: bool) -> StudySummary:
     """Run a study to its end, shown on stderr; with `quiet`, only warnings are."""
-    if quiet:
-        return study.run(_say_warnings)
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print where they like; stdout is for our data
+        if quiet:
+            return study.run(_say_warnings)
+        return _watch_live(study)
+
+
+def _watch_live(study: Study) -> StudySummary:
     from autockd.cli.live import LiveView
 
     say(f"study folder: {study.folder}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from autockd.config.base import Config
 from autockd.config.methods import ContinuationKD, MethodConfig, NoDistillation
@@ -75,6 +76,16 @@ class TrackingConfig(Config):
     """Tracking URI; null is a SQLite database beside the studies. Credentials come from the environment alone."""
     experiment: str | None = None
     """Experiment name; null is the task's name."""
+
+    @field_validator("uri")
+    @classmethod
+    def _holds_no_password(cls, uri: str | None) -> str | None:
+        if uri is not None and urlsplit(uri).password is not None:
+            raise ValueError(
+                "a tracking URI must not hold a password, for it is written down with the study; leave it out and set "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        return uri
 
 
 class ExportConfig(Config):

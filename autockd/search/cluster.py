@@ -28,6 +28,10 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "60",
 }
 
+_LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""Makes 127.0.0.1 the address of this node, on any system, so that none of Ray's servers can be reached from outside;
+`ray.init` takes no such address. Ray reads it when it is imported."""
+
 
 class Cluster:
     """A running Ray with the share that each trial has of it."""
@@ -110,12 +114,16 @@ def cluster(config: ResourceConfig) -> Iterator[Cluster]:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if config.address == "local":
+        os.environ.setdefault(*_LOOPBACK)
     import ray
 
+    # What Tune says of a lost worker, a page long, the study records in a sentence.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if config.address == "local":
-            ray.init(address="local", include_dashboard=False, _node_ip_address="127.0.0.1", **options)
+            ray.init(address="local", include_dashboard=False, **options)
         else:
             ray.init(address=config.address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -149,17 +149,26 @@ class TeacherBank:
 
     def _create_or_verify(self) -> None:
         described = self.folder / "bank.json"
-        wanted = asdict(self.identity)
+        wanted = json.dumps(asdict(self.identity), indent=2).encode()
+        entries = self.identity.samples * self.identity.views
+        sizes = {"filled.u8": entries, "logits.f32": 4 * entries * self.identity.classes}
         if described.exists():
-            found = json.loads(described.read_text())
-            if found != wanted:
+            if described.read_bytes() != wanted:
                 raise StudyError(f"{described}: a teacher bank of something else; delete the folder {self.folder}")
+            for name, size in sizes.items():
+                if _size(self.folder / name) != size:
+                    raise StudyError(f"{self.folder / name}: is not whole; delete the folder {self.folder}")
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        entries = self.identity.samples * self.identity.views
-        _make_sparse(self.folder / "filled.u8", entries)
-        _make_sparse(self.folder / "logits.f32", 4 * entries * self.identity.classes)
-        described.write_text(json.dumps(wanted, indent=2))
+        for name, size in sizes.items():
+            _make_sparse(self.folder / name, size)
+        draft = self.folder / ".bank.json"
+        draft.write_bytes(wanted)
+        draft.replace(described)  # last, and in one move: a bank with a description is whole
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _make_sparse(path: Path, size: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:
-        raise StudyError(f"{path}: the checkpoint is damaged ({error}); delete it to start this run again") from error
+    except Exception as error:  # whatever a damaged file makes the reader stumble over; its advice is to run code
+        reason = type(error).__name__
+        raise StudyError(f"{path}: the checkpoint is damaged ({reason}); delete it to start this run again") from error
     return state

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.tracking import Ledger, MlflowSink, SinkSummary, default_uri, search_history_figure, sync
+from autockd.tracking.mlflow_projection import Projection
+from autockd.tracking.mlflow_store import MlflowStore
 
 pytestmark = [
     pytest.mark.slow,
@@ -396,6 +399,22 @@ def test_a_name_used_again_is_another_study(studies: Path) -> None:
     assert len(list(runs_of(uri))) == 4
     parents = {run.data.tags.get("mlflow.parentRunId") for run in runs_of(uri)}
     assert len(parents) == 3  # None and two studies
+
+
+def test_params_of_an_earlier_version_stay_as_they_are(studies: Path) -> None:
+    """MLflow refuses to change a param, and would refuse the whole update with it."""
+    uri = default_uri(studies)
+    projection = Projection()
+    for event in opening():
+        projection.apply(event)
+    (update,) = projection.take()
+    assert projection.study_id is not None
+    earlier = replace(update, params={"long": "short"}, tags={}, points=())
+    MlflowStore(uri, "digits", "digits-demo").write(projection.study_id, earlier)
+    MlflowStore(uri, "digits", "digits-demo").write(projection.study_id, update)
+    ((_, params, tags, _),) = dump(uri).values()
+    assert (params["long"], params["extra_7"]) == ("short", "7")
+    assert tags["autockd.host"] == "ada"
 
 
 @pytest.mark.parametrize("has_ledger", [True, False])

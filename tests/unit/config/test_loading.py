@@ -355,3 +355,10 @@ def test_reading_a_study_imports_no_heavy_package() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "autockd.config.loading" in done.stdout.split()
     assert not heavy & set(done.stdout.split())
+
+
+def test_a_password_in_the_tracking_uri_is_refused_and_not_repeated() -> None:
+    found = problem("tracking: {uri: 'https://me:hunter2-hunter2@mlflow.example'}\n")
+    assert found.field == "tracking.uri"
+    assert "MLFLOW_TRACKING_PASSWORD" in found.message
+    assert "hunter2" not in str(found)

@@ -49,7 +49,5 @@ def test_logits_are_those_of_the_network_in_eval_mode(task: Task, live: LiveTeac
 def test_a_split_is_evaluated_on_all_of_its_samples(task: Task, live: LiveTeacher) -> None:
     normalise = Normalisation.of(task, CPU)
     logits = live.model.eval()(normalise(task.validation.inputs))
-    right = sum(
-        int(row.argmax()) == label for row, label in zip(logits, task.validation.targets.tolist(), strict=True)
-    )
+    right = sum(int(row.argmax()) == label for row, label in zip(logits, task.validation.targets.tolist(), strict=True))
     assert evaluate(live.model, task.validation, normalise) == right / len(task.validation)

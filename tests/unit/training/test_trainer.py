@@ -1,0 +1,449 @@
+from __future__ import annotations
+
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from autockd.config.models import TorchvisionModel
+from autockd.config.trial import TrialConfig
+from autockd.data import Task
+from autockd.data.batches import Batches, EpochOrder, Normalisation
+from autockd.distillation import compile_plan, make_method
+from autockd.errors import StudyError, TrialFailed
+from autockd.models import weights_hash
+from autockd.records import EpochRecord, PrecisionChoice
+from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.checkpoint import load_checkpoint, save_checkpoint
+from autockd.training.evaluation import evaluate
+from autockd.training.live_teacher import LiveTeacher
+from autockd.training.optimizer import make_optimizer
+from autockd.training.trainer import Trainer
+
+MakeTrial = Callable[..., TrialConfig]
+MakeTrainer = Callable[[TrialConfig], Trainer]
+
+METHODS = ("none", "kd", "annealing", "continuation")
+CLOCKS = {"train_seconds", "evaluate_seconds", "images_per_second"}
+
+
+@pytest.fixture
+def bank(tmp_path: Path, task: Task, live: LiveTeacher) -> TeacherBank:
+    return TeacherBank(tmp_path / "banks", BankIdentity.of("teacher", task), lambda: live)
+
+
+@pytest.fixture
+def make_trainer(task: Task, fp32: PrecisionChoice, bank: TeacherBank, live: LiveTeacher) -> MakeTrainer:
+    moment = live.second_moment()
+    return lambda trial: Trainer(trial, task, fp32, bank=bank, second_moment=moment)
+
+
+def facts(records: list[EpochRecord]) -> list[str]:
+    """What does not depend on the clock; as text, because a NaN equals itself there."""
+    return [record.model_dump_json(exclude=CLOCKS) for record in records]
+
+
+def assert_equal(one: Any, other: Any, where: str = "") -> None:
+    """Bit for bit, through mappings and lists."""
+    assert type(one) is type(other), where
+    if isinstance(one, Tensor):
+        assert one.dtype == other.dtype, where
+        assert torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)), where
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for key in one:
+            assert_equal(one[key], other[key], f"{where}.{key}")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), where
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            assert_equal(left, right, f"{where}.{index}")
+    else:
+        assert repr(one) == repr(other), where
+
+
+def assert_differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+class TestResuming:
+    """Four epochs equal some, a checkpoint, a new Trainer, and the rest."""
+
+    @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
+    @pytest.mark.parametrize("name", METHODS)
+    def test_is_exact(
+        self, name: str, epochs: int, make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
+    ) -> None:
+        trial = make_trial(name)
+        whole = make_trainer(trial)
+        records = list(whole.fit())
+
+        first = make_trainer(trial)
+        found = list(itertools.islice(first.fit(), epochs))
+        save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
+        for parameter in first.model.parameters():
+            parameter.data.zero_()
+        torch.rand(7)
+        second = make_trainer(trial)
+        state = load_checkpoint(tmp_path / "checkpoint.pt")
+        assert state is not None
+        second.load_state_dict(state)
+        found += second.fit()
+
+        assert len(records) == 4
+        assert facts(found) == facts(records)
+        assert_equal(second.state_dict(), whole.state_dict())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"optimizer": "adamw", "learning_rate": 0.01}, {"nesterov": True}, {"momentum": 0.0}],
+        ids=["adamw", "nesterov", "no momentum"],
+    )
+    def test_keeps_every_optimizers_state(
+        self, changes: dict[str, Any], make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
+    ) -> None:
+        trial = make_trial("continuation", **changes)
+        whole = make_trainer(trial)
+        list(whole.fit())
+        assert_equal(resumed(make_trainer, trial, tmp_path).state_dict(), whole.state_dict())
+
+    def test_is_exact_in_bf16_and_channels_last(
+        self, task: Task, bank: TeacherBank, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
+    ) -> None:
+        precision = fp32.model_copy(update={"precision": "bf16", "channels_last": True})
+        trial = make_trial("kd")
+
+        def make(trial: TrialConfig) -> Trainer:
+            return Trainer(trial, task, precision, bank=bank)
+
+        whole = make(trial)
+        list(whole.fit())
+        assert_equal(resumed(make, trial, tmp_path).state_dict(), whole.state_dict())
+
+    @pytest.mark.slow
+    def test_keeps_the_random_numbers_of_dropout(
+        self, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
+    ) -> None:
+        small = replace(task, train=task.train.take(torch.arange(40)), validation=task.validation)
+        trial = make_trial("none", epochs=2, learning_rate=0.01)
+        trial = trial.model_copy(update={"student": TorchvisionModel(name="mobilenet_v3_small")})
+
+        def make(trial: TrialConfig) -> Trainer:
+            return Trainer(trial, small, fp32)
+
+        whole = make(trial)
+        list(whole.fit())
+        assert_equal(resumed(make, trial, tmp_path, epochs=1).state_dict(), whole.state_dict())
+
+    @pytest.mark.parametrize("changes", [{"seed": 1}, {"learning_rate": 0.11}, {"epochs": 5}])
+    def test_refuses_a_checkpoint_of_another_trial(
+        self, changes: dict[str, Any], make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        state = make_trainer(make_trial("none")).state_dict()
+        other = make_trainer(make_trial("none", **changes))
+        before = weights_hash(other.model.state_dict())
+        with pytest.raises(StudyError, match="the checkpoint belongs to another trial; delete it"):
+            other.load_state_dict(state)
+        assert weights_hash(other.model.state_dict()) == before
+
+    def test_refuses_a_checkpoint_of_another_task(
+        self, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial
+    ) -> None:
+        trial = make_trial("none")
+        other = Trainer(trial, replace(task, fingerprint="another"), fp32)
+        with pytest.raises(StudyError, match="the checkpoint belongs to another task; delete it"):
+            other.load_state_dict(Trainer(trial, task, fp32).state_dict())
+
+
+def resumed(make: MakeTrainer, trial: TrialConfig, folder: Path, epochs: int = 2) -> Trainer:
+    first = make(trial)
+    list(itertools.islice(first.fit(), epochs))
+    save_checkpoint(folder / "checkpoint.pt", first.state_dict())
+    torch.rand(7)
+    second = make(trial)
+    state = load_checkpoint(folder / "checkpoint.pt")
+    assert state is not None
+    second.load_state_dict(state)
+    list(second.fit())
+    return second
+
+
+class TestSeeds:
+    @pytest.mark.parametrize("name", METHODS)
+    def test_the_same_seed_gives_the_same_run(
+        self, name: str, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        one, other = make_trainer(make_trial(name)), make_trainer(make_trial(name))
+        assert facts(list(one.fit())) == facts(list(other.fit()))
+        assert_equal(one.state_dict(), other.state_dict())
+
+    def test_another_seed_gives_another_student(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        one, other = make_trainer(make_trial("none")), make_trainer(make_trial("none", seed=1))
+        assert_differ(one.model.state_dict(), other.model.state_dict())
+        assert facts(list(one.fit())) != facts(list(other.fit()))
+
+    def test_two_runs_at_a_time_do_not_disturb_each_other(
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        trials = [make_trial("kd"), make_trial("none", seed=1)]
+        alone = [facts(list(make_trainer(trial).fit())) for trial in trials]
+        together = zip(*(make_trainer(trial).fit() for trial in trials), strict=True)
+        assert [facts(list(records)) for records in zip(*together, strict=True)] == alone
+
+
+class TestTheTeacher:
+    @pytest.mark.parametrize("name", ["kd", "annealing", "continuation"])
+    def test_a_bank_gives_what_the_teacher_itself_would(
+        self, name: str, task: Task, live: LiveTeacher, fp32: PrecisionChoice, make_trial: MakeTrial, bank: TeacherBank
+    ) -> None:
+        trial, moment = make_trial(name), live.second_moment()
+        from_bank = Trainer(trial, task, fp32, bank=bank, second_moment=moment)
+        from_life = Trainer(trial, task, fp32, bank=live, second_moment=moment)  # type: ignore[arg-type]
+        assert facts(list(from_bank.fit())) == facts(list(from_life.fit()))
+        assert_equal(from_bank.state_dict(), from_life.state_dict())
+        assert bank.hits + bank.misses == 4 * len(task.train)
+
+    @pytest.mark.parametrize("name", ["kd", "annealing", "continuation"])
+    def test_a_run_is_the_naive_loop_with_the_teacher_in_every_step(
+        self, name: str, task: Task, live: LiveTeacher, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        """The loop as anyone would write it. Annealing is compared up to its second stage."""
+        epochs = 2 if name == "annealing" else 4
+        trainer, naive = make_trainer(make_trial(name)), make_trainer(make_trial(name))
+        method, plan = make_method(naive.trial.method), naive.plan
+        batches = Batches(task, 32, Normalisation.of(task, torch.device("cpu")))
+        rows = iter(range(plan.run.steps))
+        for epoch in range(1, epochs + 1):
+            for batch in batches.epoch(EpochOrder.of(task, epoch)):
+                row = plan.row(next(rows))
+                for group in naive.optimizer.param_groups:
+                    group["lr"] = row["learning_rate"]
+                with torch.no_grad():
+                    answers = live.model.eval()(batch.inputs)
+                outputs = {"logits": naive.model.train()(batch.inputs)}
+                loss = method.loss(outputs, {"logits": answers}, batch.targets, row).total
+                naive.optimizer.zero_grad()
+                loss.backward()
+                naive.optimizer.step()
+        list(itertools.islice(trainer.fit(), epochs))
+        for name, tensor in trainer.model.state_dict().items():
+            torch.testing.assert_close(tensor, naive.model.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+
+    @pytest.mark.parametrize("name", ["kd", "annealing", "continuation"])
+    def test_its_weights_stay(
+        self, name: str, live: LiveTeacher, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        before = weights_hash(live.model.state_dict())
+        trainer = make_trainer(make_trial(name))
+        list(trainer.fit())
+        assert weights_hash(live.model.state_dict()) == before
+        mine = {id(tensor) for group in trainer.optimizer.param_groups for tensor in group["params"]}
+        assert not mine & {id(tensor) for tensor in live.model.parameters()}
+
+    def test_a_baseline_does_not_ask_it(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        trainer = make_trainer(make_trial("none"))
+        list(trainer.fit())
+        assert trainer.bank is None
+
+
+class TestWeights:
+    @pytest.mark.parametrize("seed", [0, 1, 2])
+    def test_the_best_epochs_weights_are_kept_beside_the_last(
+        self, seed: int, task: Task, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        trainer = make_trainer(make_trial("none", learning_rate=2.0, epochs=6, seed=seed))
+        after_epoch, metrics = {}, {}
+        for record in trainer.fit():
+            after_epoch[record.epoch] = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+            metrics[record.epoch] = record.metric
+            assert record.best_metric == max(metrics.values())
+            assert record.best_epoch == next(e for e, metric in metrics.items() if metric == record.best_metric)
+        best = trainer.progress.best_epoch
+        assert_equal(dict(trainer.best_weights), after_epoch[best])
+        assert_equal(dict(trainer.model.state_dict()), after_epoch[6])
+        trainer.model.load_state_dict(trainer.best_weights)
+        normalise = Normalisation.of(task, torch.device("cpu"))
+        assert evaluate(trainer.model, task.validation, normalise) == trainer.progress.best_metric
+
+    def test_the_best_epoch_is_not_always_the_last(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        """Without such a run the test above would show nothing."""
+        trainer = make_trainer(make_trial("none", learning_rate=2.0, epochs=6))
+        list(trainer.fit())
+        assert trainer.progress.best_epoch < 6
+        assert_differ(trainer.best_weights, trainer.model.state_dict())
+
+    def test_less_is_better_where_the_task_says_so(
+        self, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial
+    ) -> None:
+        trainer = Trainer(make_trial("none"), replace(task, direction="minimize"), fp32)
+        metrics = [record.metric for record in trainer.fit()]
+        assert min(metrics) < max(metrics)
+        assert trainer.progress.best_metric == min(metrics)
+
+
+class TestAnnealing:
+    def test_equals_continuation_with_margin_0_and_a_step_until_it_restarts(
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        step = {
+            "hard_loss_ramp": 0.5,
+            "ramp_shape": "step",
+            "schedule_fraction": 0.5,
+            "smoothing_start": 2,
+            "margin": 0.0,
+            "margin_mode": "none",
+        }
+        annealing, continuation = make_trainer(make_trial("annealing")), make_trainer(make_trial("continuation", step))
+        assert annealing.plan.restarts == (2 * annealing.plan.run.steps_per_epoch,)
+        assert annealing.plan.column("hard_weight") == continuation.plan.column("hard_weight")
+        for one, other in itertools.islice(zip(annealing.fit(), continuation.fit(), strict=True), 2):
+            shared = {"epoch", "step", "metric", "best_metric", "best_epoch", "loss", "hard_loss", "soft_loss"}
+            assert one.model_dump(include=shared) == other.model_dump(include=shared)
+            assert_equal(annealing.model.state_dict(), continuation.model.state_dict())
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+    def test_its_second_stage_starts_from_the_best_weights_with_a_fresh_optimizer(
+        self, optimizer: str, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        changes = {"optimizer": optimizer, "learning_rate": 1.0, "epochs": 6}
+        trainer = make_trainer(make_trial("annealing", seed=BEST_IS_EARLY[optimizer], **changes))
+        epochs = trainer.fit()
+        list(itertools.islice(epochs, 3))
+        assert trainer.progress.best_epoch < 3, "the best weights must not be the last ones, or this shows nothing"
+        best = {name: tensor.clone() for name, tensor in trainer.best_weights.items()}
+        next(epochs)
+
+        plain = make_trainer(make_trial("none", seed=BEST_IS_EARLY[optimizer], **changes))
+        plain.model.load_state_dict(best)
+        plain.optimizer = make_optimizer(plain.model, plain.trial.training)
+        plain.progress.epoch = 3
+        next(plain.fit())
+        assert_equal(trainer.model.state_dict(), plain.model.state_dict())
+        assert_equal(trainer.optimizer.state_dict(), plain.optimizer.state_dict())
+
+
+BEST_IS_EARLY = {"sgd": 0, "adamw": 0}
+"""Seeds whose best epoch of the first three is not the third."""
+
+
+class TestSteps:
+    @pytest.mark.parametrize(
+        "schedule",
+        [
+            {"shape": "step"},
+            {"shape": "cosine", "warmup": 0.25},
+            {"shape": "linear"},
+            {"shape": "constant"},
+        ],
+        ids=lambda schedule: schedule["shape"],
+    )
+    def test_every_step_has_the_plans_learning_rate(
+        self, schedule: dict[str, Any], make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        trainer = make_trainer(make_trial("continuation", lr_schedule=schedule))
+        used: list[float] = []
+        trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
+        list(trainer.fit())
+        assert used == trainer.plan.column("learning_rate")
+        assert len(used) == 16
+
+    def test_a_record_has_the_plans_row_of_its_last_step(
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer, task: Task, live: LiveTeacher
+    ) -> None:
+        trial = make_trial("continuation")
+        plan = compile_plan(trial, len(task.train), live.second_moment())
+        records = list(make_trainer(trial).fit())
+        assert [record.step for record in records] == [4, 8, 12, 16]
+        assert [record.coefficients for record in records] == [plan.row(step - 1) for step in (4, 8, 12, 16)]
+        assert {"hard_weight", "smoothing", "margin", "learning_rate"} <= records[0].coefficients.keys()
+
+    def test_losses_are_means_over_samples(self, task: Task, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        """With a learning rate of almost 0 the student stays, so that its loss can be computed again."""
+        trainer = make_trainer(make_trial("none", epochs=1, learning_rate=1e-30, weight_decay=0))
+        fresh = make_trainer(trainer.trial).model.train()
+        (record,) = trainer.fit()
+        order = EpochOrder.of(task, 1)
+        batches = Batches(task, 32, Normalisation.of(task, torch.device("cpu")))
+        losses = [
+            torch.nn.functional.cross_entropy(fresh(batch.inputs), batch.targets, reduction="sum").item()
+            for batch in batches.epoch(order)
+        ]
+        assert record.loss == pytest.approx(sum(losses) / len(task.train), rel=1e-5)
+        assert record.hard_loss == record.loss
+        assert (record.soft_loss, record.active_fraction) == (None, None)
+
+    def test_the_hinges_active_share_is_recorded(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        def shares(margin: float) -> list[float | None]:
+            settings = {"margin": margin, "margin_mode": "absolute"}
+            return [record.active_fraction for record in make_trainer(make_trial("continuation", settings)).fit()]
+
+        assert shares(0.0) == [1.0] * 4
+        assert shares(1e9) == [0.0] * 4
+        assert [record.active_fraction for record in make_trainer(make_trial("kd")).fit()] == [None] * 4
+
+    def test_a_student_learns(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        records = list(make_trainer(make_trial("none", epochs=12, batch_size=16)).fit())
+        assert records[-1].best_metric > 0.3
+        assert records[-1].loss < records[0].loss
+
+
+class TestDivergence:
+    @pytest.mark.parametrize("name", METHODS)
+    def test_stops_with_its_reason(self, name: str, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        trainer = make_trainer(make_trial(name, learning_rate=1e30))
+        with pytest.raises(TrialFailed, match=r"the loss became (nan|inf) in epoch 1; a lower learning_rate may help"):
+            list(trainer.fit())
+
+    def test_a_nan_never_counts_as_the_best(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+        trainer = make_trainer(make_trial("none"))
+        epochs = trainer.fit()
+        next(epochs)
+        good = trainer.progress.best_metric
+        next(trainer.model.parameters()).data.fill_(math.nan)
+        with pytest.raises(TrialFailed, match="nan in epoch 2"):
+            next(epochs)
+        assert (trainer.progress.best_metric, trainer.progress.best_epoch) == (good, 1)
+        assert all(tensor.isfinite().all() for tensor in trainer.best_weights.values())
+
+
+TORCH_ALONE = """
+import sys
+import torch
+from autockd.config.methods import ContinuationKD
+from autockd.config.models import CifarResNet
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
+from autockd.data.task import Split, Task
+from autockd.data.views import Views
+from autockd.records import PrecisionChoice
+from autockd.training.live_teacher import LiveTeacher
+from autockd.training.trainer import Trainer
+from autockd.models import build_model
+import autockd.training.bank, autockd.training.teacher, autockd.training.checkpoint
+
+split = Split(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8), torch.randint(10, (64,)))
+task = Task("x", split, split, tuple("abcdefghij"), (0.5,), (0.5,), Views(1), 0, "x")
+model = build_model(CifarResNet(width=2), classes=10, channels=1, image_size=(8, 8), seed=0)
+live = LiveTeacher(model, task, torch.device("cpu"))
+trial = TrialConfig(
+    method=ContinuationKD(smoothing_start=1), training=TrainingConfig(epochs=1), student=CifarResNet(width=2), seed=0
+)
+precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="")
+(record,) = Trainer(trial, task, precision, bank=live, second_moment=1.0).fit()
+assert record.epoch == 1
+heavy = ("ray", "optuna", "mlflow", "sklearn", "datasets", "transformers", "matplotlib", "onnx", "onnxruntime")
+print(sorted(set(heavy) & set(sys.modules)))
+"""
+
+
+def test_a_trial_needs_torch_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", TORCH_ALONE], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.strip() == "[]"
