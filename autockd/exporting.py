@@ -44,7 +44,7 @@ def export_trial(
     started = _started(folder, row.trial)
     trial = TrialConfig.model_validate(started.config)
     model = build_model(
-        trial.student,
+        trial.student.model_copy(update={"weights": None}),  # what it started from may have moved
         classes=len(task.classes),
         channels=task.channels,
         image_size=task.image_size,
@@ -143,18 +143,29 @@ def check_study(config: StudyConfig) -> list[str]:
         f"{len(held_out.split)} test images of {task.channels}x{task.image_size[0]}x{task.image_size[1]}, "
         f"{len(task.classes)} classes, {task.views.count} views of each"
     ]
-    for role, model in (("teacher", config.teacher.model), ("student", config.student.model)):
-        built = build_model(
-            model, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0
-        )
-        weights = f", weights from {model.weights}" if model.weights else ""
-        found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
+    found += check_models(config, task)
     trial = trial_config(config, {})
     plan = compile_plan(trial, len(task.train), 1.0)
     found.append(
         f"trial: {trial.method.name}, {trial.training.epochs} epochs of {plan.run.steps_per_epoch} steps; "
         f"{config.search.trials} trials over {', '.join(config.search.space) or 'no dimension'}"
     )
+    return found
+
+
+def check_models(config: StudyConfig, task: Task) -> list[str]:
+    """Build teacher and student with their weights, to fail now rather than on a worker; says what they are.
+
+    Raises:
+        ModelError: an architecture or a file of weights is not usable.
+    """
+    found = []
+    for role, model in (("teacher", config.teacher.model), ("student", config.student.model)):
+        built = build_model(
+            model, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0
+        )
+        weights = f", weights from {model.weights}" if model.weights else ""
+        found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
 
 

@@ -13,7 +13,7 @@ from autockd.config.trial import TrialConfig, trial_config
 from autockd.data import HeldOut, Task, load_task
 from autockd.distillation import compile_plan, make_method
 from autockd.errors import NoTrialSucceeded, StudyError
-from autockd.exporting import LEDGER, export_trial
+from autockd.exporting import LEDGER, check_models, export_trial
 from autockd.hashing import content_hash
 from autockd.provenance import provenance
 from autockd.recorder import Recorder
@@ -57,6 +57,7 @@ def run_study(
     with _recorder(config, folder, watch, uri, experiment) as recorder:
         with recorder.stage("data"):
             task, held_out = load_task(config.task)
+            check_models(config, task)
         recorder.record(_study_started(config, folder, task))
         with ExitStack() as stack:
             with recorder.stage("start"):
@@ -136,7 +137,7 @@ def _prepare(config: StudyConfig, folder: Path, task: Task, machine: Cluster, re
         recorder.record(PrecisionChosen(time=time.time(), choice=precision))
     with recorder.stage("teacher"):
         target = folder / "teacher" / "teacher.safetensors"
-        teacher = machine.call(ready_teacher, config.teacher, task, target, machine.whole_cpus, device)
+        teacher = machine.call(ready_teacher, config, task, target, machine.whole_cpus, device)
         recorder.record(TeacherReady(time=time.time(), teacher=teacher.record))
     _plan(config, folder, task, teacher, recorder)
     if uses_teacher(config):

@@ -28,7 +28,7 @@ from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event
 from autockd.report import Preview, StudySummary, preview
 
-CONFIG = "study.yaml"
+CONFIG, LEDGER = "study.yaml", "ledger.jsonl"
 
 
 def ignore(event: Event) -> None:
@@ -52,11 +52,11 @@ class Study:
         """Make the folder of a new study.
 
         Raises:
-            StudyError: there is a study of this name already.
+            StudyError: there is a study of this name already; one that never began does not count.
             EnvironmentProblem: the folder cannot be written.
         """
         folder = studies.absolute() / config.name
-        if (folder / CONFIG).exists():
+        if (folder / LEDGER).exists():
             raise StudyError(
                 f"{folder}: a study of this name exists; give the new one another (`autockd run FILE "
                 f"name={config.name}-2`), or delete the folder"
@@ -184,7 +184,6 @@ class Study:
 
 def list_studies(studies: Path) -> list[StudySummary]:
     """Every study of a folder that has begun, the latest first."""
-    from autockd.exporting import LEDGER
     from autockd.pipeline import summary_of
 
     found = [summary_of(path.parent) for path in studies.glob(f"*/{CONFIG}") if (path.parent / LEDGER).exists()]

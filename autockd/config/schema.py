@@ -62,7 +62,7 @@ class ResourceConfig(Config):
     gpus_per_trial: float | None = Field(default=None, ge=0)
     """GPUs of a trial, fractions allowed; null is 0 without a GPU and shares one GPU among the parallel trials."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the training step; auto probes once per study."""
+    """Arithmetic of training; auto times a step, once a study, so fp32 or bf16 is what makes results repeatable."""
     max_failures: int = Field(default=2, ge=0)
     """How often a trial whose worker died starts again from its checkpoint."""
 

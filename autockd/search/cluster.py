@@ -32,6 +32,8 @@ _LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 """Makes 127.0.0.1 the address of this node, on any system, so that none of Ray's servers can be reached from outside;
 `ray.init` takes no such address. Ray reads it when it is imported."""
 
+_RAY_LOGS = "/tmp/ray/session_latest/logs"  # noqa: S108 - where Ray itself puts them
+
 
 class Cluster:
     """A running Ray with the share that each trial has of it."""
@@ -67,6 +69,8 @@ class Cluster:
             if isinstance(error.cause, AutockdError):
                 raise error.cause from None
             raise
+        except _lost_worker_errors() as error:
+            raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error
         return results
 
     def search(self, book: StudyBook, setting: WorkerSetting, task: Task, *, trials: int, retries: int) -> None:
@@ -132,6 +136,12 @@ def cluster(config: ResourceConfig) -> Iterator[Cluster]:
         yield Cluster(allocate(config, ray.cluster_resources()), is_local=config.address == "local")
     finally:
         ray.shutdown()
+
+
+def _lost_worker_errors() -> tuple[type[Exception], ...]:
+    from ray import exceptions
+
+    return exceptions.RaySystemError, exceptions.WorkerCrashedError, exceptions.LocalRayletDiedError
 
 
 def _trial_name(trial: Any) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from autockd.config.models import ModelConfig
-from autockd.config.schema import StudyConfig, TeacherConfig
-from autockd.config.space import IntRange
+from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig
 from autockd.data.batches import EpochOrder, Normalisation
 from autockd.data.task import HeldOut, Task
@@ -53,12 +52,12 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
     return _probe(study.student.model, study.training, task, wanted, threads, torch.device(device))
 
 
-def ready_teacher(config: TeacherConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
+def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
     """The study's teacher, trained on up to `threads` threads if need be; see `prepare_teacher`."""
-    place = torch.device(device)
+    config, place = study.teacher, torch.device(device)
 
     def choose() -> PrecisionChoice:
-        return _probe(config.model, config.training, task, "auto", threads, place)
+        return _probe(config.model, config.training, task, study.resources.precision, threads, place)
 
     cache = cache_folder() / "teachers"
     return prepare_teacher(config, task, choose=choose, device=place, cache=cache, target=target)
@@ -72,7 +71,8 @@ def uses_teacher(study: StudyConfig) -> bool:
 def longest_run(study: StudyConfig) -> int:
     """Most epochs that a trial of the study may have."""
     epochs = study.search.space.get("epochs")
-    return max(study.training.epochs, epochs.high if isinstance(epochs, IntRange) else 0)
+    searched = epochs.corners if epochs is not None else ()
+    return max([study.training.epochs, *(int(value) for value in searched)])
 
 
 def fill_bank(teacher: TeacherSpec, task: Task, device: str, epochs: int, shard: int, shards: int) -> BankRecord:
@@ -102,7 +102,7 @@ def score(subjects: list[Subject], task: Task, held_out: HeldOut, device: str) -
     scores = []
     place = torch.device(device)
     for subject in subjects:
-        model = _build(subject.model, task, 0)
+        model = _build(subject.model, task)
         load_weights(model, subject.weights)
         model = model.to(place).to(memory_format=torch.channels_last)
         normalise = Normalisation.of(task, place, channels_last=True)
@@ -121,13 +121,13 @@ def _probe(
     model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
 ) -> PrecisionChoice:
     shape = (task.channels, *task.image_size)
-    return choose_precision(
-        lambda: _build(model, task, 0), shape, training, wanted=wanted, threads=threads, device=device
-    )
+    return choose_precision(lambda: _build(model, task), shape, training, wanted=wanted, threads=threads, device=device)
 
 
-def _build(config: ModelConfig, task: Task, seed: int) -> torch.nn.Module:
-    return build_model(config, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=seed)
+def _build(config: ModelConfig, task: Task) -> torch.nn.Module:
+    """The architecture alone: the file of weights that a student started from may have moved."""
+    bare = config.model_copy(update={"weights": None})
+    return build_model(bare, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0)
 
 
 def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:

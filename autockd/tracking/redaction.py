@@ -15,6 +15,9 @@ _SECRET_WORDS = frozenset(
 )
 _SECRET_PAIRS = ("api_key", "access_key", "private_key", "secret_key", "account_key")
 _QUERY_WORDS = frozenset({"key", "sig", "signature", "auth", "code"})
+_WORKING_FOLDERS = ("PWD", "OLDPWD")
+"""Variables of every shell that look secret and are not."""
+
 _MIN_ENV_LENGTH = 8
 """Shorter values of the environment are too likely to be ordinary words."""
 
@@ -64,7 +67,8 @@ def redact_value(key: str, value: Any) -> Any:
 
 def _environment_secrets() -> Iterator[str]:
     """Longest first, so that a secret that contains another goes as a whole."""
-    found = {value for name, value in os.environ.items() if len(value) >= _MIN_ENV_LENGTH and is_secret(name)}
+    secret = {name: value for name, value in os.environ.items() if is_secret(name) and name not in _WORKING_FOLDERS}
+    found = {value for value in secret.values() if len(value) >= _MIN_ENV_LENGTH}
     yield from sorted(found, key=len, reverse=True)
 
 

@@ -66,14 +66,17 @@ def choose_precision(
         make_model: builds the student.
         image_shape: C, H, W of an input.
         training: its batch size and optimizer.
-        wanted: a precision to insist on, or `auto`.
+        wanted: a precision to insist on, without any timing, or `auto`.
         threads: CPU threads that a trial may use; one thread is tried too.
         device: where trials run.
 
     Returns:
         The choice, with the reason in a sentence.
     """
-    reference, *others = _variants(wanted, threads, device)
+    if wanted != "auto":
+        chosen = Variant(wanted, channels_last=wanted == "bf16", threads=threads if device.type == "cpu" else 1)
+        return _as_choice(chosen, device, f"{chosen}: asked for")
+    reference, *others = _variants(threads, device)
     seconds: dict[Variant, float] = {}
     began = time.perf_counter()
     for variant in (reference, *others):
@@ -90,25 +93,27 @@ def choose_precision(
     elif len(seconds) > 1:
         fastest = min((v for v in seconds if v != reference), key=lambda variant: seconds[variant])
         reason += f"; the best alternative ({fastest}) takes {1e3 * seconds[fastest]:.1f} ms"
+    return _as_choice(best, device, reason)
+
+
+def _as_choice(variant: Variant, device: torch.device, reason: str) -> PrecisionChoice:
     return PrecisionChoice(
-        precision=best.precision,
-        channels_last=best.channels_last,
-        threads=best.threads,
+        precision=variant.precision,
+        channels_last=variant.channels_last,
+        threads=variant.threads,
         device=str(device),
         reason=reason,
     )
 
 
-def _variants(wanted: str, threads: int, device: torch.device) -> list[Variant]:
+def _variants(threads: int, device: torch.device) -> list[Variant]:
     """What to time, the most promising early; the first is the reference that the others must beat."""
     counts = sorted({1, threads}) if device.type == "cpu" else [1]
-    precisions: list[Precision] = []
-    if wanted in ("auto", "fp32"):
-        precisions.append("fp32")
-    if wanted in ("auto", "bf16") and (device.type == "cpu" or torch.cuda.is_bf16_supported()):
-        precisions.append("bf16")
-    first, last = (precisions or ["fp32"])[0], (precisions or ["fp32"])[-1]
-    pairs = dict.fromkeys([(first, False), (last, True), (first, True), (last, False)])
+    has_bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported()
+    last: Precision = "bf16" if has_bf16 else "fp32"
+    pairs: dict[tuple[Precision, bool], None] = dict.fromkeys(
+        [("fp32", False), (last, True), ("fp32", True), (last, False)]
+    )
     return [Variant(precision, layout, n) for n in counts for precision, layout in pairs]
 
 
@@ -117,9 +122,7 @@ def _time_step(
 ) -> float:
     """Seconds of one training step on random images: the least of a few rounds."""
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
-    choice = PrecisionChoice(
-        precision=variant.precision, channels_last=variant.channels_last, threads=1, device=str(device), reason=""
-    )
+    choice = _as_choice(variant, device, "")
     torch.set_num_threads(variant.threads)
     model = model.to(device).to(memory_format=layout).train()
     optimizer = make_optimizer(model, training)

@@ -15,6 +15,7 @@ from autockd.config.schema import TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.batches import Normalisation
 from autockd.data.task import Task
+from autockd.errors import EnvironmentProblem
 from autockd.hashing import content_hash
 from autockd.models import build_model, count_parameters, load_weights, save_weights, weights_hash
 from autockd.records import EpochRecord, PrecisionChoice, TeacherRecord
@@ -75,6 +76,7 @@ def prepare_teacher(
     Raises:
         ModelError: the architecture or the weights are not usable.
         TrialFailed: its training diverged.
+        EnvironmentProblem: the cache cannot be written.
     """
     began = time.perf_counter()
     weights = cache / f"{_address(config, task)}.safetensors"
@@ -107,7 +109,8 @@ def prepare_teacher(
             "seconds": time.perf_counter() - began,
         }
     )
-    return TeacherSpec(config, target, record)
+    bare = config.model.model_copy(update={"weights": None})  # a given file may move; the study has its own copy now
+    return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
 
 
 def _build(config: TeacherConfig, task: Task) -> nn.Module:
@@ -127,7 +130,13 @@ def _address(config: TeacherConfig, task: Task) -> str:
 
 def _train(config: TeacherConfig, task: Task, precision: PrecisionChoice, weights: Path, watch: Watch | None) -> None:
     """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop."""
-    weights.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{weights.parent}: trained teachers cannot be kept there ({error.strerror or error}); "
+            "free space there or set AUTOCKD_CACHE to another folder"
+        ) from error
     trial = TrialConfig(method=NoDistillation(), training=config.training, student=config.model, seed=config.seed)
     trainer = Trainer(trial, task, precision)
     checkpoint = weights.with_suffix(".checkpoint")

@@ -100,7 +100,7 @@ def test_a_yaml_with_a_python_tag_runs_nothing(folder: Path, capsys: pytest.Capt
     assert not (folder / "ran").exists()
 
 
-@pytest.mark.parametrize("command", [["run"], ["run", "--dry-run"]], ids=" ".join)
+@pytest.mark.parametrize("command", [pytest.param(["run"], marks=pytest.mark.slow), ["run", "--dry-run"]], ids=" ".join)
 def test_a_pickle_as_teacher_weights_is_not_unpickled(
     command: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

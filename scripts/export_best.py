@@ -1,0 +1,38 @@
+"""Export the best student of a study as a bundle: weights, config, ONNX, manifest.
+
+.venv/bin/python scripts/export_best.py digits --to shipped/digits
+
+The bundle's path goes to stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from autockd.errors import AutockdError
+from autockd.study import Study, studies_folder
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="STUDY", help="a study's name, or its folder")
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle's folder")
+    parser.add_argument("--trial", type=int, default=None, metavar="N", help="another trial than the best")
+    parser.add_argument("--no-onnx", action="store_false", dest="onnx", help="write no ONNX model")
+    parser.add_argument("--force", action="store_true", help="replace a bundle that stands there")
+    parser.add_argument("--studies", type=Path, default=studies_folder(), help="folder of all studies")
+    options = parser.parse_args(arguments)
+    try:
+        study = Study.open(options.name, options.studies)
+        print(study.export(options.trial, options.to, onnx=options.onnx, force=options.force))
+    except AutockdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

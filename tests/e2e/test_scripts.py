@@ -1,0 +1,179 @@
+"""The scripts, each in a process of its own: the launchers on one tiny study of digits, and the shell's set-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autockd.export import load_bundle
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts"
+SETTINGS = (
+    "name=tiny",
+    "task.limit_train=400",
+    "teacher.model={family: cifar_resnet, depth: 8, width: 4}",
+    "teacher.training.epochs=1",
+    "training.epochs=2",
+    "search.trials=3",
+    "export.onnx=false",
+    "tracking.enabled=false",
+)
+
+
+def launch(script: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
+    environment = {**os.environ, "AUTOCKD_STUDIES": "studies"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside of the checkout, with `studies/tiny` in it."""
+    folder = tmp_path_factory.mktemp("scripts")
+    space = ROOT / "search_spaces" / "resnet8_from_resnet20_digits.yaml"
+    done = launch("run_study.py", space, *SETTINGS, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder / "studies" / "tiny" / "bundle")
+    assert [f"trial {n}: complete" in done.stderr for n in range(3)] == [True] * 3
+    return folder
+
+
+def test_trials_are_compared_best_first(place: Path) -> None:
+    done = launch("compare_trials.py", "tiny", "--json", cwd=place)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert set(rows[0]) == {"study", "trial", "role", "method", "state", "value", "params", "seconds"}
+    values = [row["value"] for row in rows]
+    assert values == sorted(values, reverse=True)
+    assert {row["trial"]: row["role"] for row in rows} == {0: "baseline", 1: "default", 2: "sampled"}
+    assert all(row["seconds"] > 0 for row in rows)
+
+
+def test_the_table_names_each_trial_and_may_be_cut(place: Path) -> None:
+    whole = launch("compare_trials.py", place / "studies" / "tiny", "tiny", cwd=place).stdout
+    assert (whole.count("baseline"), whole.count("sampled")) == (2, 2)
+    top = launch("compare_trials.py", "tiny", "--top", "1", cwd=place).stdout
+    assert sum(top.count(role) for role in ("baseline", "default", "sampled")) == 1
+
+
+def test_the_best_student_is_exported_where_one_says(place: Path) -> None:
+    done = launch("export_best.py", "tiny", "--to", "out/best", "--no-onnx", cwd=place)
+    assert done.returncode == 0, done.stderr
+    folder = place / "out" / "best"
+    assert Path(done.stdout.strip()).resolve() == folder
+    rows = json.loads(launch("compare_trials.py", "tiny", "--json", cwd=place).stdout)
+    best = next(row for row in rows if row["role"] != "baseline")
+    assert load_bundle(folder).config.trial == best["trial"]
+    again = launch("export_best.py", "tiny", "--to", "out/best", "--no-onnx", cwd=place)
+    assert again.returncode == 5
+    assert again.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("run_study.py", ("missing.yaml",), "missing.yaml"),
+        ("compare_trials.py", ("tiny", "tyni"), "no study 'tyni'"),
+        ("compare_trials.py", ("tiny", "--top", "0"), "--top must be at least 1"),
+        ("export_best.py", ("tyni", "--to", "x"), "no study 'tyni'"),
+        ("export_best.py", ("tiny", "--to", "x", "--trial", "99"), "there is no trial 99"),
+    ],
+)
+def test_a_mistake_is_named_in_a_line(place: Path, script: str, arguments: tuple[str, ...], message: str) -> None:
+    done = launch(script, *arguments, cwd=place)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def in_shell(code: str, checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run bash code after sourcing the environment script of a checkout."""
+    command = ["bash", "-c", f'. "{checkout}/scripts/_environment.sh"; {code}']
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """What the set-up reads of a checkout, and a stand-in for its .venv: a pip that says where it is."""
+    root = tmp_path / "a checkout"
+    (root / "scripts").mkdir(parents=True)
+    for name in ("pyproject.toml", "scripts/_environment.sh"):
+        (root / name).write_bytes((ROOT / name).read_bytes())
+    tools = root / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    executable(tools / "python", 'echo "$@" >> "${0%/bin/python}/calls"')
+    executable(tools / "pip", 'echo "pip 24.0 from ${0%/bin/pip}/lib"')
+    return root
+
+
+def executable(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+def calls(checkout: Path) -> list[str]:
+    """What the stand-in's Python was asked to do since the last time."""
+    log = checkout / ".venv" / "calls"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return lines
+
+
+def test_packages_are_installed_once_until_what_they_come_from_changes(checkout: Path) -> None:
+    assert in_shell("prepare_environment demo", checkout).returncode == 0
+    assert [line.rpartition(" ")[2] for line in calls(checkout)] == ["checkout"]
+    in_shell("prepare_environment demo", checkout)
+    assert calls(checkout) == []
+    in_shell("prepare_environment test", checkout)
+    first, second = calls(checkout)
+    assert first.endswith("a checkout[dev]")
+    assert "--no-deps torchdistill==" in second
+    in_shell("prepare_environment demo", checkout)
+    assert calls(checkout) == []
+    with (checkout / "pyproject.toml").open("a") as stream:
+        stream.write("# changed\n")
+    in_shell("prepare_environment test", checkout)
+    assert len(calls(checkout)) == 2
+
+
+def test_a_failed_installation_is_reported_and_tried_again(checkout: Path) -> None:
+    executable(checkout / ".venv" / "bin" / "python", "exit 1")
+    for _ in range(2):
+        done = in_shell("prepare_environment demo", checkout)
+        assert done.returncode == 3
+        assert "pip could not install" in done.stderr
+
+
+@pytest.mark.parametrize("mishap", ["killed", "half-made", "moved"])
+def test_a_broken_environment_is_made_again(checkout: Path, mishap: str) -> None:
+    venv = checkout / ".venv"
+    if mishap == "killed":
+        (venv / ".autockd-installing").touch()
+    elif mishap == "half-made":
+        (venv / "bin" / "pip").unlink()
+    else:
+        executable(venv / "bin" / "pip", "echo pip 24.0 from /elsewhere/.venv/lib")
+    done = in_shell("pip_install() { :; }; prepare_environment demo", checkout, PYTHON=sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert "making it again" in done.stderr
+    asked = [venv / "bin" / "python", "-c", "import sys; print(sys.prefix)"]
+    prefix = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(prefix) == venv
+    assert in_shell("is_whole", checkout).returncode == 0
+
+
+def test_an_old_python_is_refused_in_words(checkout: Path) -> None:
+    old = checkout / "python3.9"
+    executable(old, "exit 1")
+    done = in_shell("find_python", checkout, PYTHON=str(old))
+    assert done.returncode == 3
+    assert "none is a Python of 3.11 or later" in done.stderr
+    assert "apt-get install python3-venv" in done.stderr

@@ -1,0 +1,322 @@
+"""The book with a real Optuna journal; workers are played by the tests, which finish trials in any order."""
+
+from __future__ import annotations
+
+import functools
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autockd.config.methods import ContinuationKD
+from autockd.config.models import CifarResNet
+from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, TeacherConfig
+from autockd.config.tasks import Digits
+from autockd.config.training import TrainingConfig
+from autockd.records import (
+    EpochFinished,
+    EpochRecord,
+    Event,
+    TrialFinished,
+    TrialOutcome,
+    TrialReport,
+    TrialStarted,
+)
+from autockd.search.book import Proposal, StudyBook
+
+TRIALS = 16
+SPACE: dict[str, Any] = {
+    "learning_rate": {"type": "float", "low": 0.01, "high": 1.0, "log": True},
+    "smoothing_start": {"type": "int", "low": 1, "high": 8},
+    "margin_mode": {"type": "choice", "choices": ["relative", "dead_zone"]},
+    "margin": {"type": "float", "low": 0.0, "high": 0.5, "when": {"margin_mode": "dead_zone"}},
+}
+
+Outcome = Callable[[Proposal], TrialOutcome]
+
+
+def study_of(seed: int = 0, **search: Any) -> StudyConfig:
+    return StudyConfig(
+        name="s",
+        seed=seed,
+        task=Digits(),
+        teacher=TeacherConfig(model=CifarResNet()),
+        student=StudentConfig(model=CifarResNet(width=4)),
+        method=ContinuationKD(smoothing_start=4, granularity="step"),
+        training=TrainingConfig(epochs=2, learning_rate=0.1),
+        search=SearchConfig.model_validate({"space": SPACE, "trials": TRIALS} | search),
+    )
+
+
+def complete(value: float) -> TrialOutcome:
+    return TrialOutcome(state="complete", value=value, best_epoch=2, epochs=2)
+
+
+def usual_outcome(proposal: Proposal) -> TrialOutcome:
+    """A function of the trial alone: some fail, one is stopped early, the others are scored."""
+    if proposal.number % 7 == 5:
+        return TrialOutcome(state="failed", reason="the loss became nan in epoch 1")
+    if proposal.number == 6:
+        return TrialOutcome(state="pruned", value=0.5, reason="stopped early")
+    return complete(1 - abs(proposal.config.training.learning_rate - 0.2))
+
+
+def epoch_record(epoch: int, metric: float = 0.5) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch,
+        step=epoch,
+        metric=metric,
+        best_metric=metric,
+        best_epoch=epoch,
+        loss=1.0,
+        hard_loss=1.0,
+        train_seconds=1.0,
+        evaluate_seconds=1.0,
+        images_per_second=1.0,
+    )
+
+
+class Desk:
+    """A book with the events that it wrote, and trials in the hands of workers."""
+
+    def __init__(self, folder: Path, study: StudyConfig, parallel: int = 2, direction: str = "maximize") -> None:
+        self.events: list[Event] = []
+        self.journal = folder / "optuna.journal"
+        self.study = study
+        self.book = StudyBook(study, self.journal, self.events.append, parallel=parallel, direction=direction)
+        self.parallel = parallel
+        self.open: list[Proposal] = []
+
+    def work(self, pick: Callable[[int], int] = lambda count: 0, outcome: Outcome = usual_outcome) -> None:
+        """Run the search; `pick` says which of the running trials finishes next."""
+        while True:
+            while proposal := self.book.propose():
+                self.open.append(proposal)
+                assert len(self.open) == self.book.running <= self.parallel
+            if not self.open:
+                break
+            proposal = self.open.pop(pick(len(self.open)))
+            record = epoch_record(1, metric=proposal.number / 100)
+            self.book.report(TrialReport(trial=proposal.number, records=(record,), outcome=outcome(proposal)))
+        assert self.book.finished
+        assert self.book.running == 0
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        """What was proposed, by trial number."""
+        return [event.params for event in sorted(self.of(TrialStarted), key=lambda event: event.trial)]
+
+    @property
+    def stored(self) -> list[optuna.trial.FrozenTrial]:
+        """What Optuna's storage says, opened anew."""
+        backend = optuna.storages.journal.JournalFileBackend(str(self.journal))
+        storage = optuna.storages.JournalStorage(backend)
+        return optuna.load_study(study_name=self.study.name, storage=storage).trials
+
+
+@functools.cache
+def in_order(seed: int, parallel: int) -> list[dict[str, Any]]:
+    """The proposals where trials finish in the order in which they began."""
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder), study_of(seed), parallel)
+        desk.work()
+        return desk.points
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 1), parallel=st.integers(2, 4), picks=st.randoms(use_true_random=False))
+def test_proposals_do_not_depend_on_the_order_in_which_trials_finish(
+    seed: int, parallel: int, picks: random.Random
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        desk = Desk(Path(folder), study_of(seed), parallel)
+        desk.work(picks.randrange)
+        assert desk.points == in_order(seed, parallel)
+
+
+def test_proposals_depend_on_what_trials_found(tmp_path: Path) -> None:
+    """Without this the test above could be passed by a sampler that never looks."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    up, down = Desk(tmp_path / "a", study_of()), Desk(tmp_path / "b", study_of())
+    up.work(outcome=lambda proposal: complete(proposal.config.training.learning_rate))
+    down.work(outcome=lambda proposal: complete(-proposal.config.training.learning_rate))
+    assert up.points[:9] == down.points[:9]
+    assert up.points != down.points
+
+
+def test_two_seeds_propose_differently() -> None:
+    one, other = in_order(0, 2), in_order(1, 2)
+    assert one[:2] == other[:2], "the baseline and the study's own values"
+    assert all(mine != theirs for mine, theirs in zip(one[2:], other[2:], strict=True))
+
+
+def test_the_first_trials_come_in_order(tmp_path: Path) -> None:
+    point = {"learning_rate": 0.5, "margin_mode": "dead_zone", "margin": 0.25, "smoothing_start": 8}
+    desk = Desk(tmp_path, study_of(enqueue=[point], trials=6))
+    desk.work()
+    started = desk.of(TrialStarted)
+    assert [event.trial for event in started] == list(range(6))
+    assert [event.role for event in started] == ["baseline", "default", "enqueued", "sampled", "sampled", "sampled"]
+    assert [event.method for event in started] == ["none", *["continuation"] * 5]
+    own = {"learning_rate": 0.1, "smoothing_start": 4, "margin_mode": "relative"}
+    assert [event.params for event in started[:3]] == [{}, own, point]
+    assert started[2].config["training"]["learning_rate"] == 0.5
+    assert started[2].config["method"]["margin"] == 0.25
+    assert started[0].config["training"] == started[1].config["training"], "the baseline differs in its method alone"
+    assert len({event.fingerprint for event in started}) == 6
+    assert all(event.conventions for event in started)
+
+
+def test_a_proposal_is_what_was_written_down(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(), parallel=3)
+    proposals = [desk.book.propose() for _ in range(3)]
+    for proposal, event in zip(proposals, desk.of(TrialStarted), strict=True):
+        assert proposal is not None
+        assert event.trial == proposal.number
+        assert event.fingerprint == proposal.config.fingerprint
+        assert type(proposal.config).model_validate(event.config) == proposal.config
+
+
+def test_dimensions_that_do_not_exist_at_a_point_are_absent(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of())
+    desk.work()
+    sampled = [event for event in desk.of(TrialStarted) if event.role != "baseline"]
+    modes = {event.params["margin_mode"] for event in sampled}
+    assert modes == {"relative", "dead_zone"}
+    for event in sampled:
+        assert ("margin" in event.params) == (event.params["margin_mode"] == "dead_zone")
+        margin = event.params.get("margin", study_of().method.margin)  # type: ignore[union-attr]
+        assert event.config["method"]["margin"] == margin
+    assert [trial.params for trial in desk.stored] == desk.points
+
+
+def test_never_more_run_than_were_asked_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(), parallel=3)
+    first = [desk.book.propose() for _ in range(5)]
+    assert [proposal is not None for proposal in first] == [True, True, True, False, False]
+    desk.book.close(1, complete(0.5))
+    assert desk.book.propose() is not None
+    assert desk.book.propose() is None
+
+
+def test_a_slow_trial_holds_back_only_those_that_must_know_its_result(tmp_path: Path) -> None:
+    """Trial n is proposed from results up to n - (2 * parallel - 1): with two at a time trial 3 needs trial 0."""
+    desk = Desk(tmp_path, study_of(), parallel=2)
+    assert desk.book.propose() is not None
+    for number in (1, 2):
+        assert desk.book.propose() is not None
+        desk.book.close(number, complete(0.5))
+    assert desk.book.propose() is None
+    desk.book.close(0, complete(0.5))
+    assert desk.book.propose() is not None
+
+
+def test_there_are_exactly_as_many_trials_as_asked_for(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(trials=5), parallel=4)
+    desk.work()
+    assert desk.book.propose() is None
+    assert len(desk.of(TrialStarted)) == len(desk.of(TrialFinished)) == len(desk.stored) == 5
+
+
+def test_in_the_end_optuna_knows_every_outcome(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(), parallel=4)
+    desk.work(random.Random(1).randrange)
+    states, values = [], []
+    for event in sorted(desk.of(TrialFinished), key=lambda event: event.trial):
+        states.append({"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[event.state])
+        values.append(event.value if event.state == "complete" else None)
+    stored = desk.stored
+    assert [trial.state.name for trial in stored] == states
+    assert {"COMPLETE", "PRUNED", "FAIL"} == set(states)
+    told = [trial.value if trial.state.name == "COMPLETE" else None for trial in stored]
+    assert told == values
+    reasons = [trial.user_attrs.get("reason") for trial in stored if trial.state.name == "FAIL"]
+    assert reasons == ["the loss became nan in epoch 1"] * 2
+    assert [trial.user_attrs["method"] for trial in stored] == ["none", *["continuation"] * (TRIALS - 1)]
+
+
+def test_a_baseline_is_outside_of_the_space(tmp_path: Path) -> None:
+    """Its result, good or bad, does not move a proposal."""
+    points = []
+    for name, value in (("good", 1e3), ("bad", -1e3)):
+        (tmp_path / name).mkdir()
+        desk = Desk(tmp_path / name, study_of())
+        desk.work(outcome=lambda proposal: complete(value) if proposal.number == 0 else usual_outcome(proposal))
+        points.append(desk.points)
+        assert desk.stored[0].params == {}
+        assert desk.stored[0].distributions == {}
+    assert points[0] == points[1]
+
+
+def test_epochs_that_are_told_again_are_dropped(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of())
+    assert desk.book.propose() is not None
+    desk.book.report(TrialReport(trial=0, records=(epoch_record(1), epoch_record(2))))
+    desk.book.report(TrialReport(trial=0, records=(epoch_record(2), epoch_record(3))))
+    desk.book.report(TrialReport(trial=0, records=(epoch_record(1),), outcome=complete(0.5)))
+    assert [event.record.epoch for event in desk.of(EpochFinished)] == [1, 2, 3]
+    assert sorted(desk.stored[0].intermediate_values) == [1, 2, 3]
+
+
+def test_the_first_outcome_counts(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(trials=1))
+    assert desk.book.propose() is not None
+    desk.book.close(0, complete(0.5))
+    desk.book.close(0, TrialOutcome(state="failed", reason="its worker ended without a result"))
+    (event,) = desk.of(TrialFinished)
+    assert (event.state, event.value) == ("complete", 0.5)
+    assert desk.stored[0].value == 0.5
+
+
+def test_a_point_that_breaks_a_rule_is_a_failed_trial(tmp_path: Path) -> None:
+    """smoothing_start above the two epochs of the schedule: half of the space, and not known to be so."""
+    study = study_of(trials=10)
+    study = study.model_copy(update={"method": ContinuationKD(smoothing_start=2, granularity="epoch")})
+    desk = Desk(tmp_path, study)
+    desk.work(outcome=lambda proposal: complete(0.5))
+    finished = {event.trial: event for event in desk.of(TrialFinished)}
+    broken = [event for event in desk.of(TrialStarted) if event.params.get("smoothing_start", 0) > 2]
+    assert broken, "the space must propose one"
+    assert len(finished) == 10
+    for event in broken:
+        assert finished[event.trial].state == "failed"
+        assert f"smoothing_start is {event.params['smoothing_start']}, beyond the schedule" in (
+            finished[event.trial].reason
+        )
+        assert (event.config, event.fingerprint) == ({}, "")
+    assert sum(event.state == "failed" for event in finished.values()) == len(broken)
+    assert all(trial.state.is_finished() for trial in desk.stored)
+
+
+def test_the_record_comes_first(tmp_path: Path) -> None:
+    """When an event is written down, Optuna's storage does not know its outcome yet: the record is the truth."""
+    seen: list[tuple[int, str]] = []
+    desk = Desk(tmp_path, study_of(trials=1))
+
+    def look(event: Event) -> None:
+        if isinstance(event, TrialFinished):
+            seen.append((event.trial, desk.stored[event.trial].state.name))
+
+    desk.book._record = look
+    assert desk.book.propose() is not None
+    desk.book.close(0, complete(0.5))
+    assert seen == [(0, "RUNNING")]
+    assert desk.stored[0].state.name == "COMPLETE"
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_optuna_seeks_the_tasks_direction(tmp_path: Path, direction: str) -> None:
+    desk = Desk(tmp_path, study_of(trials=2), direction=direction)
+    desk.work()
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(desk.journal)))
+    assert optuna.load_study(study_name="s", storage=storage).direction.name == direction.upper()

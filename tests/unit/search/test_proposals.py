@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import optuna
+import pytest
+
+from autockd.config.methods import ContinuationKD
+from autockd.config.models import CifarResNet
+from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, TeacherConfig
+from autockd.config.tasks import Digits
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import conditioned_space
+from autockd.search.proposals import BASELINE, ROLE, enqueue_first_trials, make_sampler, suggest_params
+
+SPACE: dict[str, Any] = {
+    "method": {"type": "choice", "choices": ["continuation", "kd"]},
+    "temperature": {"type": "float", "low": 1.0, "high": 8.0},
+    "learning_rate": {"type": "float", "low": 0.01, "high": 1.0, "log": True},
+    "weight_decay": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.25},
+    "smoothing_start": {"type": "int", "low": 1, "high": 16, "log": True},
+    "batch_size": {"type": "int", "low": 16, "high": 64, "step": 16},
+    "margin_mode": {"type": "choice", "choices": ["relative", "dead_zone"]},
+    "margin": {"type": "float", "low": 0.0, "high": 0.5, "when": {"margin_mode": "dead_zone"}},
+}
+
+
+def study_of(seed: int = 0, **search: Any) -> StudyConfig:
+    return StudyConfig(
+        name="s",
+        seed=seed,
+        task=Digits(),
+        teacher=TeacherConfig(model=CifarResNet()),
+        student=StudentConfig(model=CifarResNet(width=4)),
+        method=ContinuationKD(smoothing_start=4),
+        training=TrainingConfig(weight_decay=0.25),
+        search=SearchConfig.model_validate({"space": SPACE} | search),
+    )
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def sample(study: StudyConfig, count: int) -> list[dict[str, Any]]:
+    space = conditioned_space(study)
+    store = optuna.create_study()
+    points = []
+    for number in range(count):
+        store.sampler = make_sampler(study, number, parallel=1)
+        trial = store.ask()
+        points.append(suggest_params(trial, space))
+        store.tell(trial, float(number % 5))
+    return points
+
+
+def test_values_have_the_types_and_bounds_of_their_dimensions() -> None:
+    study = study_of()
+    space = conditioned_space(study)
+    points = sample(study, 40)
+    for point in points:
+        for name, value in point.items():
+            assert space[name].contains(value), (name, value)
+            expected = {"int": int, "float": float, "choice": str}[SPACE[name]["type"]]
+            assert type(value) is expected
+    assert {point["weight_decay"] for point in points} == {0.0, 0.25, 0.5}
+    assert {point["batch_size"] for point in points} == {16, 32, 48, 64}
+
+
+def test_dimensions_exist_only_under_their_conditions() -> None:
+    points = sample(study_of(), 40)
+    everywhere = {"method", "learning_rate", "weight_decay", "batch_size"}
+    shapes = set()
+    for point in points:
+        expected = set(everywhere)
+        if point["method"] == "kd":
+            expected |= {"temperature"}
+        else:
+            expected |= {"smoothing_start", "margin_mode"}
+            expected |= {"margin"} if point["margin_mode"] == "dead_zone" else set()
+        assert set(point) == expected
+        shapes.add(frozenset(point))
+    assert len(shapes) == 3, "all three kinds of points were proposed"
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_proposals_are_a_function_of_seed_and_number(sampler: str) -> None:
+    one, again, other = (sample(study_of(seed, sampler=sampler), 15) for seed in (3, 3, 4))
+    assert one == again
+    assert all(mine != theirs for mine, theirs in zip(one, other, strict=True))
+    assert len({str(point) for point in one}) == 15, "each trial has random numbers of its own"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("tpe", "TPESampler"), ("random", "RandomSampler")])
+def test_the_sampler_is_the_one_that_was_asked_for(name: str, kind: str) -> None:
+    assert type(make_sampler(study_of(sampler=name), 0, 2)).__name__ == kind
+
+
+def test_tpe_learns_once_it_has_begun() -> None:
+    """Near the best of a smooth valley it proposes closer than chance does."""
+
+    def distance(sampler: str, seed: int) -> float:
+        space = {"learning_rate": {"type": "float", "low": 0.0, "high": 1.0}}
+        study = study_of(seed, sampler=sampler, space=space)
+        store = optuna.create_study()
+        found = []
+        for number in range(40):
+            store.sampler = make_sampler(study, number, parallel=1)
+            trial = store.ask()
+            value = suggest_params(trial, conditioned_space(study))["learning_rate"]
+            assert isinstance(value, float)
+            found.append(abs(value - 0.3))
+            store.tell(trial, found[-1])
+        return sum(found[20:])
+
+    assert sum(distance("tpe", seed) for seed in range(4)) < 0.8 * sum(distance("random", seed) for seed in range(4))
+
+
+def test_first_come_baselines_then_the_studys_own_values_then_the_named_points() -> None:
+    point = {"method": "kd", "temperature": 2.0}
+    study = study_of(baselines=[{"name": "none"}, {"name": "kd"}], enqueue=[point])
+    store = optuna.create_study()
+    enqueue_first_trials(study, store)
+    roles, params = [], []
+    for number in range(5):
+        store.sampler = make_sampler(study, number, parallel=1)
+        trial = store.ask()
+        roles.append((trial.user_attrs.get(ROLE, "sampled"), trial.user_attrs.get(BASELINE)))
+        params.append(suggest_params(trial, conditioned_space(study)) if "baseline" not in roles[-1] else {})
+        store.tell(trial, 0.0)
+    assert roles == [("baseline", 0), ("baseline", 1), ("default", None), ("enqueued", None), ("sampled", None)]
+    own = {"learning_rate": 0.2, "weight_decay": 0.25, "batch_size": 32, "smoothing_start": 4}
+    assert {name: params[2][name] for name in own} == own
+    assert params[3].items() >= point.items()
+    assert "learning_rate" in params[3], "what an enqueued point leaves out is sampled"
+
+
+@pytest.mark.parametrize("search", [{"enqueue_defaults": False, "baselines": []}, {"space": {}, "baselines": []}])
+def test_nothing_is_enqueued_where_nothing_was_asked_for(search: dict[str, Any]) -> None:
+    store = optuna.create_study()
+    enqueue_first_trials(study_of(**search), store)
+    assert store.trials == []

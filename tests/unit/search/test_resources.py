@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from autockd.config.schema import ResourceConfig
+from autockd.errors import EnvironmentProblem
+from autockd.search.resources import TRIALS_PER_GPU, allocate
+
+
+@pytest.mark.parametrize(
+    ("asked", "cluster", "parallel", "each"),
+    [
+        ({}, {"CPU": 2.0}, 2, {"CPU": 1}),
+        ({}, {"CPU": 1.0}, 1, {"CPU": 1}),
+        ({"parallel_trials": 2}, {"CPU": 8.0}, 2, {"CPU": 1}),
+        ({"parallel_trials": 9}, {"CPU": 4.0}, 4, {"CPU": 1}),
+        ({"cpus_per_trial": 3}, {"CPU": 8.0}, 2, {"CPU": 3}),
+        ({"cpus_per_trial": 8, "parallel_trials": 1}, {"CPU": 8.0}, 1, {"CPU": 8}),
+        ({}, {"CPU": 16.0, "GPU": 1.0}, TRIALS_PER_GPU, {"CPU": 1, "GPU": 1 / TRIALS_PER_GPU}),
+        ({}, {"CPU": 64.0, "GPU": 8.0}, 8 * TRIALS_PER_GPU, {"CPU": 1, "GPU": 1 / TRIALS_PER_GPU}),
+        ({}, {"CPU": 3.0, "GPU": 8.0}, 3, {"CPU": 1, "GPU": 1 / TRIALS_PER_GPU}),
+        ({"gpus_per_trial": 1}, {"CPU": 16.0, "GPU": 2.0}, 2, {"CPU": 1, "GPU": 1}),
+        ({"gpus_per_trial": 0.1}, {"CPU": 16.0, "GPU": 1.0}, 10, {"CPU": 1, "GPU": 0.1}),
+        ({"gpus_per_trial": 0.3}, {"CPU": 16.0, "GPU": 1.0}, 3, {"CPU": 1, "GPU": 0.3}),
+        ({"gpus_per_trial": 0}, {"CPU": 4.0, "GPU": 1.0}, 4, {"CPU": 1}),
+    ],
+)
+def test_trials_share_a_cluster(
+    asked: dict[str, float], cluster: dict[str, float], parallel: int, each: dict[str, float]
+) -> None:
+    allocation = allocate(ResourceConfig.model_validate(asked), cluster)
+    assert (allocation.parallel, allocation.ray) == (parallel, each)
+    assert allocation.device == ("cuda" if "GPU" in each else "cpu")
+    assert all(parallel * share <= cluster[name] + 1e-9 for name, share in each.items())
+
+
+@pytest.mark.parametrize(
+    ("asked", "cluster"),
+    [
+        ({"cpus_per_trial": 3}, {"CPU": 2.0}),
+        ({"gpus_per_trial": 1}, {"CPU": 2.0}),
+        ({"gpus_per_trial": 2}, {"CPU": 2.0, "GPU": 1.0}),
+        ({}, {}),
+    ],
+)
+def test_a_trial_that_does_not_fit_is_refused(asked: dict[str, float], cluster: dict[str, float]) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"a trial needs .* but there are .*; lower resources\.cpus_per_trial"):
+        allocate(ResourceConfig.model_validate(asked), cluster)
+
+
+def test_it_says_how_it_was_decided() -> None:
+    assert allocate(ResourceConfig(), {"CPU": 2.0}).reason == (
+        "2 trials at a time with 1 core each, of 2 cores and 0 GPUs"
+    )
+    reason = allocate(ResourceConfig(cpus_per_trial=2, gpus_per_trial=0.5), {"CPU": 8.0, "GPU": 1.0}).reason
+    assert reason == "2 trials at a time with 2 cores and 0.5 GPU each, of 8 cores and 1 GPUs"

@@ -1,0 +1,151 @@
+"""The shipped search spaces: each is valid, documents itself, and starts with the trial that it promises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from autockd.config import StudyConfig, load_study, trial_config
+from autockd.config.methods import ContinuationKD
+from autockd.config.models import CifarResNet
+from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
+from autockd.config.tasks import Augmentation, HuggingFace, Torchvision
+from autockd.config.training import LrSchedule, TrainingConfig
+from autockd.config.trial import default_params
+
+FOLDER = Path(__file__).parents[2] / "search_spaces"
+FILES = sorted(FOLDER.glob("*.yaml"))
+NAME = re.compile(r"resnet(?P<student>\d+)_from_resnet(?P<teacher>\d+)_[a-z0-9_]+")
+CIFAR = {10: "resnet8_from_resnet110_cifar10", 100: "resnet8_from_resnet110_cifar100"}
+CPU_SIZED = ("resnet8_from_resnet56_cifar10_jpeg", "resnet8_from_resnet20_fashion_mnist")
+
+RANGES: dict[str, tuple[float, float, bool]] = {
+    "smoothing_start": (1, 40, True),
+    "schedule_fraction": (0.25, 1, False),
+    "hard_loss_ramp": (0.3, 1, False),
+    "hard_loss_peak": (0.2, 1, False),
+    "soft_loss_weight": (0.1, 10, True),
+    "margin": (0.01, 0.99, True),
+    "learning_rate": (0.01, 0.3, True),
+}
+"""Low, high and whether logarithmic, of every dimension that all spaces share."""
+
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def study(name: str, *, smoke: bool = False) -> StudyConfig:
+    return load_study(FOLDER / f"{name}.yaml", smoke=smoke)
+
+
+def test_these_are_shipped() -> None:
+    assert {file.stem for file in FILES} == {"resnet8_from_resnet20_digits", *CIFAR.values(), *CPU_SIZED}
+
+
+@each_file
+def test_a_file_opens_with_what_it_is_how_long_it_takes_and_its_command(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    opening = [line for line in lines[: lines.index("")] if line.startswith("#")]
+    assert len(opening[0]) > 40
+    entries = {words[1]: words[2:] for line in opening if len(words := line.split()) > 2}
+    assert entries["reproduces"]
+    assert entries["time"]
+    assert entries["command"][:3] == ["autockd", "run", file.stem]
+
+
+@each_file
+def test_a_files_name_says_its_nets(file: Path) -> None:
+    found = NAME.fullmatch(file.stem)
+    assert found is not None
+    config = load_study(file)
+    nets = (config.student.model, config.teacher.model)
+    assert all(isinstance(net, CifarResNet) for net in nets)
+    assert [str(getattr(net, "depth", None)) for net in nets] == [found["student"], found["teacher"]]
+
+
+@each_file
+def test_a_smoke_run_is_the_same_study_made_small(file: Path) -> None:
+    whole, smoke = load_study(file), load_study(file, smoke=True)
+    assert smoke.name == f"{whole.name}-smoke"
+    assert smoke.search.space == whole.search.space
+    assert smoke.training.epochs <= 2
+    assert smoke.teacher.training.epochs <= 2
+    assert smoke.search.trials <= 4
+    assert smoke.search.trials > len(smoke.search.baselines) + 1, "a trial must be sampled too"
+
+
+@each_file
+def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
+    config = load_study(file)
+    point = default_params(config)
+    assert config.search.enqueue_defaults
+    assert trial_config(config, point) == trial_config(config, {})
+    assert all(config.search.space[name].contains(value) for name, value in point.items())
+    assert set(point) == {name for name, dimension in config.search.space.items() if dimension.is_active(point)}
+
+
+@each_file
+def test_the_ranges_are_those_of_the_method(file: Path) -> None:
+    space = load_study(file).search.space
+    assert {name: ends(space[name]) for name in RANGES} == RANGES
+    assert isinstance(space["margin_mode"], Choice)
+    assert set(space["margin_mode"].choices) == {"none", "dead_zone"}
+    assert space["margin"].when == {"margin_mode": "dead_zone"}
+
+
+def ends(dimension: AnyDimension) -> tuple[float, float, bool]:
+    assert isinstance(dimension, FloatRange | IntRange)
+    return dimension.low, dimension.high, dimension.log
+
+
+@pytest.mark.parametrize("classes", CIFAR)
+def test_the_cifar_studies_begin_with_the_papers_preset(classes: int) -> None:
+    config = study(CIFAR[classes])
+    trial = trial_config(config, default_params(config))
+    assert trial.student == CifarResNet(depth=8, width=16, shortcut="A")
+    assert trial.method == ContinuationKD(
+        smoothing_start=20,
+        schedule_fraction=1.0,
+        hard_loss_ramp=0.75,
+        hard_loss_peak=1.0,
+        soft_loss_weight=1.0,
+        margin=0.0,
+        margin_mode="none",
+        smoothing_shape="step",
+        ramp_shape="linear",
+        granularity="epoch",
+        reduction="mean",
+        hinge="sample",
+    )
+    assert trial.training == TrainingConfig(
+        epochs=200,
+        batch_size=32,
+        optimizer="sgd",
+        learning_rate=0.2,
+        momentum=0.9,
+        weight_decay=1e-4,
+        lr_schedule=LrSchedule(shape="step", milestones=(0.5, 0.75), factor=0.1),
+    )
+
+
+@pytest.mark.parametrize("classes", CIFAR)
+def test_the_cifar_studies_have_the_papers_pair_data_and_rivals(classes: int) -> None:
+    config = study(CIFAR[classes])
+    assert isinstance(config.task, Torchvision)
+    assert (config.task.dataset, config.task.limit_train) == (f"CIFAR{classes}", None)
+    assert config.task.augmentation == Augmentation(crop_padding=4, flip=True)
+    assert config.teacher.model == CifarResNet(depth=110, width=16)
+    recipe = config.teacher.training
+    assert (recipe.batch_size, recipe.learning_rate, recipe.lr_schedule.warmup > 0) == (128, 0.1, True)
+    assert [baseline.name for baseline in config.search.baselines] == ["none", "kd", "annealing"]
+
+
+@pytest.mark.parametrize("name", CPU_SIZED)
+def test_studies_for_a_cpu_are_real_studies(name: str) -> None:
+    config = study(name)
+    assert isinstance(config.task, Torchvision | HuggingFace)
+    assert config.task.limit_train is not None
+    assert config.task.limit_train * (1 - config.task.validation_fraction) >= 10_000
+    assert config.training.epochs >= 10
+    assert config.search.trials >= 8

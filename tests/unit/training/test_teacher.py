@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autockd.config.models import CifarResNet
+from autockd.config.schema import TeacherConfig
+from autockd.config.training import TrainingConfig
+from autockd.data import Task
+from autockd.data.batches import Normalisation
+from autockd.errors import EnvironmentProblem, ModelError, TrialFailed
+from autockd.models import build_model, read_state, save_weights, weights_hash
+from autockd.records import EpochRecord, PrecisionChoice
+from autockd.training import teacher as teacher_module
+from autockd.training.evaluation import evaluate
+from autockd.training.teacher import TeacherSpec, prepare_teacher
+
+RECIPE = TrainingConfig(epochs=3, batch_size=32, learning_rate=0.1)
+CONFIG = TeacherConfig(model=CifarResNet(width=4), training=RECIPE)
+
+Prepare = Callable[..., TeacherSpec]
+
+
+def never() -> PrecisionChoice:
+    raise AssertionError("a teacher that is not trained needs no choice of arithmetic")
+
+
+@pytest.fixture
+def prepare(task: Task, fp32: PrecisionChoice, tmp_path: Path) -> Prepare:
+    def call(config: TeacherConfig = CONFIG, study: str = "study", **changes: Any) -> TeacherSpec:
+        settings = {
+            "task": task,
+            "choose": lambda: fp32,
+            "device": torch.device("cpu"),
+            "cache": tmp_path / "cache",
+            "target": tmp_path / study / "teacher" / "teacher.safetensors",
+        }
+        return prepare_teacher(config, **settings | changes)  # type: ignore[arg-type]
+
+    return call
+
+
+def test_it_is_trained_and_evaluated(prepare: Prepare, task: Task, fp32: PrecisionChoice) -> None:
+    epochs: list[EpochRecord] = []
+    spec = prepare(watch=epochs.append)
+    record = spec.record
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    assert (record.origin, record.precision, record.parameters) == ("trained", fp32, 4934)
+    assert record.weights_path == str(spec.weights)
+    assert record.bytes == spec.weights.stat().st_size
+    assert record.weights_hash == weights_hash(read_state(spec.weights))
+    assert record.seconds > 0
+    assert record.metric == max(epoch.metric for epoch in epochs), "the best epoch's weights are kept"
+    live = spec.load(task, torch.device("cpu"))
+    normalise = Normalisation.of(task, torch.device("cpu"))
+    assert evaluate(live.model, task.validation, normalise) == record.metric
+    assert live.second_moment() == record.second_moment > 0
+
+
+def test_a_second_study_finds_it_in_the_cache(prepare: Prepare) -> None:
+    first = prepare()
+    second = prepare(study="another", choose=never)
+    assert (second.record.origin, second.record.precision) == ("cached", None)
+    assert second.record.weights_hash == first.record.weights_hash
+    assert second.identity == first.identity
+    assert (second.record.metric, second.record.second_moment) == (first.record.metric, first.record.second_moment)
+    assert second.weights != first.weights
+    assert second.weights.read_bytes() == first.weights.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"model": CifarResNet(width=3)},
+        {"training": RECIPE.model_copy(update={"epochs": 2})},
+        {"training": RECIPE.model_copy(update={"weight_decay": 1e-3})},
+    ],
+    ids=["seed", "model", "epochs", "weight_decay"],
+)
+def test_another_recipe_is_another_teacher(prepare: Prepare, changes: dict[str, Any]) -> None:
+    first = prepare()
+    second = prepare(CONFIG.model_copy(update=changes), study="another")
+    assert second.record.origin == "trained"
+    assert second.identity != first.identity
+
+
+def test_another_task_is_another_teacher(prepare: Prepare, task: Task) -> None:
+    prepare()
+    smaller = replace(task, train=task.train.take(torch.arange(60)), fingerprint="smaller")
+    assert prepare(study="another", task=smaller).record.origin == "trained"
+
+
+def test_given_weights_are_used_as_they_are(prepare: Prepare, task: Task, tmp_path: Path) -> None:
+    model = build_model(CONFIG.model, classes=10, channels=1, image_size=task.image_size, seed=5)
+    path = tmp_path / "given.safetensors"
+    save_weights(model, path)
+    config = CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=path)})
+    spec = prepare(config, choose=never)
+    assert (spec.record.origin, spec.record.precision) == ("given", None)
+    assert spec.record.weights_hash == weights_hash(model.state_dict())
+    assert weights_hash(read_state(spec.weights)) == spec.record.weights_hash
+
+
+def test_given_weights_may_move_once_a_study_has_them(prepare: Prepare, task: Task, tmp_path: Path) -> None:
+    """The study keeps a copy of its own; a worker must not need the file that the user named."""
+    model = build_model(CONFIG.model, classes=10, channels=1, image_size=task.image_size, seed=5)
+    path = tmp_path / "given.safetensors"
+    save_weights(model, path)
+    spec = prepare(CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=path)}), choose=never)
+    path.unlink()
+    live = spec.load(task, torch.device("cpu"))
+    assert weights_hash(live.model.state_dict()) == spec.record.weights_hash
+
+
+def test_the_same_weights_have_the_same_identity_wherever_they_come_from(prepare: Prepare, tmp_path: Path) -> None:
+    trained = prepare()
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(trained.weights.read_bytes())
+    config = CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=copy)})
+    assert prepare(config, study="another").identity == trained.identity
+
+
+class Bomb:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.target,))
+
+
+def test_a_pickle_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    path, sign = tmp_path / "teacher.pt", tmp_path / "boom"
+    torch.save({"state_dict": Bomb(sign)}, path)
+    config = CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=path)})
+    with pytest.raises(ModelError, match="what would run code is never loaded"):
+        prepare(config)
+    assert not sign.exists()
+
+
+def test_weights_of_another_shape_are_refused(prepare: Prepare, task: Task, tmp_path: Path) -> None:
+    path = tmp_path / "given.safetensors"
+    save_weights(build_model(CifarResNet(width=3), classes=10, channels=1, image_size=(8, 8), seed=0), path)
+    with pytest.raises(ModelError, match="does not fit"):
+        prepare(CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=path)}))
+
+
+def test_a_teacher_that_diverges_is_not_cached(prepare: Prepare, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"training": RECIPE.model_copy(update={"learning_rate": 1e30})})
+    with pytest.raises(TrialFailed, match="the loss became"):
+        prepare(config)
+    assert list((tmp_path / "cache").glob("*.safetensors")) == []
+
+
+class Stopped(Exception):
+    """Stands for a kill in the middle of training."""
+
+
+def test_training_goes_on_where_it_was_stopped(
+    prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teacher_module, "CHECKPOINT_EVERY", 0.0)
+    whole = prepare(cache=tmp_path / "elsewhere", study="whole")
+    seen: list[int] = []
+
+    def stop_in_the_third(record: EpochRecord) -> None:
+        seen.append(record.epoch)
+        if len(seen) == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        prepare(watch=stop_in_the_third)
+    spec = prepare(watch=lambda record: seen.append(record.epoch))
+    assert seen == [1, 2, 3, 3]
+    assert spec.record.origin == "trained"
+    assert spec.record.weights_hash == whole.record.weights_hash
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".safetensors"]
+
+
+def test_a_cache_that_cannot_be_written_is_the_machines_problem(prepare: Prepare, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(EnvironmentProblem, match="AUTOCKD_CACHE"):
+        prepare(cache=tmp_path / "file" / "teachers")
+
+
+def test_a_teacher_from_the_cache_answers_as_the_one_that_was_trained(prepare: Prepare, task: Task) -> None:
+    pairs = (torch.arange(len(task.train)), torch.zeros(len(task.train), dtype=torch.int64))
+    trained, cached = (prepare(study=study).load(task, torch.device("cpu")) for study in ("one", "two"))
+    assert torch.equal(trained.logits(*pairs), cached.logits(*pairs))
