@@ -56,7 +56,7 @@ class Study:
             EnvironmentProblem: the folder cannot be written.
         """
         folder = studies.absolute() / config.name
-        if (folder / LEDGER).exists():
+        if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
                 f"{folder}: a study of this name exists; give the new one another (`autockd run FILE "
                 f"name={config.name}-2`), or delete the folder"

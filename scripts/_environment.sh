@@ -80,10 +80,10 @@ install_packages() {
   local kind="$1" began=$SECONDS
   touch "$UNFINISHED"
   if [ "$kind" = demo ]; then
-    say "installing autockd and what it needs into .venv (5 GB and some minutes the first time)"
+    say "installing autockd and what it needs into .venv (7 GB and some minutes the first time)"
     pip_install -e "$ROOT"
   else
-    say "installing autockd, what it needs and the tools of its tests into .venv (5 GB and some minutes the first time)"
+    say "installing autockd, what it needs and the tools of its tests into .venv (7 GB and some minutes the first time)"
     pip_install -e "$ROOT[dev]"
     pip_install --no-deps "${REFERENCE_PACKAGES[@]}"
   fi

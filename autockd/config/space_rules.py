@@ -76,19 +76,20 @@ def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
 def _corner_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
     """Each dimension's extreme values, tried at a point where its conditions hold."""
     base = set(_trial_mistakes(study, {}))
-    for name, values, point in _points(space):
+    usual = _usual_point(study, space)
+    for name, values, asked in _corners(space):
         for value in values:
-            for message in _trial_mistakes(study, {**point, name: value}):
+            for message in _trial_mistakes(study, active_params(space, {**usual, **asked, name: value})):
                 if message not in base:
                     yield f"{_BASE}.{name}", f"at {value}: {message}"
 
 
 def _joint_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
     """Extreme values of two dimensions at a time, as far as both exist there."""
-    corners = list(_points(space))
-    for (name, values, point), (other, others, elsewhere) in itertools.combinations(corners, 2):
+    usual = _usual_point(study, space)
+    for (name, values, asked), (other, others, also_asked) in itertools.combinations(list(_corners(space)), 2):
         for value, another in itertools.product(values, others):
-            together = active_params(space, {**point, **elsewhere, name: value, other: another})
+            together = active_params(space, {**usual, **asked, **also_asked, name: value, other: another})
             if name in together and other in together and (messages := _trial_mistakes(study, together)):
                 yield f"{_BASE}.{name}", f"at {value}, with {other} at {another}: {messages[0]}"
                 return
@@ -112,14 +113,20 @@ def _shortest_schedule_mistakes(study: StudyConfig, space: Space) -> Iterator[Mi
             return
 
 
-def _points(space: Space) -> Iterator[tuple[str, tuple[object, ...], dict[str, object]]]:
-    """Each dimension with its extreme values, and values of others at which it exists."""
-    points: dict[str, dict[str, object]] = {}
+def _usual_point(study: StudyConfig, space: Space) -> dict[str, object]:
+    """The study's own value of each dimension where that lies in it, else the dimension's first."""
+    first: dict[str, object] = {name: dimension.corners[0] for name, dimension in space.items()}
+    return first | {name: value for name, value in default_params(study).items() if space[name].contains(value)}
+
+
+def _corners(space: Space) -> Iterator[tuple[str, tuple[object, ...], dict[str, object]]]:
+    """Each dimension with its extreme values, and the values that its conditions ask of others."""
+    conditions: dict[str, dict[str, object]] = {}
     for name, dimension in space.items():
-        parents = {key: value for other in dimension.when for key, value in points[other].items()}
-        parents |= {other: as_tuple(allowed)[0] for other, allowed in dimension.when.items()}
-        points[name] = {**parents, name: dimension.corners[0]}
-        yield name, dimension.corners, parents
+        asked = {key: value for other in dimension.when for key, value in conditions[other].items()}
+        asked |= {other: as_tuple(allowed)[0] for other, allowed in dimension.when.items()}
+        conditions[name] = asked
+        yield name, dimension.corners, asked
 
 
 def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:

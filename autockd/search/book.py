@@ -152,5 +152,9 @@ class StudyBook:
     def _tell(self, trial: optuna.Trial, outcome: TrialOutcome) -> None:
         if outcome.reason:
             trial.set_user_attr("reason", outcome.reason)
-        value = outcome.value if outcome.state == "complete" else None
-        self._optuna.tell(trial, value, state=_STATES[outcome.state], skip_if_finished=True)
+        state = _STATES[outcome.state]
+        if trial.user_attrs.get(ROLE) == "baseline":  # as a good trial it would take the place of a point to learn from
+            state = optuna.trial.TrialState.FAIL
+            trial.set_user_attr("baseline_value", outcome.value)
+        value = outcome.value if state == optuna.trial.TrialState.COMPLETE else None
+        self._optuna.tell(trial, value, state=state, skip_if_finished=True)

@@ -39,7 +39,7 @@ def make_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.sampl
 def enqueue_first_trials(study: StudyConfig, optuna_study: optuna.Study) -> None:
     """Baselines, then the study's own values, then the points it names.
 
-    A baseline lies outside of the space: it has no parameters, so the sampler does not learn from it.
+    A baseline lies outside of the space: it has no parameters, and the sampler never hears of its result.
     """
     for index in range(len(study.search.baselines)):
         optuna_study.enqueue_trial({}, user_attrs={ROLE: "baseline", BASELINE: index})

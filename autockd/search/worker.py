@@ -77,16 +77,19 @@ class TrialWorker:
 
     def _advance(self, records: list[EpochRecord]) -> TrialOutcome | None:
         trainer = self._trainer or self._start()
+        self._save_when_due(trainer)
         deadline = time.monotonic() + REPORT_EVERY
         for record in self._epochs:
             records.append(record)
-            now = time.monotonic()
-            if now - self._saved > CHECKPOINT_EVERY:
-                save_checkpoint(self._folder / "checkpoint.pt", trainer.state_dict())
-                self._saved = now
-            if now > deadline and record.epoch < self._trial.training.epochs:
+            if time.monotonic() > deadline and record.epoch < self._trial.training.epochs:
                 return None
         return self._finish(trainer)
+
+    def _save_when_due(self, trainer: Trainer) -> None:
+        """Keep a checkpoint, of reported epochs alone: a worker that is lost leaves no gap in the record."""
+        if time.monotonic() - self._saved > CHECKPOINT_EVERY:
+            save_checkpoint(self._folder / "checkpoint.pt", trainer.state_dict())
+            self._saved = time.monotonic()
 
     def _start(self) -> Trainer:
         if self._trial.method.name != "none":

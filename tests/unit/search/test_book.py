@@ -87,9 +87,10 @@ class Desk:
 
     def __init__(self, folder: Path, study: StudyConfig, parallel: int = 2, direction: str = "maximize") -> None:
         self.events: list[Event] = []
+        self.states: list[str] = []
         self.journal = folder / "optuna.journal"
         self.study = study
-        self.book = StudyBook(study, self.journal, self.events.append, parallel=parallel, direction=direction)
+        self.book = StudyBook(study, self.journal, self.record, parallel=parallel, direction=direction)
         self.parallel = parallel
         self.open: list[Proposal] = []
 
@@ -109,6 +110,12 @@ class Desk:
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
+
+    def record(self, event: Event) -> None:
+        """Write an event down, and what Optuna's storage knows at that moment of a trial that ends."""
+        self.events.append(event)
+        if isinstance(event, TrialFinished):
+            self.states.append(self.stored[event.trial].state.name)
 
     @property
     def points(self) -> list[dict[str, Any]]:
@@ -231,27 +238,30 @@ def test_there_are_exactly_as_many_trials_as_asked_for(tmp_path: Path) -> None:
 def test_in_the_end_optuna_knows_every_outcome(tmp_path: Path) -> None:
     desk = Desk(tmp_path, study_of(), parallel=4)
     desk.work(random.Random(1).randrange)
-    states, values = [], []
-    for event in sorted(desk.of(TrialFinished), key=lambda event: event.trial):
-        states.append({"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}[event.state])
-        values.append(event.value if event.state == "complete" else None)
-    stored = desk.stored
-    assert [trial.state.name for trial in stored] == states
-    assert {"COMPLETE", "PRUNED", "FAIL"} == set(states)
-    told = [trial.value if trial.state.name == "COMPLETE" else None for trial in stored]
-    assert told == values
-    reasons = [trial.user_attrs.get("reason") for trial in stored if trial.state.name == "FAIL"]
-    assert reasons == ["the loss became nan in epoch 1"] * 2
-    assert [trial.user_attrs["method"] for trial in stored] == ["none", *["continuation"] * (TRIALS - 1)]
+    outcomes = sorted(desk.of(TrialFinished), key=lambda event: event.trial)
+    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    assert {event.state for event in outcomes} == set(states)
+    baseline, *stored = desk.stored
+    assert (baseline.state.name, outcomes[0].state) == ("FAIL", "complete"), "see the next test"
+    assert [trial.state.name for trial in stored] == [states[event.state] for event in outcomes[1:]]
+    for trial, event in zip(stored, outcomes[1:], strict=True):
+        assert trial.user_attrs.get("reason", "") == event.reason
+        if event.state == "complete":
+            assert trial.value == event.value
+    assert [trial.user_attrs["method"] for trial in stored] == ["continuation"] * (TRIALS - 1)
 
 
 def test_a_baseline_is_outside_of_the_space(tmp_path: Path) -> None:
-    """Its result, good or bad, does not move a proposal."""
+    """Its result, good or bad, does not move a proposal: TPE would count it among its best or its other points."""
     points = []
     for name, value in (("good", 1e3), ("bad", -1e3)):
+
+        def outcome(proposal: Proposal, value: float = value) -> TrialOutcome:
+            return complete(value) if proposal.number == 0 else usual_outcome(proposal)
+
         (tmp_path / name).mkdir()
         desk = Desk(tmp_path / name, study_of())
-        desk.work(outcome=lambda proposal: complete(value) if proposal.number == 0 else usual_outcome(proposal))
+        desk.work(outcome=outcome)
         points.append(desk.points)
         assert desk.stored[0].params == {}
         assert desk.stored[0].distributions == {}
@@ -269,7 +279,7 @@ def test_epochs_that_are_told_again_are_dropped(tmp_path: Path) -> None:
 
 
 def test_the_first_outcome_counts(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, study_of(trials=1))
+    desk = Desk(tmp_path, study_of(trials=1, baselines=[]))
     assert desk.book.propose() is not None
     desk.book.close(0, complete(0.5))
     desk.book.close(0, TrialOutcome(state="failed", reason="its worker ended without a result"))
@@ -299,18 +309,11 @@ def test_a_point_that_breaks_a_rule_is_a_failed_trial(tmp_path: Path) -> None:
 
 
 def test_the_record_comes_first(tmp_path: Path) -> None:
-    """When an event is written down, Optuna's storage does not know its outcome yet: the record is the truth."""
-    seen: list[tuple[int, str]] = []
-    desk = Desk(tmp_path, study_of(trials=1))
-
-    def look(event: Event) -> None:
-        if isinstance(event, TrialFinished):
-            seen.append((event.trial, desk.stored[event.trial].state.name))
-
-    desk.book._record = look
+    """When an outcome is written down, Optuna's storage does not know it yet: the record is the truth."""
+    desk = Desk(tmp_path, study_of(trials=1, baselines=[]))
     assert desk.book.propose() is not None
     desk.book.close(0, complete(0.5))
-    assert seen == [(0, "RUNNING")]
+    assert desk.states == ["RUNNING"]
     assert desk.stored[0].state.name == "COMPLETE"
 
 

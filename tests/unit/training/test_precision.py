@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from autockd.config.models import CifarResNet
 from autockd.config.training import TrainingConfig
 from autockd.models import build_model
-from autockd.config.models import CifarResNet
 from autockd.records import PrecisionChoice
 from autockd.training import precision as precision_module
 from autockd.training.precision import WORTH_IT, Variant, Wanted, autocast, choose_precision, memory_format

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autockd.config.methods import HintonKD, NoDistillation
+from autockd.config.models import CifarResNet
+from autockd.config.schema import ResourceConfig, SearchConfig, StudentConfig, StudyConfig, TeacherConfig
+from autockd.config.tasks import Digits
+from autockd.config.training import TrainingConfig
+from autockd.data import HeldOut, Task
+from autockd.data.batches import EpochOrder, Normalisation
+from autockd.errors import StudyError
+from autockd.folders import CACHE_ENV
+from autockd.models import build_model, save_weights
+from autockd.records import PrecisionChoice
+from autockd.search.stages import (
+    Subject,
+    check_bank,
+    fill_bank,
+    longest_run,
+    probe_precision,
+    ready_teacher,
+    score,
+    uses_teacher,
+)
+from autockd.search.worker import open_bank
+from autockd.training.evaluation import evaluate
+from autockd.training.teacher import TeacherSpec, prepare_teacher
+
+CPU = torch.device("cpu")
+TEACHER = TeacherConfig(model=CifarResNet(width=4), training=TrainingConfig(epochs=1, learning_rate=0.1))
+
+
+def study_of(**changes: Any) -> StudyConfig:
+    values: dict[str, Any] = {
+        "name": "s",
+        "task": Digits(),
+        "teacher": TEACHER,
+        "student": StudentConfig(model=CifarResNet(width=2)),
+        "training": TrainingConfig(epochs=4, batch_size=16),
+    }
+    return StudyConfig(**values | changes)
+
+
+@pytest.fixture(scope="module")
+def teacher(task: Task, fp32: PrecisionChoice, tmp_path_factory: pytest.TempPathFactory) -> TeacherSpec:
+    folder = tmp_path_factory.mktemp("teacher")
+    target = folder / "teacher.safetensors"
+    return prepare_teacher(TEACHER, task, choose=lambda: fp32, device=CPU, cache=folder / "cache", target=target)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
+def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
+    study = study_of(resources=ResourceConfig.model_validate({"precision": wanted}))
+    choice = probe_precision(study, task, threads=1, device="cpu")
+    assert (choice.precision, choice.threads, choice.device) == (wanted, 1, "cpu")
+    assert choice.reason
+
+
+def test_a_teacher_is_trained_into_the_cache_and_found_there(task: Task, own_cache: Path, tmp_path: Path) -> None:
+    study = study_of(resources=ResourceConfig(precision="bf16"))
+    first = ready_teacher(study, task, tmp_path / "one" / "teacher.safetensors", 1, "cpu")
+    second = ready_teacher(study, task, tmp_path / "two" / "teacher.safetensors", 1, "cpu")
+    assert [spec.record.origin for spec in (first, second)] == ["trained", "cached"]
+    assert first.record.precision is not None
+    assert first.record.precision.precision == "bf16"
+    assert first.record.weights_hash == second.record.weights_hash
+    assert len(list((own_cache / "teachers").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"method": NoDistillation()}, False),
+        ({"method": NoDistillation(), "search": SearchConfig(baselines=(NoDistillation(), HintonKD()))}, True),
+        (
+            {
+                "method": NoDistillation(),
+                "search": SearchConfig.model_validate(
+                    {"space": {"method": {"type": "choice", "choices": ["none", "kd"]}}}
+                ),
+            },
+            True,
+        ),
+    ],
+)
+def test_a_study_without_distillation_needs_no_bank(changes: dict[str, Any], expected: bool) -> None:
+    assert uses_teacher(study_of(**changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("dimension", "expected"),
+    [
+        (None, 4),
+        ({"type": "int", "low": 2, "high": 9}, 9),
+        ({"type": "int", "low": 2, "high": 9, "step": 2}, 8),
+        ({"type": "int", "low": 1, "high": 3}, 4),
+        ({"type": "choice", "choices": [3, 12, 6]}, 12),
+    ],
+)
+def test_the_longest_run_is_known(dimension: dict[str, Any] | None, expected: int) -> None:
+    space = {"epochs": dimension} if dimension else {}
+    assert longest_run(study_of(search=SearchConfig.model_validate({"space": space}))) == expected
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("shards", [1, 3])
+def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpec, shards: int) -> None:
+    orders = [EpochOrder.of(task, epoch) for epoch in (1, 2, 3)]
+    pairs = {
+        (index, view)
+        for order in orders
+        for index, view in zip(order.indices.tolist(), order.views.tolist(), strict=True)
+    }
+    records = [fill_bank(teacher, task, "cpu", 3, shard, shards) for shard in range(shards)]
+    assert sum(record.misses for record in records) == len(pairs)
+    assert sum(record.hits for record in records) == 0
+    assert max(record.misses for record in records) - min(record.misses for record in records) <= 1
+    assert records[-1].filled == len(pairs)
+    assert records[0].entries == len(task.train) * task.views.count
+    bank = open_bank(teacher, task, CPU)
+    for order in orders:
+        bank.logits(order.indices, order.views)
+    assert bank.misses == 0
+    again = [fill_bank(teacher, task, "cpu", 3, shard, shards) for shard in range(shards)]
+    assert (sum(record.misses for record in again), sum(record.hits for record in again)) == (0, len(pairs))
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_the_check_compares_with_the_teacher(task: Task, teacher: TeacherSpec) -> None:
+    fill_bank(teacher, task, "cpu", 1, 0, 1)
+    record = check_bank(teacher, task, "cpu", seed=0)
+    assert (record.checked, record.max_difference, record.filled) == (len(task.train), 0.0, len(task.train))
+    path = open_bank(teacher, task, CPU).folder / "logits.f32"
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(StudyError, match="differs from its teacher"):
+        check_bank(teacher, task, "cpu", seed=0)
+
+
+def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tmp_path: Path) -> None:
+    task, held_out = digits
+    subjects, models = [], []
+    for seed, width in enumerate((2, 4)):
+        config = CifarResNet(width=width, weights=tmp_path / "what it started from, gone since")
+        bare = CifarResNet(width=width)
+        model = build_model(bare, classes=10, channels=1, image_size=task.image_size, seed=seed)
+        save_weights(model, tmp_path / f"{seed}.safetensors")
+        subjects.append(Subject(f"s{seed}", seed, config, tmp_path / f"{seed}.safetensors"))
+        models.append(model)
+    normalise = Normalisation.of(task, CPU)
+    for found, model, subject in zip(score(subjects, task, held_out, "cpu"), models, subjects, strict=True):
+        assert found.validation == pytest.approx(evaluate(model, task.validation, normalise))
+        assert found.test == pytest.approx(evaluate(model, held_out.split, normalise))
+        assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+        assert found.bytes == subject.weights.stat().st_size
