@@ -10,8 +10,6 @@ import numpy as np
 from autockd.config.tasks import TaskConfig, Torchvision
 from autockd.data.sources.raw import Indices, RawImages, data_error, listed
 
-_SEEDS = 2**32
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -31,10 +29,8 @@ def choose_rows(raw: RawImages, config: TaskConfig) -> Rows:
     """The rows of each split: first a test split where there is none, then the limits, then the validation split.
 
     Raises:
-        DataError: a class has too few images to stand in every split, or the seed is too large.
+        DataError: a class has too few images to stand in every split.
     """
-    if config.seed >= _SEEDS:
-        raise data_error("task.seed", f"must be below {_SEEDS}, not {config.seed}", "choose a smaller one")
     _check_classes(raw)
     train = np.arange(len(raw.train.targets))
     if raw.test is not None:

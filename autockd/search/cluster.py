@@ -121,7 +121,10 @@ def cluster(config: ResourceConfig) -> Iterator[Cluster]:
     if config.address == "local":
         os.environ.setdefault(*_LOOPBACK)
     import ray
+    from ray._private import ray_constants
 
+    if config.address == "local":
+        ray_constants.ENABLE_RAY_CLUSTER = False  # what _LOOPBACK does, where this process had imported Ray before
     # What Tune says of a lost worker, a page long, the study records in a sentence.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

@@ -36,7 +36,7 @@ def test_the_papers_schedule_at_every_epoch() -> None:
     assert columns["smoothing"] == pytest.approx([0.2, 0.4, 0.4, 0.6, 0.6, 0.8, 0.8, 1.0, 1.0, 1.0])
     assert columns["hard_weight"] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1, 1, 1, 1, 1])
     assert columns["margin"] == pytest.approx([0.1 * phi for phi in columns["smoothing"]])
-    assert columns["learning_rate"] == pytest.approx([0.2] * 5 + [0.02] * 2 + [0.02] + [0.002] * 2)
+    assert columns["learning_rate"] == pytest.approx([0.2] * 5 + [0.02] * 2 + [0.002] * 3)
 
 
 @pytest.mark.parametrize("granularity", ["epoch", "step"])

@@ -243,6 +243,7 @@ def test_in_the_end_optuna_knows_every_outcome(tmp_path: Path) -> None:
     assert {event.state for event in outcomes} == set(states)
     baseline, *stored = desk.stored
     assert (baseline.state.name, outcomes[0].state) == ("FAIL", "complete"), "see the next test"
+    assert baseline.user_attrs["baseline_value"] == outcomes[0].value
     assert [trial.state.name for trial in stored] == [states[event.state] for event in outcomes[1:]]
     for trial, event in zip(stored, outcomes[1:], strict=True):
         assert trial.user_attrs.get("reason", "") == event.reason

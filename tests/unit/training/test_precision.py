@@ -119,7 +119,7 @@ def test_the_network_of_the_study_is_what_is_timed() -> None:
         built.append(network())
         return built[-1]
 
-    choose_precision(make, (1, 8, 8), TRAINING, wanted="fp32", threads=1, device=CPU)
+    choose_precision(make, (1, 8, 8), TRAINING, wanted="auto", threads=1, device=CPU)
     assert len(built) >= 2, "every variant has a network of its own"
     fresh = network().state_dict()
     for model in built:

@@ -1,0 +1,157 @@
+"""Training on a CUDA device; skipped without one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from autockd.config.models import CifarResNet
+from autockd.config.schema import TeacherConfig
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
+from autockd.data import Task
+from autockd.models import build_model, weights_hash
+from autockd.records import PrecisionChoice
+from autockd.training.bank import TOLERANCE, BankIdentity, TeacherBank
+from autockd.training.checkpoint import load_checkpoint, save_checkpoint
+from autockd.training.evaluation import BATCH
+from autockd.training.live_teacher import LiveTeacher
+from autockd.training.precision import choose_precision
+from autockd.training.teacher import prepare_teacher
+from autockd.training.trainer import Trainer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+CUDA = torch.device("cuda")
+METHODS = ("none", "kd", "annealing", "continuation")
+MakeTrial = Callable[..., TrialConfig]
+
+
+def choice(precision: str = "fp32", *, channels_last: bool = False) -> PrecisionChoice:
+    return PrecisionChoice.model_validate(
+        {"precision": precision, "channels_last": channels_last, "threads": 1, "device": "cuda", "reason": ""}
+    )
+
+
+@pytest.fixture
+def on_gpu(live: LiveTeacher, task: Task) -> LiveTeacher:
+    """The same teacher, with a network of its own on the GPU."""
+    model = build_model(CifarResNet(width=4), classes=10, channels=1, image_size=task.image_size, seed=0)
+    model.load_state_dict(live.model.state_dict())
+    return LiveTeacher(model, task, CUDA)
+
+
+@pytest.fixture
+def bank(tmp_path: Path, task: Task, on_gpu: LiveTeacher) -> TeacherBank:
+    return TeacherBank(tmp_path / "banks", BankIdentity.of("teacher", task), lambda: on_gpu)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_trial_runs(name: str, precision: str, make_trial: MakeTrial, task: Task, bank: TeacherBank) -> None:
+    if precision == "bf16" and not torch.cuda.is_bf16_supported():
+        pytest.skip("no bf16 on this device")
+    trainer = Trainer(make_trial(name), task, choice(precision, channels_last=True), bank=bank, second_moment=1.0)
+    records = list(trainer.fit())
+    assert [record.epoch for record in records] == [1, 2, 3, 4]
+    assert {parameter.device.type for parameter in trainer.model.parameters()} == {"cuda"}
+    assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+
+
+def test_a_student_learns_as_on_the_cpu(make_trial: MakeTrial, task: Task, fp32: PrecisionChoice) -> None:
+    """The first epochs agree within rounding; both learn."""
+    trial = make_trial("none", epochs=12, batch_size=16, learning_rate=0.05)
+    here, there = (list(Trainer(trial, task, place).fit()) for place in (fp32, choice()))
+    assert there[0].loss == pytest.approx(here[0].loss, rel=0.02)
+    assert there[-1].loss < 0.8 * there[0].loss
+    assert max(record.metric for record in there) > 0.3
+
+
+def test_a_run_goes_on_from_its_checkpoint(
+    make_trial: MakeTrial, task: Task, bank: TeacherBank, tmp_path: Path
+) -> None:
+    trial = make_trial("continuation")
+    whole = list(Trainer(trial, task, choice(), bank=bank, second_moment=1.0).fit())
+    first = Trainer(trial, task, choice(), bank=bank, second_moment=1.0)
+    list(itertools.islice(first.fit(), 2))
+    save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
+    second = Trainer(trial, task, choice(), bank=bank, second_moment=1.0)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert state is not None
+    second.load_state_dict(state)
+    assert {tensor.device.type for tensor in second.best_weights.values()} == {"cuda"}
+    rest = list(second.fit())
+    assert [record.epoch for record in rest] == [3, 4]
+    assert rest[-1].loss == pytest.approx(whole[-1].loss, rel=0.05)
+
+
+def test_a_bank_filled_on_the_gpu_is_what_the_cpu_says(task: Task, live: LiveTeacher, bank: TeacherBank) -> None:
+    pairs = torch.arange(len(task.train) * task.views.count)
+    indices, views = pairs // task.views.count, pairs % task.views.count
+    stored, own = bank.logits(indices, views), live.logits(indices, views)
+    assert stored.device.type == "cpu"
+    assert (stored - own).abs().max() <= TOLERANCE * max(1.0, own.abs().max().item())
+    checked, _ = bank.check(10_000)
+    assert checked == len(pairs)
+
+
+def test_a_bank_filled_on_the_cpu_passes_the_check_on_the_gpu(
+    task: Task, live: LiveTeacher, on_gpu: LiveTeacher, tmp_path: Path
+) -> None:
+    identity = BankIdentity.of("teacher", task)
+    indices = torch.arange(len(task.train))
+    TeacherBank(tmp_path, identity, lambda: live).fill(indices, torch.zeros_like(indices))
+    checked, difference = TeacherBank(tmp_path, identity, lambda: on_gpu).check(10_000)
+    assert checked == len(indices)
+    assert difference <= TOLERANCE * 10
+
+
+def test_entries_do_not_depend_on_their_neighbours(task: Task, on_gpu: LiveTeacher) -> None:
+    pairs = torch.arange(len(task.train) * task.views.count)
+    indices, views = pairs // task.views.count, pairs % task.views.count
+    whole = on_gpu.logits(indices, views)
+    chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))[:77]
+    torch.testing.assert_close(on_gpu.logits(indices[chosen], views[chosen]), whole[chosen], rtol=1e-6, atol=1e-6)
+
+
+def test_the_teacher_stays(make_trial: MakeTrial, task: Task, on_gpu: LiveTeacher, bank: TeacherBank) -> None:
+    before = weights_hash(on_gpu.model.state_dict())
+    list(Trainer(make_trial("kd"), task, choice(), bank=bank).fit())
+    assert weights_hash(on_gpu.model.state_dict()) == before
+
+
+def test_the_probe_chooses_with_a_reason(task: Task) -> None:
+    def make() -> torch.nn.Module:
+        return build_model(CifarResNet(width=16), classes=10, channels=1, image_size=task.image_size, seed=0)
+
+    found = choose_precision(make, (1, 8, 8), TrainingConfig(), wanted="auto", threads=4, device=CUDA)
+    assert (found.device, found.threads) == ("cuda", 1)
+    assert " ms a step" in found.reason
+    insisted = choose_precision(make, (1, 8, 8), TrainingConfig(), wanted="fp32", threads=1, device=CUDA)
+    assert insisted.precision == "fp32"
+
+
+def test_a_teacher_is_trained_and_evaluated(task: Task, tmp_path: Path) -> None:
+    config = TeacherConfig(model=CifarResNet(width=4), training=TrainingConfig(epochs=2, learning_rate=0.1))
+    specs = [
+        prepare_teacher(
+            config,
+            task,
+            choose=choice,
+            device=CUDA,
+            cache=tmp_path / "cache",
+            target=tmp_path / study / "teacher.safetensors",
+        )
+        for study in ("one", "two")
+    ]
+    assert [spec.record.origin for spec in specs] == ["trained", "cached"]
+    assert specs[0].record.weights_hash == specs[1].record.weights_hash
+    assert specs[0].record.metric == specs[1].record.metric
+    assert len(task.validation) <= BATCH
