@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
 NAME = re.compile(r"resnet(?P<student>\d+)_from_resnet(?P<teacher>\d+)_[a-z0-9_]+")
 CIFAR = {10: "resnet8_from_resnet110_cifar10", 100: "resnet8_from_resnet110_cifar100"}
+DEMO = "resnet8_from_resnet20_digits"
 CPU_SIZED = ("resnet8_from_resnet56_cifar10_jpeg", "resnet8_from_resnet20_fashion_mnist")
 
 RANGES: dict[str, tuple[float, float, bool]] = {
@@ -40,7 +41,7 @@ def study(name: str, *, smoke: bool = False) -> StudyConfig:
 
 
 def test_these_are_shipped() -> None:
-    assert {file.stem for file in FILES} == {"resnet8_from_resnet20_digits", *CIFAR.values(), *CPU_SIZED}
+    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED}
 
 
 @each_file
@@ -88,7 +89,12 @@ def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
 @each_file
 def test_the_ranges_are_those_of_the_method(file: Path) -> None:
     space = load_study(file).search.space
-    assert {name: ends(space[name]) for name in RANGES} == RANGES
+    for name, (low, high, log) in RANGES.items():
+        found = ends(space[name])
+        if file.stem == DEMO:
+            assert low <= found[0] < found[1] <= high, "the demo's two minutes may be spent on a part"
+        else:
+            assert found == (low, high, log), name
     assert isinstance(space["margin_mode"], Choice)
     assert set(space["margin_mode"].choices) == {"none", "dead_zone"}
     assert space["margin"].when == {"margin_mode": "dead_zone"}
