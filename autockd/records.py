@@ -114,6 +114,11 @@ class TrialOutcome(Record):
     epochs: int = 0
     """Epochs that were trained."""
     seconds: float = 0.0
+    """Wall time of its training, evaluation and start, on every worker that it ran on."""
+    cpu_seconds: float = 0.0
+    """Time on CPU cores, all threads together."""
+    gpu_seconds: float = 0.0
+    """Wall time multiplied by its share of a GPU."""
     parameters: int | None = None
     """Of the student."""
     reason: str = ""
@@ -122,13 +127,33 @@ class TrialOutcome(Record):
     """The best epoch's weights, relative to the study's folder."""
     bank_hits: int = 0
     bank_misses: int = 0
+    rung: int | None = None
+    """The rung at which it was stopped; None where no rung stopped it."""
+    micro_batches: int = 1
+    """Parts that a batch was computed in: 2 after its memory ran out once, with gradients accumulated."""
+
+
+class RungResult(Record):
+    """A trial's standing at a rung, the point of its run where it is compared with others."""
+
+    rung: int
+    """1-based: the first rung is the cheapest."""
+    epochs: int
+    """Length of the run so far (`fraction`), or of the compressed run that ended here (`ladder`)."""
+    value: float
+    """Best validation metric so far, or of that compressed run."""
 
 
 class TrialReport(Record):
-    """What a worker tells the driver: epochs since its last report and, at the end, the outcome."""
+    """What a worker tells the driver: epochs since its last report, perhaps a rung, and, at the end, the outcome."""
 
     trial: int
     records: tuple[EpochRecord, ...] = ()
+    rung: RungResult | None = None
+    seconds: float = 0.0
+    """As in TrialOutcome, so far; likewise the two below."""
+    cpu_seconds: float = 0.0
+    gpu_seconds: float = 0.0
     outcome: TrialOutcome | None = None
 
 
@@ -144,6 +169,18 @@ class StudyStarted(Record):
     """Name of the validation metric, such as accuracy."""
     direction: Literal["maximize", "minimize"]
     task_fingerprint: str
+    provenance: Provenance
+
+
+class StudyResumed(Record):
+    """The study goes on after a stop; what was running goes on too."""
+
+    event: Literal["study_resumed"] = "study_resumed"
+    time: float
+    config: dict[str, Any]
+    """The whole configuration, now."""
+    changes: tuple[str, ...] = ()
+    """What differs from before, such as `search.trials: 24 -> 48`; nothing that would change a trial."""
     provenance: Provenance
 
 
@@ -206,6 +243,21 @@ class EpochFinished(Record):
     record: EpochRecord
 
 
+class RungReached(RungResult):
+    """A trial was compared with its peers at a rung, and went on or was stopped."""
+
+    event: Literal["rung_reached"] = "rung_reached"
+    time: float
+    trial: int
+    peers: int
+    """Other trials that it was compared with."""
+    threshold: float | None = None
+    """What it had to reach to go on; None where there were too few peers to judge."""
+    stopped: bool
+    reason: str = ""
+    """Why it was stopped, in a sentence."""
+
+
 class TrialFinished(TrialOutcome):
     """The last event of a trial."""
 
@@ -266,12 +318,14 @@ class StudyFinished(Record):
 
 Event = Annotated[
     StudyStarted
+    | StudyResumed
     | Noted
     | TeacherReady
     | BankReady
     | PrecisionChosen
     | TrialStarted
     | EpochFinished
+    | RungReached
     | TrialFinished
     | TestOpened
     | Evaluated

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, field_validator
 
-from autockd.config.base import Config
+from autockd.config.base import Config, Seconds
 from autockd.config.methods import ContinuationKD, MethodConfig, NoDistillation
 from autockd.config.models import ModelConfig
 from autockd.config.space import Choice, Space, Value
@@ -33,6 +33,22 @@ class StudentConfig(Config):
     """Its architecture and, optionally, the weights to start from."""
 
 
+class StoppingConfig(Config):
+    """When a trial is stopped early: after a share of its own run, if it is not among the best that came so far.
+
+    A trial is judged by the validation metric alone, never by a loss, whose weights its own schedule changes.
+    """
+
+    rule: Literal["none", "fraction", "ladder"] = "none"
+    """`fraction` judges a run at shares of its length, `ladder` judges whole schedules compressed to such shares."""
+    reduction_factor: int = Field(default=3, ge=2)
+    """One in so many goes on at each rung; rungs stand at 1/f, 1/f^2, ... of the run."""
+    rungs: int = Field(default=2, ge=1, le=4)
+    """Rungs before the end of the run."""
+    min_peers: int = Field(default=3, ge=3)
+    """Other trials that must have passed a rung before any is stopped there."""
+
+
 class SearchConfig(Config):
     """What to search, how, and how long."""
 
@@ -48,6 +64,10 @@ class SearchConfig(Config):
     """Whether the study's own values (a preset of the paper, say) make the first trial in the space."""
     enqueue: tuple[dict[str, Value], ...] = ()
     """Further points of the space to try first; dimensions left out are sampled."""
+    stopping: StoppingConfig = StoppingConfig()
+    """When a trial is stopped early."""
+    time_budget: Seconds | None = Field(default=None, gt=0)
+    """Wall time of the search, resumed parts added up: seconds, or text such as 90s, 30m or 2h; null is unlimited."""
 
 
 class ResourceConfig(Config):
@@ -64,7 +84,11 @@ class ResourceConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of training; auto times a step, once a study, so fp32 or bf16 is what makes results repeatable."""
     max_failures: int = Field(default=2, ge=0)
-    """How often a trial whose worker died starts again from its checkpoint."""
+    """How often a trial whose worker died or hung starts again from its checkpoint."""
+    trial_timeout: Seconds | None = Field(default=None, gt=0)
+    """Wall time of one trial, after which it fails: seconds, or text such as 30m; null is unlimited."""
+    hang_factor: float = Field(default=10, gt=1)
+    """A worker that is silent for so many times its longest epoch so far (a minute at least) is started again."""
 
 
 class TrackingConfig(Config):
