@@ -15,9 +15,10 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import yaml
 
@@ -28,7 +29,11 @@ from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event
 from autockd.report import Preview, StudySummary, preview
 
+if TYPE_CHECKING:
+    from autockd.tracking import SinkSummary
+
 CONFIG, LEDGER = "study.yaml", "ledger.jsonl"
+_POLL_SECONDS = 0.2
 
 
 def ignore(event: Event) -> None:
@@ -73,11 +78,17 @@ class Study:
         return cls(config, folder)
 
     @classmethod
-    def open(cls, name: str | Path, studies: Path) -> Self:
+    def open(cls, name: str | Path, studies: Path, overrides: Sequence[str] = ()) -> Self:
         """An existing study, by its name or its folder.
+
+        Args:
+            name: its name in `studies`, or its folder.
+            studies: folder of all studies.
+            overrides: `dotted.key=value` changes to its configuration, such as a time budget to go on with.
 
         Raises:
             StudyError: there is none.
+            ConfigError: an override breaks a rule.
         """
         candidates = [studies.absolute() / name, Path(name).absolute()]
         folder = next((path for path in candidates if (path / CONFIG).is_file()), None)
@@ -89,7 +100,7 @@ class Study:
                 + (f"there are {', '.join(near)}" if near else "there is none yet: start one with `autockd run`")
             )
         text = (folder / CONFIG).read_text(encoding="utf-8")
-        return cls(parse_study(text, str(folder / CONFIG), folder), folder)
+        return cls(parse_study(text, str(folder / CONFIG), folder, overrides), folder)
 
     def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
         """Train the teacher, search, evaluate the best on the test split, export it.
@@ -104,6 +115,74 @@ class Study:
         from autockd.pipeline import run_study
 
         return run_study(self.config, self.folder, watch, uri=self.mlflow_uri(), experiment=self.experiment)
+
+    def resume(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
+        """Go on after a stop of any kind: finished trials stay, running ones go on from their checkpoints.
+
+        A study that is finished gives its result again.
+
+        Raises:
+            StudyError: it has not begun, runs now, or its space, data or teacher are not what they were.
+            Interrupted: somebody stopped it again.
+            NoTrialSucceeded: no trial has a usable student.
+        """
+        from autockd.pipeline import run_study
+
+        self.status()
+        uri = self.mlflow_uri()
+        return run_study(self.config, self.folder, watch, uri=uri, experiment=self.experiment, resume=True)
+
+    def stop(self, patience: float = 60.0) -> bool:
+        """Ask whoever runs this study to stop, wherever that is, and wait until it has.
+
+        Args:
+            patience: seconds to wait.
+
+        Returns:
+            Whether it has stopped.
+
+        Raises:
+            StudyError: nobody runs it.
+        """
+        from autockd.search.halt import STOP
+        from autockd.tracking.ledger import in_use
+
+        if not in_use(self.folder / LEDGER):
+            raise StudyError(f"{self.name} is not running; `autockd status {self.name}` says how it stands")
+        (self.folder / STOP).touch()
+        deadline = time.monotonic() + patience
+        while in_use(self.folder / LEDGER):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+    def sync(self) -> SinkSummary:
+        """Bring MLflow to where the ledger is; a second time changes nothing.
+
+        Raises:
+            ConfigError: the study is not tracked in MLflow.
+            StudyError: it has not begun.
+            EnvironmentProblem: MLflow cannot be reached.
+        """
+        from autockd.tracking import sync
+
+        uri = self.mlflow_uri()
+        if uri is None:
+            raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
+        pictures = sorted(self.folder.glob("*.png"))
+        return sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+
+    def events(self) -> list[Event]:
+        """Everything that its ledger holds; nothing for a study that has not begun.
+
+        Raises:
+            StudyError: the ledger is damaged.
+        """
+        from autockd.tracking.ledger import events
+
+        path = self.folder / LEDGER
+        return events(path) if path.exists() else []
 
     def status(self) -> StudySummary:
         """What the ledger says, now.

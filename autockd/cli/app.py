@@ -10,7 +10,19 @@ import typer
 
 from autockd import __version__
 from autockd.cli.exits import Settings, exit_code_of
-from autockd.cli.options import File, Json, MaybeStudyName, Overrides, SpaceName, StudiesFolder, StudyName
+from autockd.cli.options import (
+    File,
+    Json,
+    MaybeStudyName,
+    Overrides,
+    Quiet,
+    SpaceName,
+    StudiesFolder,
+    StudyName,
+    TimeBudget,
+    Trials,
+    changed_by_options,
+)
 from autockd.cli.output import say, show, tolerate_encodings, write, write_json
 
 app = typer.Typer(
@@ -143,22 +155,55 @@ def run(
     file: File,
     overrides: Overrides = None,
     *,
-    trials: Annotated[
-        int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all; the same as search.trials=N.")
-    ] = None,
+    trials: Trials = None,
+    time_budget: TimeBudget = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")
     ] = False,
     studies: StudiesFolder = None,
     as_json: Json = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a study: teacher, search, final evaluation, export."""
     from autockd.cli.running import run_file
 
-    changes = [*(overrides or ()), *([f"search.trials={trials}"] if trials else [])]
+    changes = changed_by_options(overrides, trials, time_budget)
     run_file(file, changes, studies=studies, smoke=smoke, dry_run=dry_run, as_json=as_json, quiet=quiet)
+
+
+@app.command(epilog="Examples:\n\nautockd resume mine\n\nautockd resume mine --time-budget 4h")
+def resume(
+    study: StudyName,
+    overrides: Overrides = None,
+    *,
+    trials: Trials = None,
+    time_budget: TimeBudget = None,
+    studies: StudiesFolder = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a study that was stopped: finished trials stay, running ones go on from their checkpoints."""
+    from autockd.cli.running import resume_study
+
+    changes = changed_by_options(overrides, trials, time_budget)
+    resume_study(study, changes, studies=studies, as_json=as_json, quiet=quiet)
+
+
+@app.command(epilog="Example:\n\nautockd stop mine")
+def stop(study: StudyName, studies: StudiesFolder = None) -> None:
+    """Ask whoever runs a study to stop cleanly, and wait until it has; `autockd resume` goes on."""
+    from autockd.cli.looking import stop_study
+
+    stop_study(study, studies)
+
+
+@app.command(epilog="Example:\n\nautockd sync mine")
+def sync(study: StudyName, studies: StudiesFolder = None, as_json: Json = False) -> None:
+    """Bring MLflow to where the study's ledger is; a second time changes nothing."""
+    from autockd.cli.looking import sync_study
+
+    sync_study(study, studies, as_json=as_json)
 
 
 @app.command(epilog="Examples:\n\nautockd status\n\nautockd status mine\n\nautockd status mine --json")

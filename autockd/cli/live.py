@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -30,11 +31,12 @@ class LiveView:
 
     Args:
         console: where to show; a live table if it is a terminal, else a line for every finished stage and trial.
+        past: the events of a study that goes on.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, past: Iterable[Event] = ()) -> None:
         self._console = console
-        self._progress = Progress()
+        self._progress = Progress(past)
         self._mutex = threading.Lock()
         self._live = (
             Live(console=console, get_renderable=self._render, refresh_per_second=_REFRESH_HZ, transient=True)

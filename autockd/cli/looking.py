@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from autockd.cli.output import say, show, write_json
-from autockd.errors import UsageError
+from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import studies_folder
 
 if TYPE_CHECKING:
@@ -36,6 +36,30 @@ def trial_number(text: str) -> int | None:
     if not text.isdecimal():
         raise UsageError(f"--trial: {text!r} is neither `best` nor a trial's number -> `autockd status` shows them")
     return int(text)
+
+
+def stop_study(name: str, studies: Path | None) -> None:
+    """Ask a running study to stop, and wait for it.
+
+    Raises:
+        EnvironmentProblem: it does not.
+    """
+    study = open_study(name, studies)
+    if not study.stop():
+        raise EnvironmentProblem(f"{study.name}: does not stop; the request stands, or end its process yourself")
+    say(f"{study.name}: stopped; go on with: autockd resume {name}")
+
+
+def sync_study(name: str, studies: Path | None, *, as_json: bool) -> None:
+    """Replay a study's ledger into MLflow."""
+    from autockd.tracking.redaction import redact
+
+    study = open_study(name, studies)
+    found = study.sync()
+    if as_json:
+        write_json({"study": study.name, "events": found.delivered, "run_id": found.run_id})
+    else:
+        say(f"{study.name}: MLflow at {redact(study.mlflow_uri() or '')} has all of its {found.delivered} events")
 
 
 def show_studies(studies: Path | None, *, as_json: bool) -> None:

@@ -34,3 +34,19 @@ StudiesFolder = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")]
+Trials = Annotated[
+    int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all; the same as search.trials=N.")
+]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--time-budget", metavar="TIME", help="Wall time of the search: 90s, 30m, 2h; the same as search.time_budget."
+    ),
+]
+
+
+def changed_by_options(overrides: list[str] | None, trials: int | None, time_budget: str | None) -> list[str]:
+    """The overrides that were written out, and those that have an option of their own."""
+    own = {"search.trials": trials, "search.time_budget": time_budget}
+    return [*(overrides or ()), *(f"{field}={value}" for field, value in own.items() if value is not None)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from autockd.cli.text import count_text, duration, metric_text, plural
 from autockd.records import (
     BankReady,
@@ -11,7 +13,9 @@ from autockd.records import (
     Exported,
     Noted,
     PrecisionChosen,
+    RungReached,
     StudyFinished,
+    StudyResumed,
     StudyStarted,
     TeacherReady,
     TestOpened,
@@ -22,14 +26,22 @@ from autockd.report.tables import StudySummary, TrialRow, summarise
 
 
 class Progress:
-    """The summary of a study so far. Keeps the newest event of each kind and trial, so that a fold stays cheap."""
+    """The summary of a study so far. Keeps the newest event of each kind and trial, so that a fold stays cheap.
 
-    def __init__(self) -> None:
+    Args:
+        past: what the study has behind it already.
+    """
+
+    def __init__(self, past: Iterable[Event] = ()) -> None:
         self._newest: dict[tuple[object, ...], Event] = {}
         self._summary: StudySummary | None = None
+        for event in past:
+            self.add(event)
 
     def add(self, event: Event) -> None:
         """Take one more event into account."""
+        if isinstance(event, StudyResumed):
+            self._newest.pop(("study_finished",), None)
         self._newest[_slot(event)] = event
         self._summary = None
 
@@ -44,7 +56,7 @@ class Progress:
 def _slot(event: Event) -> tuple[object, ...]:
     """Events with the same slot replace each other: epochs of a trial, evaluations of a model."""
     match event:
-        case TrialStarted() | EpochFinished() | TrialFinished():
+        case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
             return event.event, event.trial
         case Evaluated():
             return event.event, event.label
@@ -103,6 +115,8 @@ def event_line(event: Event, summary: StudySummary, now: float) -> str | None:
     match event:
         case StudyStarted():
             return f"study {event.study}: {plural(summary.asked, 'trial')}, {event.metric} to {event.direction}"
+        case StudyResumed():
+            return f"study {summary.study} goes on: " + "; ".join([budget_line(summary, now), *event.changes])
         case TrialFinished():
             return _trial_line(event, summary, now)
         case StudyFinished():
@@ -150,7 +164,11 @@ def _trial_line(event: TrialFinished, summary: StudySummary, now: float) -> str:
     if event.state == "failed":
         body = f"failed: {event.reason}"
     else:
-        how = "stopped early" if event.state == "pruned" else "done"
         value = metric_text(event.value, summary.metric)
-        body = f"{how}, {value} at epoch {event.best_epoch} of {event.epochs}, {duration(event.seconds)}"
+        if event.state == "pruned":
+            body = f"stopped early with {value}, {duration(event.seconds)} ({event.reason})"
+        else:
+            body = f"done, {value} at epoch {event.best_epoch} of {event.epochs}, {duration(event.seconds)}"
+        if event.micro_batches > 1:
+            body += f", in {event.micro_batches} parts of each batch after it ran out of memory"
     return f"{head}: {body}; {standing_line(summary)}; {budget_line(summary, now)}"

@@ -1,16 +1,17 @@
-"""`autockd run`: the study with its live view, and what is printed when it is done."""
+"""`autockd run` and `resume`: the study with its live view, and what is printed when it is done."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autockd.cli.dry_run import show_dry_run
 from autockd.cli.inputs import check_inputs
+from autockd.cli.interrupts import ending_at_second_interrupt
 from autockd.cli.output import console, say, show, write, write_json
 from autockd.cli.spaces import load_file
 from autockd.cli.text import metric_text
@@ -49,21 +50,32 @@ def run_file(
         show_result(summary, study)
 
 
-def watch_study(study: Study, *, quiet: bool) -> StudySummary:
+def resume_study(name: str, overrides: Sequence[str], *, studies: Path | None, as_json: bool, quiet: bool) -> None:
+    """Go on with a study, and print the result."""
+    from autockd.study import Study
+
+    study = Study.open(name, studies or studies_folder(), overrides)
+    summary = watch_study(study, quiet=quiet, resume=True)
+    if as_json:
+        write_json(summary.model_dump(mode="json"))
+    else:
+        show_result(summary, study)
+
+
+def watch_study(study: Study, *, quiet: bool, resume: bool = False) -> StudySummary:
     """Run a study to its end, shown on stderr; with `quiet`, only warnings are."""
-    with contextlib.redirect_stdout(sys.stderr):  # libraries print where they like; stdout is for our data
-        if quiet:
-            return study.run(_say_warnings)
-        return _watch_live(study)
+    go = study.resume if resume else study.run
+    with contextlib.redirect_stdout(sys.stderr), ending_at_second_interrupt():  # stdout is for our data alone
+        return go(_say_warnings) if quiet else _watch_live(study, go)
 
 
-def _watch_live(study: Study) -> StudySummary:
+def _watch_live(study: Study, go: Callable[[Callable[[Event], None]], StudySummary]) -> StudySummary:
     from autockd.cli.live import LiveView
 
     say(f"study folder: {study.folder}")
     _say_mlflow(study)
-    with LiveView(console(sys.stderr)) as view:
-        summary = study.run(view)
+    with LiveView(console(sys.stderr), study.events()) as view:
+        summary = go(view)
     _say_mlflow(study)
     return summary
 

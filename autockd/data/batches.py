@@ -71,6 +71,14 @@ class Batch:
     targets: torch.Tensor
     rows: slice
 
+    def split(self, parts: int) -> Iterator[Batch]:
+        """The same samples in up to `parts` pieces of nearly equal size, in order."""
+        size = -(-len(self.targets) // parts)
+        for start in range(0, len(self.targets), size):
+            piece = slice(start, min(start + size, len(self.targets)))
+            rows = slice(self.rows.start + piece.start, self.rows.start + piece.stop)
+            yield Batch(self.inputs[piece], self.targets[piece], rows)
+
 
 class Batches:
     """Training batches of a task; the padded images live on the device as uint8."""

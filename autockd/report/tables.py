@@ -16,13 +16,20 @@ from autockd.records import (
     PrecisionChoice,
     PrecisionChosen,
     Record,
+    RungReached,
     StudyFinished,
+    StudyResumed,
     StudyStarted,
     TeacherReady,
     TeacherRecord,
     TrialFinished,
     TrialRole,
     TrialStarted,
+)
+
+_OUTCOME_FIELDS = (
+    *("state", "value", "best_epoch", "epochs", "seconds", "cpu_seconds", "gpu_seconds"),
+    *("micro_batches", "parameters", "reason", "weights"),
 )
 
 
@@ -40,6 +47,11 @@ class TrialRow(Record):
     epochs: int = 0
     started: float
     seconds: float | None = None
+    cpu_seconds: float | None = None
+    gpu_seconds: float | None = None
+    rung: int | None = None
+    """The last rung that it was judged at."""
+    micro_batches: int = 1
     parameters: int | None = None
     reason: str = ""
     weights: str | None = None
@@ -84,13 +96,15 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
         match event:
             case StudyStarted():
                 fields |= _start(event)
+            case StudyResumed():
+                fields |= {"asked": event.config["search"]["trials"], "finished": False}
             case TeacherReady():
                 fields["teacher"] = event.teacher
             case BankReady():
                 fields["bank"] = event.bank
             case PrecisionChosen():
                 fields["precision"] = event.choice
-            case TrialStarted() | EpochFinished() | TrialFinished():
+            case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
                 trials[event.trial] = _advance(trials.get(event.trial), event)
             case Evaluated():
                 evaluated[event.label] = event
@@ -130,16 +144,20 @@ def _start(event: StudyStarted) -> dict[str, object]:
     }
 
 
-def _advance(row: TrialRow | None, event: TrialStarted | EpochFinished | TrialFinished) -> TrialRow:
+def _advance(row: TrialRow | None, event: TrialStarted | EpochFinished | RungReached | TrialFinished) -> TrialRow:
     if isinstance(event, TrialStarted) or row is None:
         assert isinstance(event, TrialStarted), "a trial's first event is its start"
         return TrialRow(
             trial=event.trial, role=event.role, method=event.method, params=event.params, started=event.time
         )
+    update: dict[str, object]
     if isinstance(event, EpochFinished):
         record = event.record
         update = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
+    elif isinstance(event, RungReached):
+        # What the ladder's compressed runs reached stands for a trial until it has epochs of its own.
+        update = {"rung": event.rung, "value": row.value if row.epochs else event.value}
     else:
-        names = ("state", "value", "best_epoch", "epochs", "seconds", "parameters", "reason", "weights")
-        update = {name: getattr(event, name) for name in names}
+        update = {name: getattr(event, name) for name in _OUTCOME_FIELDS}
+        update["rung"] = row.rung if event.rung is None else event.rung
     return row.model_copy(update=update)

@@ -1,15 +1,16 @@
-"""StudyBook: proposes trials and takes their results. It knows Optuna and the record, but no Ray.
+"""StudyBook: proposes trials, judges them at their rungs, takes their results. It knows Optuna and the record, no Ray.
 
-The record is written first; Optuna's storage follows. With `parallel` trials at a time, trial n is proposed from the
-results of the trials up to n - lag, exactly, whichever finished in between: so one seed makes the same trials.
+The record is written first; Optuna's storage follows, and is rebuilt from the record when a study goes on. Every
+proposal and every judgement on trial n rests on the trials up to n - lag, exactly, whichever finished in between: so
+one seed makes the same trials.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import optuna
@@ -18,8 +19,26 @@ from pydantic import ValidationError
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, baseline_config, conditioned_space, trial_config
 from autockd.distillation import make_method
-from autockd.records import EpochFinished, Event, TrialFinished, TrialOutcome, TrialReport, TrialStarted
-from autockd.search.proposals import BASELINE, ROLE, enqueue_first_trials, make_sampler, suggest_params
+from autockd.records import (
+    EpochFinished,
+    Event,
+    RungReached,
+    RungResult,
+    TrialFinished,
+    TrialOutcome,
+    TrialReport,
+    TrialStarted,
+)
+from autockd.search.proposal import Proposal
+from autockd.search.proposals import (
+    BASELINE,
+    ROLE,
+    enqueue_first_trials,
+    make_sampler,
+    proposal_lag,
+    suggest_params,
+)
+from autockd.search.stopping import judge, rung_epochs
 
 _STATES = {
     "complete": optuna.trial.TrialState.COMPLETE,
@@ -28,78 +47,112 @@ _STATES = {
 }
 
 
-@dataclass(frozen=True)
-class Proposal:
-    """A trial to run."""
-
-    number: int
-    config: TrialConfig
-
-
 class StudyBook:
-    """The one place where trials are numbered, proposed, and closed."""
+    """The one place where trials are numbered, proposed, judged, and closed."""
 
     def __init__(
-        self, study: StudyConfig, journal: Path, record: Callable[[Event], None], *, parallel: int, direction: str
+        self,
+        study: StudyConfig,
+        journal: Path,
+        record: Callable[[Event], None],
+        *,
+        parallel: int,
+        direction: str,
+        history: Iterable[Event] = (),
     ) -> None:
-        """Open the study's journal, or start it with its first trials.
+        """Write the study's journal, from its history where it has one.
 
         Args:
             study: the study.
-            journal: Optuna's journal file.
+            journal: Optuna's journal file; one that stands there is replaced.
             record: writes an event down before anything else hears of it.
             parallel: trials at a time.
             direction: `maximize` or `minimize`.
+            history: the events so far of a study that goes on.
         """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-        self._optuna = optuna.create_study(storage=storage, study_name=study.name, direction=direction)
         self._study = study
         self._record = record
         self._parallel = parallel
-        self._lag = 2 * parallel - 1
+        self._direction = direction
+        self._lag = proposal_lag(study, parallel)
         self._space = conditioned_space(study)
         self._trials: dict[int, optuna.Trial] = {}
-        self._epochs: dict[int, int] = {}
+        self._starts: dict[int, TrialStarted] = {}
+        self._standing: dict[int, TrialOutcome] = {}
+        self._rungs: dict[int, dict[int, float]] = {}
         self._outcomes: dict[int, TrialOutcome] = {}
+        self._orphans: deque[int] = deque()
+        self._slowest_epoch: float | None = None
         self._told = 0
-        enqueue_first_trials(study, self._optuna)
+        self._optuna = _new_optuna_study(study.name, journal, direction)
+        self._restore(history)
+        enqueue_first_trials(study, self._optuna, skip=len(self._trials))
 
     @property
     def finished(self) -> bool:
         """Whether every trial that was asked for has been proposed."""
-        return len(self._trials) >= self._study.search.trials
+        return len(self._trials) >= self._study.search.trials and not self._orphans
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial that was asked for has an outcome."""
+        return self.finished and self.running == 0
 
     @property
     def running(self) -> int:
         """Trials that are proposed and not closed."""
         return len(self._trials) - len(self._outcomes)
 
+    @property
+    def closed(self) -> tuple[int, ...]:
+        """Numbers of the trials that have an outcome."""
+        return tuple(self._outcomes)
+
+    @property
+    def lag(self) -> int:
+        """See `proposal_lag`."""
+        return self._lag
+
     def propose(self) -> Proposal | None:
         """The next trial; None while none may start: all are proposed, enough run, or results are still awaited.
 
-        A point whose configuration breaks a rule is recorded as a failed trial, and the next one is proposed.
+        Trials that ran when the study stopped come first. A point whose configuration breaks a rule is recorded as a
+        failed trial, and the next one is proposed.
         """
+        if self._orphans:
+            return self._proposal(self._starts[self._orphans.popleft()])
         while not self.finished and self.running < self._parallel and self._tell_up_to(len(self._trials) - self._lag):
             number = len(self._trials)
             self._optuna.sampler = make_sampler(self._study, number, self._parallel)
             trial = self._optuna.ask()
             assert trial.number == number, "this book is the only one to ask"
             self._trials[number] = trial
-            if proposal := self._start(trial):
-                return proposal
+            if started := self._start(trial):
+                return self._proposal(started)
         return None
 
-    def report(self, report: TrialReport) -> None:
-        """Take what a worker tells; a worker that went on from a checkpoint may tell some epochs again."""
+    def report(self, report: TrialReport) -> bool:
+        """Take what a worker tells; one that went on from a checkpoint may tell some of it again.
+
+        Returns:
+            Whether the trial must stop, because a rung stopped it; it is closed then.
+        """
+        standing = self._standing[report.trial]
         for record in report.records:
-            if record.epoch <= self._epochs.get(report.trial, 0):
+            if record.epoch <= standing.epochs:
                 continue
-            self._epochs[report.trial] = record.epoch
             self._record(EpochFinished(time=time.time(), trial=report.trial, record=record))
-            self._trials[report.trial].report(record.metric, record.epoch)
+            seconds = record.train_seconds + record.evaluate_seconds
+            self._slowest_epoch = max(seconds, self._slowest_epoch or 0.0)
+            told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
+            standing = standing.model_copy(update=told)
+        cost = {name: getattr(report, name) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
+        self._standing[report.trial] = standing.model_copy(update=cost)
         if report.outcome is not None:
             self.close(report.trial, report.outcome)
+        elif report.rung is not None:
+            self._judge(report.trial, report.rung)
+        return report.trial in self._outcomes
 
     def close(self, number: int, outcome: TrialOutcome) -> None:
         """Take a trial's outcome; the first one counts."""
@@ -107,10 +160,31 @@ class StudyBook:
             return
         self._record(TrialFinished(time=time.time(), trial=number, **outcome.model_dump()))
         self._outcomes[number] = outcome
-        if self.finished and self.running == 0:
-            self._tell_up_to(number=len(self._trials) - 1)
+        if self.is_over:
+            self._tell_up_to(len(self._trials) - 1)
 
-    def _start(self, trial: optuna.Trial) -> Proposal | None:
+    def give_up(self, number: int, reason: str) -> None:
+        """Close a trial as failed, with what is known of its cost."""
+        update = {"state": "failed", "value": None, "best_epoch": None, "reason": reason}
+        self.close(number, self._standing[number].model_copy(update=update))
+
+    def cut(self, reason: str) -> None:
+        """End the search here: what runs is closed as stopped early, and nothing more is proposed."""
+        self._study = self._study.model_copy(
+            update={"search": self._study.search.model_copy(update={"trials": len(self._trials)})}
+        )
+        self._orphans.clear()
+        for number in sorted(self._trials.keys() - self._outcomes.keys()):
+            self.close(number, self._standing[number].model_copy(update={"reason": reason}))
+        self._tell_up_to(len(self._trials) - 1)
+
+    def _proposal(self, started: TrialStarted) -> Proposal:
+        config = TrialConfig.model_validate(started.config)
+        stopping = self._study.search.stopping
+        rungs = () if started.role == "baseline" else rung_epochs(stopping, config.training.epochs)
+        return Proposal(started.trial, config, rungs, stopping.rule == "ladder", self._slowest_epoch)
+
+    def _start(self, trial: optuna.Trial) -> TrialStarted | None:
         role = trial.user_attrs.get(ROLE, "sampled")
         params = {} if role == "baseline" else suggest_params(trial, self._space)
         problem, config = "", None
@@ -121,23 +195,111 @@ class StudyBook:
                 config = trial_config(self._study, params)
         except ValidationError as error:
             problem = "; ".join(detail["msg"] for detail in error.errors())
-        trial.set_user_attr("method", config.method.name if config else "")
-        self._record(
-            TrialStarted(
-                time=time.time(),
-                trial=trial.number,
-                role=role,
-                method=config.method.name if config else str(params.get("method", self._study.method.name)),
-                params=params,
-                config=json.loads(config.model_dump_json()) if config else {},
-                fingerprint=config.fingerprint if config else "",
-                conventions=make_method(config.method).conventions if config else "",
-            )
+        started = TrialStarted(
+            time=time.time(),
+            trial=trial.number,
+            role=role,
+            method=config.method.name if config else str(params.get("method", self._study.method.name)),
+            params=params,
+            config=json.loads(config.model_dump_json()) if config else {},
+            fingerprint=config.fingerprint if config else "",
+            conventions=make_method(config.method).conventions if config else "",
         )
+        self._record(started)
+        self._note_start(trial, started)
         if config is None:
             self.close(trial.number, TrialOutcome(state="failed", reason=problem))
             return None
-        return Proposal(trial.number, config)
+        return started
+
+    def _note_start(self, trial: optuna.Trial, started: TrialStarted) -> None:
+        self._starts[trial.number] = started
+        self._standing[trial.number] = TrialOutcome(state="pruned")
+        trial.set_user_attr("method", started.method)
+
+    def _judge(self, number: int, rung: RungResult) -> None:
+        """Compare a trial with the trials before it that passed the rung; a verdict stands once it is recorded."""
+        if rung.rung in self._rungs.get(number, {}):
+            return
+        known = range(number - self._lag + 1)
+        peers = [values[rung.rung] for trial, values in self._rungs.items() if trial in known and rung.rung in values]
+        verdict = judge(rung.value, peers, self._study.search.stopping, self._direction)
+        reason = ""
+        if verdict.stopped:
+            assert verdict.threshold is not None, "who is stopped missed something"
+            reason = (
+                f"rung {rung.rung}, at epoch {rung.epochs}: {rung.value:.4g}, where the best "
+                f"1/{self._study.search.stopping.reduction_factor} of {len(peers)} trials have {verdict.threshold:.4g}"
+            )
+        reached = RungReached(
+            time=time.time(),
+            trial=number,
+            rung=rung.rung,
+            epochs=rung.epochs,
+            value=rung.value,
+            peers=len(peers),
+            threshold=verdict.threshold,
+            stopped=verdict.stopped,
+            reason=reason,
+        )
+        self._record(reached)
+        self._pass_rung(reached)
+        if verdict.stopped:
+            self._stop(reached)
+
+    def _pass_rung(self, reached: RungReached) -> None:
+        self._rungs.setdefault(reached.trial, {})[reached.rung] = reached.value
+        self._trials[reached.trial].report(reached.value, reached.rung)
+
+    def _stop(self, reached: RungReached) -> None:
+        update = {"value": reached.value, "rung": reached.rung, "reason": reached.reason}
+        standing = self._standing[reached.trial]
+        if standing.epochs < reached.epochs:  # the ladder's compressed runs have no epochs of the run itself
+            update["epochs"] = reached.epochs
+        self.close(reached.trial, standing.model_copy(update=update))
+
+    def _restore(self, history: Iterable[Event]) -> None:
+        """Bring the book to where the record ends, Optuna's storage with it."""
+        stopped: dict[int, RungReached] = {}
+        for event in history:
+            match event:
+                case TrialStarted():
+                    self._restart(event)
+                case EpochFinished(trial=number, record=record):
+                    told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
+                    self._standing[number] = self._standing[number].model_copy(update=told)
+                case RungReached():
+                    self._pass_rung(event)
+                    if event.stopped:
+                        stopped[event.trial] = event
+                case TrialFinished():
+                    self._outcomes[event.trial] = TrialOutcome.model_validate(
+                        event.model_dump(include=set(TrialOutcome.model_fields))
+                    )
+        for number in sorted(self._trials.keys() - self._outcomes.keys()):
+            if number in stopped:
+                self._stop(stopped[number])
+            elif not self._starts[number].config:
+                self.close(number, TrialOutcome(state="failed", reason="its point of the space breaks a rule"))
+            else:
+                self._orphans.append(number)
+        if self.is_over:
+            self._tell_up_to(len(self._trials) - 1)
+
+    def _restart(self, started: TrialStarted) -> None:
+        """Give a trial of the history to Optuna again: the same number, the same point, after the same results."""
+        self._tell_up_to(started.trial - self._lag)
+        attributes: dict[str, object] = {ROLE: started.role}
+        if started.role == "baseline":
+            attributes[BASELINE] = started.trial
+        self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # the point is known; this one costs nothing
+        self._optuna.enqueue_trial(dict(started.params), user_attrs=attributes)
+        trial = self._optuna.ask()
+        assert trial.number == started.trial, "a ledger holds trials in the order of their numbers"
+        if started.role != "baseline":
+            suggest_params(trial, self._space)
+        self._trials[trial.number] = trial
+        self._note_start(trial, started)
 
     def _tell_up_to(self, number: int) -> bool:
         """Tell Optuna the outcomes up to a trial, in order; False if one of them is still awaited."""
@@ -158,3 +320,12 @@ class StudyBook:
             trial.set_user_attr("baseline_value", outcome.value)
         value = outcome.value if state == optuna.trial.TrialState.COMPLETE else None
         self._optuna.tell(trial, value, state=state, skip_if_finished=True)
+
+
+def _new_optuna_study(name: str, journal: Path, direction: str) -> optuna.Study:
+    """An empty Optuna study in a new journal; a killed writer's lock goes with the old one."""
+    for old in (journal, *journal.parent.glob(f"{journal.name}.lock*")):
+        old.unlink(missing_ok=True)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    return optuna.create_study(storage=storage, study_name=name, direction=direction)

@@ -10,8 +10,9 @@ from typing import Any, ParamSpec, TypeVar
 
 from autockd.config.schema import ResourceConfig
 from autockd.data.task import Task
-from autockd.errors import AutockdError, EnvironmentProblem, Interrupted
+from autockd.errors import AutockdError, EnvironmentProblem
 from autockd.search.book import StudyBook
+from autockd.search.halt import Halt
 from autockd.search.resources import Allocation, allocate
 from autockd.search.worker import WorkerSetting
 
@@ -26,6 +27,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000",
     "TUNE_GLOBAL_CHECKPOINT_S": "60",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
 }
 
 _LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -73,40 +75,13 @@ class Cluster:
             raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error
         return results
 
-    def search(self, book: StudyBook, setting: WorkerSetting, task: Task, *, trials: int, retries: int) -> None:
-        """Run trials until the book has no more to propose and all are closed.
+    def search(
+        self, book: StudyBook, setting: WorkerSetting, task: Task, halt: Halt, *, trials: int, retries: int
+    ) -> None:
+        """Run the trials of a study; see `run_search`."""
+        from autockd.search.runner import run_search
 
-        Args:
-            book: proposes trials and takes their results.
-            setting: what all trials share.
-            task: given to every worker through Ray's object store.
-            trials: how many there will be.
-            retries: how often a trial whose worker died starts again.
-
-        Raises:
-            Interrupted: the user stopped it.
-        """
-        from ray import tune
-
-        from autockd.search.searcher import StudySearcher
-        from autockd.search.trainable import TrialTrainable
-
-        trainable = tune.with_parameters(TrialTrainable, setting=setting, task=task)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, self.allocation.ray),
-            tune_config=tune.TuneConfig(
-                search_alg=StudySearcher(book), num_samples=trials, reuse_actors=True, trial_name_creator=_trial_name
-            ),
-            run_config=tune.RunConfig(
-                name="ray",
-                storage_path=str(setting.study),
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=retries),
-            ),
-        )
-        tuner.fit()  # returns early, without an error, after Ctrl-C
-        if not book.finished or book.running:
-            raise Interrupted(f"{setting.study}: the search was stopped; its finished trials are in the ledger")
+        run_search(book, setting, task, self.allocation, halt, trials=trials, retries=retries)
 
 
 @contextmanager
@@ -145,7 +120,3 @@ def _lost_worker_errors() -> tuple[type[Exception], ...]:
     from ray import exceptions
 
     return exceptions.RaySystemError, exceptions.WorkerCrashedError, exceptions.LocalRayletDiedError
-
-
-def _trial_name(trial: Any) -> str:
-    return f"{trial.config['number']:04d}"

@@ -36,17 +36,28 @@ def make_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.sampl
         )
 
 
-def enqueue_first_trials(study: StudyConfig, optuna_study: optuna.Study) -> None:
-    """Baselines, then the study's own values, then the points it names.
+def proposal_lag(study: StudyConfig, parallel: int) -> int:
+    """How far the results that a proposal knows lie behind it: trial n knows exactly those of the trials up to n - lag.
+
+    So one seed makes the same trials, whichever finishes first. A worker waits where trial n - lag still runs; with
+    early stopping a full run takes as long as many stopped ones, and the lag is longer to keep workers busy.
+    """
+    return 1 + (2 if study.search.stopping.rule == "none" else 4) * (parallel - 1)
+
+
+def enqueue_first_trials(study: StudyConfig, optuna_study: optuna.Study, skip: int = 0) -> None:
+    """Baselines, then the study's own values, then the points it names; without the first `skip`.
 
     A baseline lies outside of the space: it has no parameters, and the sampler never hears of its result.
     """
-    for index in range(len(study.search.baselines)):
-        optuna_study.enqueue_trial({}, user_attrs={ROLE: "baseline", BASELINE: index})
+    first: list[tuple[Params, dict[str, Any]]] = [
+        ({}, {ROLE: "baseline", BASELINE: index}) for index in range(len(study.search.baselines))
+    ]
     if study.search.enqueue_defaults and study.search.space:
-        optuna_study.enqueue_trial(dict(default_params(study)), user_attrs={ROLE: "default"})
-    for point in study.search.enqueue:
-        optuna_study.enqueue_trial(dict(point), user_attrs={ROLE: "enqueued"})
+        first.append((default_params(study), {ROLE: "default"}))
+    first += [(dict(point), {ROLE: "enqueued"}) for point in study.search.enqueue]
+    for params, attributes in first[skip:]:
+        optuna_study.enqueue_trial(params, user_attrs=attributes)
 
 
 def suggest_params(trial: optuna.Trial, space: Mapping[str, AnyDimension]) -> Params:

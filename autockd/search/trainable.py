@@ -9,6 +9,7 @@ from ray import tune
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.records import TrialReport
+from autockd.search.proposal import Proposal
 from autockd.search.worker import TrialWorker, WorkerSetting
 
 REPORT = "report"
@@ -22,12 +23,12 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         """Called once for each actor, with the first trial's configuration."""
         self._setting = setting
         self._task = task
-        self.reset_config(config)
+        self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next trial in the same process."""
-        trial = TrialConfig.model_validate(new_config["trial"])
-        self._worker = TrialWorker(self._setting, self._task, new_config["number"], trial)
+        """Take the next trial in the same process; that there is one says that the last one's end is recorded."""
+        self._worker.forget()
+        self._take(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -35,11 +36,19 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         report = self._worker.advance()
         return {REPORT: report.model_dump_json(), "done": report.outcome is not None}
 
+    def cleanup(self) -> None:
+        """The search stops: what was trained since the last checkpoint is kept."""
+        self._worker.save()
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the worker keeps its own checkpoint, so that a trial goes on anywhere that sees the study."""
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Nothing: the worker looks for its own."""
+
+    def _take(self, config: dict[str, Any]) -> None:
+        trial = TrialConfig.model_validate(config["config"])
+        self._worker = TrialWorker(self._setting, self._task, Proposal(**{**config, "config": trial}))
 
 
 def read_report(result: dict[str, Any]) -> TrialReport | None:

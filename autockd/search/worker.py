@@ -12,12 +12,18 @@ import torch
 
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
-from autockd.errors import AutockdError
+from autockd.errors import AutockdError, StudyError, TrialFailed
 from autockd.folders import cache_folder
 from autockd.models import count_parameters, save_weights
-from autockd.records import EpochRecord, PrecisionChoice, TrialOutcome, TrialReport
+from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
+from autockd.search.meter import Meter
+from autockd.search.proposal import Proposal
+from autockd.search.stopping import compressed
+from autockd.search.watchdog import Watchdog
+from autockd.tracking.redaction import redact
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
+from autockd.training.memory import is_out_of_memory, release_memory
 from autockd.training.teacher import TeacherSpec
 from autockd.training.trainer import Trainer
 
@@ -30,12 +36,23 @@ CHECKPOINT_EVERY = 30.0
 
 @dataclass(frozen=True)
 class WorkerSetting:
-    """What all trials of a study share, apart from the task's arrays."""
+    """What all trials of a study share, apart from the task's arrays.
+
+    Attributes:
+        study: the study's folder; every node can reach it.
+        teacher: the teacher, for its bank.
+        precision: arithmetic, threads and device.
+        gpus: a trial's share of GPUs.
+        timeout: seconds after which a trial fails; None is never.
+        hang_factor: see `Watchdog`.
+    """
 
     study: Path
-    """The study's folder; every node can reach it."""
     teacher: TeacherSpec
     precision: PrecisionChoice
+    gpus: float = 0.0
+    timeout: float | None = None
+    hang_factor: float = 10.0
 
 
 def open_bank(teacher: TeacherSpec, task: Task, device: torch.device) -> TeacherBank:
@@ -50,84 +67,193 @@ def trial_folder(study: Path, number: int) -> Path:
 
 
 class TrialWorker:
-    """Runs one trial in slices of about half a second; goes on from the trial's checkpoint if there is one."""
+    """Runs one trial in slices of about half a second; goes on from the trial's checkpoint if there is one.
 
-    def __init__(self, setting: WorkerSetting, task: Task, number: int, trial: TrialConfig) -> None:
+    A trial is a sequence of legs, each a training run of its own: one, or, on the ladder, its whole schedule compressed
+    to the epochs of each rung and then in full.
+    """
+
+    def __init__(self, setting: WorkerSetting, task: Task, proposal: Proposal) -> None:
         self._setting = setting
         self._task = task
-        self._number = number
-        self._trial = trial
-        self._folder = trial_folder(setting.study, number)
-        self._began = self._saved = time.monotonic()
+        self._proposal = proposal
+        self._folder = trial_folder(setting.study, proposal.number)
+        self._checkpoint = self._folder / "checkpoint.pt"
+        self._meter = Meter(setting.gpus)
+        self._watchdog = Watchdog(self._folder, setting.hang_factor, proposal.slowest_epoch)
+        self._saved = time.monotonic()
+        self._is_new = True
+        self._legs = _legs(proposal)
+        self._leg = 0
+        self._micro_batches = 1
         self._trainer: Trainer | None = None
-        self._bank: TeacherBank | None = None
         self._epochs: Iterator[EpochRecord] = iter(())
+        self._bank: TeacherBank | None = None
+        self._report: TrialReport | None = None
 
     def advance(self) -> TrialReport:
-        """Train for a while. The last report has the outcome; an exception of the trial becomes a failed one."""
+        """Train for a while. The last report has the outcome; an exception of the trial becomes a failed one.
+
+        After a loss the first report is the last one that the lost worker had kept, for it may not have arrived.
+        """
         records: list[EpochRecord] = []
+        rung, outcome = None, None
+        self._watchdog.expect()
         try:
-            outcome = self._advance(records)
+            if self._is_new and (kept := self._go_on()):
+                return kept
+            rung = self._train(records)
+            if rung is None and self._is_at_the_end:
+                outcome = self._finish()
         except AutockdError as error:
             outcome = self._failed(str(error))
         except Exception as error:  # a trial must never end the study
-            where = "".join(traceback.format_tb(error.__traceback__)[-2:])
-            outcome = self._failed(f"{type(error).__name__}: {error}\n{where}".strip())
-        return TrialReport(trial=self._number, records=tuple(records), outcome=outcome)
+            outcome = self._after_mishap(error)
+        finally:
+            self._watchdog.rest()
+        number, cost = self._proposal.number, self._meter.cost()
+        report = TrialReport(trial=number, records=tuple(records), rung=rung, outcome=outcome, **cost)
+        self._report = report
+        if outcome is not None:
+            self._trainer = None
+            self.save()
+        return report
 
-    def _advance(self, records: list[EpochRecord]) -> TrialOutcome | None:
-        trainer = self._trainer or self._start()
-        self._save_when_due(trainer)
+    def save(self) -> None:
+        """Keep a checkpoint, with the last report: whoever goes on from it tells it again."""
+        if self._report is None:
+            return
+        state = {
+            "leg": self._leg,
+            "micro_batches": self._micro_batches,
+            "cost": self._meter.cost(),
+            "report": self._report.model_dump_json(),
+            "trainer": self._trainer.state_dict() if self._trainer else None,
+        }
+        save_checkpoint(self._checkpoint, state)
+        self._saved = time.monotonic()
+
+    def forget(self) -> None:
+        """The trial's end is recorded: its checkpoint is of no use."""
+        self._checkpoint.unlink(missing_ok=True)
+
+    def _go_on(self) -> TrialReport | None:
+        """Go on from the trial's checkpoint; the report in it, or None where there is no usable checkpoint."""
+        self._is_new = False
+        try:
+            state = load_checkpoint(self._checkpoint)
+        except StudyError:  # the disk failed, or the machine did while it was written: the trial starts again
+            self.forget()
+            return None
+        if state is None:
+            return None
+        self._leg = state["leg"]
+        self._micro_batches = max(self._micro_batches, state["micro_batches"])
+        self._meter.go_on_from(state["cost"])
+        if state["trainer"] is not None:
+            self._start_leg().load_state_dict(state["trainer"])
+        return TrialReport.model_validate_json(state["report"])
+
+    def _train(self, records: list[EpochRecord]) -> RungResult | None:
+        """Train until a rung, the end of a leg, or until a report is due."""
+        trainer = self._trainer or self._start_leg()
+        if time.monotonic() - self._saved > CHECKPOINT_EVERY:
+            self.save()
         deadline = time.monotonic() + REPORT_EVERY
         for record in self._epochs:
+            self._note_life(record)
+            if self._is_compressed:
+                continue
             records.append(record)
-            if time.monotonic() > deadline and record.epoch < self._trial.training.epochs:
+            if not self._proposal.ladder and record.epoch in self._proposal.rungs:
+                return self._rung(record.epoch, record.best_metric)
+            if time.monotonic() > deadline and record.epoch < trainer.trial.training.epochs:
                 return None
-        return self._finish(trainer)
+        return self._end_leg(trainer) if self._is_compressed else None
 
-    def _save_when_due(self, trainer: Trainer) -> None:
-        """Keep a checkpoint, of reported epochs alone: a worker that is lost leaves no gap in the record."""
-        if time.monotonic() - self._saved > CHECKPOINT_EVERY:
-            save_checkpoint(self._folder / "checkpoint.pt", trainer.state_dict())
-            self._saved = time.monotonic()
+    def _note_life(self, record: EpochRecord) -> None:
+        self._watchdog.learn(record.train_seconds + record.evaluate_seconds)
+        self._watchdog.expect()
+        limit = self._setting.timeout
+        if limit is not None and self._meter.seconds > limit:
+            raise TrialFailed(f"it ran longer than resources.trial_timeout, {limit:g} s")
 
-    def _start(self) -> Trainer:
-        if self._trial.method.name != "none":
-            self._bank = open_bank(self._setting.teacher, self._task, torch.device(self._setting.precision.device))
-        trainer = Trainer(
-            self._trial,
+    def _rung(self, epochs: int, value: float) -> RungResult:
+        return RungResult(rung=self._proposal.rungs.index(epochs) + 1, epochs=epochs, value=value)
+
+    @property
+    def _is_compressed(self) -> bool:
+        return self._leg < len(self._legs) - 1
+
+    @property
+    def _is_at_the_end(self) -> bool:
+        trainer = self._trainer
+        return trainer is not None and trainer.progress.epoch == self._proposal.config.training.epochs
+
+    def _start_leg(self) -> Trainer:
+        trial, setting = self._legs[self._leg], self._setting
+        if trial.method.name != "none" and self._bank is None:
+            self._bank = open_bank(setting.teacher, self._task, torch.device(setting.precision.device))
+        self._trainer = Trainer(
+            trial,
             self._task,
-            self._setting.precision,
+            setting.precision,
             bank=self._bank,
-            second_moment=self._setting.teacher.record.second_moment,
+            second_moment=setting.teacher.record.second_moment,
+            micro_batches=self._micro_batches,
         )
-        if state := load_checkpoint(self._folder / "checkpoint.pt"):
-            trainer.load_state_dict(state)
-        self._trainer = trainer
-        self._epochs = trainer.fit()
-        return trainer
+        self._epochs = self._trainer.fit()
+        return self._trainer
 
-    def _finish(self, trainer: Trainer) -> TrialOutcome:
+    def _end_leg(self, trainer: Trainer) -> RungResult:
+        """A compressed run is over; the next leg starts anew, once the verdict is to go on."""
+        rung = self._rung(trainer.trial.training.epochs, trainer.progress.best_metric)
+        self._trainer = None
+        self._leg += 1
+        return rung
+
+    def _finish(self) -> TrialOutcome:
+        trainer = self._trainer
+        assert trainer is not None, "only a trained student is finished"
         self._folder.mkdir(parents=True, exist_ok=True)
         save_weights(trainer.best_weights, self._folder / "best.safetensors")
         save_weights(trainer.model, self._folder / "last.safetensors")
-        (self._folder / "checkpoint.pt").unlink(missing_ok=True)
         return TrialOutcome(
             state="complete",
             value=trainer.progress.best_metric,
             best_epoch=trainer.progress.best_epoch,
             epochs=trainer.progress.epoch,
-            seconds=time.monotonic() - self._began,
             parameters=count_parameters(trainer.model),
             weights=str((self._folder / "best.safetensors").relative_to(self._setting.study)),
             bank_hits=self._bank.hits if self._bank else 0,
             bank_misses=self._bank.misses if self._bank else 0,
+            micro_batches=self._micro_batches,
+            **self._meter.cost(),
         )
 
     def _failed(self, reason: str) -> TrialOutcome:
-        return TrialOutcome(
-            state="failed",
-            reason=reason,
-            epochs=self._trainer.progress.epoch if self._trainer else 0,
-            seconds=time.monotonic() - self._began,
-        )
+        epochs = self._trainer.progress.epoch if self._trainer and not self._is_compressed else 0
+        cost = self._meter.cost()
+        return TrialOutcome(state="failed", reason=reason, epochs=epochs, micro_batches=self._micro_batches, **cost)
+
+    def _after_mishap(self, error: Exception) -> TrialOutcome | None:
+        """A failed outcome; None where the trial can go on with less memory, from its checkpoint or anew."""
+        text = f"{type(error).__name__}: {error}"
+        if not is_out_of_memory(error):
+            where = "".join(traceback.format_tb(error.__traceback__)[-2:])
+            return self._failed(redact(f"{text}\n{where}".strip()))
+        trainer = self._trainer
+        can_split = trainer is None or trainer.method.is_mean_over_samples
+        if self._micro_batches > 1 or not can_split:
+            why = "with half of each batch at a time, too" if can_split else "and its loss cannot be computed in parts"
+            return self._failed(f"out of memory ({why}); a smaller batch_size or student would fit: {text}")
+        self._micro_batches = 2
+        self._trainer, self._is_new = None, True
+        self._leg = 0
+        release_memory()
+        return None
+
+
+def _legs(proposal: Proposal) -> list[TrialConfig]:
+    shorter = [compressed(proposal.config, epochs) for epochs in proposal.rungs] if proposal.ladder else []
+    return [*shorter, proposal.config]

@@ -6,10 +6,9 @@ MLflow, the search goes on, and what was missed is read from the ledger at the n
 
 from __future__ import annotations
 
-import queue
+import math
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ _CAPACITY = 10_000
 _SHARE_OF_TIME = 0.05
 """The sink works at most this share of the time, so that it does not take cores from trials."""
 _MAX_PAUSE = 30.0
-_LAST_TRIES = 2
+_LAST_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class SinkSummary:
 
     Attributes:
         delivered: events that are in MLflow.
-        missed: events that are not; `sync` brings them there from the ledger.
+        missed: events that are not, or not known to be; `sync` brings them there from the ledger.
         errors: failed attempts to reach MLflow.
         last_error: the last of them, without credentials.
         experiment_id, run_id: where the study stands in MLflow, if it got there.
@@ -52,14 +51,16 @@ class SinkSummary:
 class MlflowSink:
     """Writes events to MLflow from a thread of its own; nothing it meets there reaches the caller.
 
+    It starts with what the ledger holds, so a study that is resumed catches up; and after a failure, or when more
+    events wait than it keeps, it starts again from there. While it is behind it keeps no events at all.
+
     Args:
         uri: MLflow's tracking URI; credentials come from the environment.
         experiment: the experiment's name: the task.
         study_name: the study's name.
-        ledger: the study's ledger, where it already holds every event that is submitted. With it the sink starts
-            with what the ledger holds (a resumed study), and catches up by itself after any loss.
+        ledger: the study's ledger, which already holds every event that is submitted.
         interval: seconds between writes, at least.
-        capacity: events that may wait; more are dropped, for the ledger has them.
+        capacity: events that may wait; where there are more, the sink reads them from the ledger.
     """
 
     def __init__(
@@ -68,21 +69,24 @@ class MlflowSink:
         experiment: str,
         study_name: str,
         *,
-        ledger: Path | None = None,
+        ledger: Path,
         interval: float = 1.0,
         capacity: int = _CAPACITY,
     ) -> None:
         self._store = MlflowStore(uri, experiment, study_name)
         self._ledger = ledger
         self._interval = interval
-        self._queue: queue.Queue[Event] = queue.Queue(capacity)
+        self._capacity = capacity
         self._projection = Projection()
-        self._updates: deque[RunUpdate] = deque()
-        self._artifacts: dict[Path, None] = {}
-        self._is_behind = ledger is not None and ledger.exists()
+        self._refused: set[int | None] = set()
         self._mutex = threading.Lock()
-        self._submitted = self._dropped = self._unwritten = self._errors = 0
+        self._is_behind = True
+        self._waiting: list[Event] = []
+        self._artifacts: dict[Path, None] = {}
+        self._failed_artifacts: dict[Path, None] = {}
+        self._submitted = self._taken = self._written = self._errors = 0
         self._last_error: str | None = None
+        self._deadline = math.inf
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._work, name="mlflow-sink", daemon=True)
 
@@ -94,11 +98,11 @@ class MlflowSink:
         """Hand over an event that is in the ledger; returns at once and never raises."""
         with self._mutex:
             self._submitted += 1
-            try:
-                self._queue.put_nowait(event)
-            except queue.Full:
-                self._dropped += 1
-                self._is_behind = self._ledger is not None
+            if self._is_behind:
+                return
+            self._waiting.append(event)
+            if len(self._waiting) > self._capacity:
+                self._fall_behind()
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file to the study's run, in the background; given again, it is copied again."""
@@ -109,41 +113,39 @@ class MlflowSink:
         """Write what is left, end every open run, and say what became of it all.
 
         Args:
-            timeout: seconds to wait; a server that does not answer is given up sooner.
+            timeout: seconds that this takes at most; a server that cannot be reached is given up after some three.
         """
+        self._deadline = time.monotonic() + timeout
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
         with self._mutex:
-            missed = self._dropped + self._unwritten + self._queue.qsize()
             return SinkSummary(
-                delivered=self._submitted - missed,
-                missed=missed,
+                delivered=self._written,
+                missed=self._submitted - self._written,
                 errors=self._errors,
                 last_error=self._last_error,
                 experiment_id=self._store.experiment_id,
                 run_id=self._store.run_id,
-                artifacts_missed=tuple(self._artifacts),
+                artifacts_missed=tuple(self._failed_artifacts | self._artifacts),
             )
 
     def _work(self) -> None:
         failures = 0
         while True:
             is_last = self._closing.is_set()
-            started = time.monotonic()
+            began = time.monotonic()
             try:
-                self._deliver()
+                self._deliver(is_last=is_last)
                 if is_last:
-                    self._end_open_runs()
                     return
                 failures = 0
             except Exception as error:  # whatever MLflow, a driver or the network raises, the search goes on
                 self._recover(error)
                 failures += 1
-                if is_last and failures > _LAST_TRIES:
+                if is_last and (failures >= _LAST_TRIES or time.monotonic() > self._deadline):
                     return
-            spent = time.monotonic() - started
-            self._pause(spent, failures, is_last=is_last)
+            self._pause(time.monotonic() - began, failures, is_last=is_last)
 
     def _pause(self, spent: float, failures: int, *, is_last: bool) -> None:
         """Between writes, longer after slow ones; after failures, twice as long each time. Closing cuts it short."""
@@ -153,68 +155,80 @@ class MlflowSink:
         back_off = self._interval * 2 ** min(failures, 10)
         self._closing.wait(min(max(back_off, spent / _SHARE_OF_TIME), _MAX_PAUSE))
 
-    def _deliver(self) -> None:
-        """Write all that is waiting."""
+    def _deliver(self, *, is_last: bool) -> None:
+        """Write all that is new; the last time, end what is still open too."""
+        if is_last and self._errors:
+            self._store.forget()  # a request that was given up may have made a run meanwhile
         self._store.connect()
-        while self._updates or self._refill():
-            self._write_updates()
-            self._upload()
-
-    def _write_updates(self) -> None:
-        assert self._projection.study_id is not None, "there are no updates before the study's start"
-        while self._updates:
-            self._store.write(self._projection.study_id, self._updates[0])
-            self._updates.popleft()
-        self._unwritten = 0
-
-    def _refill(self) -> bool:
-        """Turn what came since the last time into updates; False where there is nothing to do."""
+        for update in self._news(is_last=is_last):
+            self._write(update)
         with self._mutex:
-            catch_up, self._is_behind = self._is_behind, False
-            waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
-            self._unwritten += len(waiting)
-            if catch_up:
-                self._unwritten += self._dropped
-                self._dropped = 0
-        if catch_up:
-            assert self._ledger is not None, "only a ledger lets the sink catch up"
-            self._projection = Projection()
-            waiting = [*read_events(self._ledger), *waiting]
-        unplaced = sum(not self._projection.apply(event) for event in waiting)
-        if unplaced and not catch_up:
-            with self._mutex:
-                self._dropped += unplaced
-                self._unwritten -= unplaced
-        self._updates.extend(self._projection.take())
-        return bool(self._updates) or (bool(self._artifacts) and self._store.run_id is not None)
+            self._written = self._taken
+        self._upload(is_last=is_last)
 
-    def _upload(self) -> None:
-        while self._artifacts:
+    def _news(self, *, is_last: bool) -> list[RunUpdate]:
+        """What MLflow does not know yet. Runs that it did not take before come last, lest they hold up the others."""
+        with self._mutex:
+            was_behind, self._is_behind = self._is_behind, False
+            waiting, self._waiting = self._waiting, []
+            self._taken = self._submitted
+        if was_behind:
+            self._projection = Projection()
+            for event in read_events(self._ledger):
+                self._projection.apply(event)
+        for event in waiting:
+            self._projection.apply(event)
+        if is_last:
+            self._projection.interrupt()
+        return sorted(self._projection.take(), key=lambda update: update.trial in self._refused)
+
+    def _write(self, update: RunUpdate) -> None:
+        assert self._projection.study_id is not None, "there are no updates before the study's start"
+        self._check_time()
+        try:
+            self._store.write(self._projection.study_id, update)
+        except Exception:
+            self._refused.add(update.trial)
+            if self._store.run_id is None:  # the study's own run must come first
+                self._refused.clear()
+            raise
+        self._refused.discard(update.trial)
+
+    def _upload(self, *, is_last: bool) -> None:
+        """Copy files; what MLflow does not take holds nothing up, and is tried once more at the end."""
+        if is_last:
+            with self._mutex:
+                self._artifacts, self._failed_artifacts = self._failed_artifacts | self._artifacts, {}
+        while self._artifacts and self._store.run_id is not None:
             with self._mutex:
                 path = next(iter(self._artifacts))
-                del self._artifacts[path]
+                self._failed_artifacts[path] = self._artifacts.pop(path)
             try:
+                self._check_time()
                 self._store.log_artifact(path)
             except FileNotFoundError as error:
                 self._count(error)
-            except BaseException:
-                self.log_artifact(path)
-                raise
+            except Exception as error:
+                self._count(error)
+                continue
+            with self._mutex:
+                del self._failed_artifacts[path]
 
-    def _end_open_runs(self) -> None:
-        self._projection.interrupt()
-        self._updates.extend(self._projection.take())
-        if self._updates:
-            self._write_updates()
+    def _check_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the study ended before MLflow had taken everything")
 
     def _recover(self, error: Exception) -> None:
-        """What is in MLflow is no longer known; the ledger, where there is one, tells the story from its beginning."""
+        """What is in MLflow is no longer known; the ledger tells the story from its beginning."""
         self._count(error)
         self._store.forget()
-        if self._ledger is not None and self._ledger.exists():
-            self._updates.clear()
-            with self._mutex:
-                self._is_behind = True
+        with self._mutex:
+            self._fall_behind()
+
+    def _fall_behind(self) -> None:
+        """The ledger will be read again, so nothing needs to wait."""
+        self._is_behind = True
+        self._waiting.clear()
 
     def _count(self, error: Exception) -> None:
         with self._mutex:

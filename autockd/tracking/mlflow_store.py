@@ -12,18 +12,21 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autockd.errors import EnvironmentProblem
 from autockd.tracking.locks import FileLock
+from autockd.tracking.mlflow_lookup import DIGEST, KIND, PARENT, STUDY_ID, TRIAL_KEY, KnownRun, find_runs
 from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.redaction import redact, redact_value
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    # Whoever writes tries again, and looks first whether a request without an answer was carried out. MLflow's own
+    # retries would make a run twice, and take seconds where nothing listens.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 _NOISY_LOGGERS = ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
@@ -31,10 +34,7 @@ _POINTS_PER_BATCH = 1000
 _MAX_KEY = 250
 _MAX_PARAM = 6000
 _MAX_TAG = 8000
-_PAGE = 1000
 _MIGRATION_SECONDS = 60.0
-_DIGEST = "autockd.digest"
-_TRIAL_KEY = "autockd.trial_key"
 _TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", ".html", ".csv", ".log"})
 _SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///(?P<path>[^?]+)")
 
@@ -42,20 +42,6 @@ _SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///(?P<path>[^?]+)")
 def default_uri(studies: Path) -> str:
     """MLflow's tracking URI where the user names none: a SQLite database in the folder of the studies."""
     return f"sqlite:///{studies.resolve() / 'mlflow.db'}"
-
-
-@dataclass
-class _KnownRun:
-    run_id: str
-    status: str = "RUNNING"
-    ended: int | None = None
-    digest: str | None = None
-    params: set[str] = field(default_factory=set)
-
-    def has(self, update: RunUpdate) -> bool:
-        """Whether the run was told all of this before, and ended the same way."""
-        is_same_end = (self.status, self.ended) == (update.status, update.ended)
-        return update.digest is not None and self.digest == update.digest and is_same_end
 
 
 class MlflowStore:
@@ -81,7 +67,7 @@ class MlflowStore:
         self._study = study
         self._client: Any = None
         self._is_connected = False
-        self._runs: dict[int | None, _KnownRun] | None = None
+        self._runs: dict[int | None, KnownRun] | None = None
 
     def connect(self) -> None:
         """Reach the server or open the database, and find or make the experiment; at once when that is done."""
@@ -89,8 +75,7 @@ class MlflowStore:
             return
         with _alone(self._uri):
             self._client = _new_client(self._uri)
-            found = self._client.get_experiment_by_name(self._experiment)
-            self.experiment_id = found.experiment_id if found else self._new_experiment()
+            self.experiment_id = self._find_experiment() or self._new_experiment()
         self._is_connected = True
 
     def forget(self) -> None:
@@ -119,60 +104,58 @@ class MlflowStore:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is no file")
         if path.suffix in _TEXT_SUFFIXES:
-            self._client.log_text(self.run_id, redact(path.read_text(encoding="utf-8")), path.name)
+            self._client.log_text(self.run_id, redact(path.read_text(encoding="utf-8", errors="replace")), path.name)
         else:
             self._client.log_artifact(self.run_id, str(path))
 
+    def _find_experiment(self) -> str | None:
+        found = self._client.get_experiment_by_name(self._experiment)
+        if found is not None and found.lifecycle_stage == "deleted":
+            raise EnvironmentProblem(
+                f"the experiment {self._experiment!r} was deleted in MLflow and takes no runs; "
+                "restore it there, or name another as tracking.experiment"
+            )
+        return str(found.experiment_id) if found else None
+
     def _new_experiment(self) -> str:
+        from mlflow.exceptions import MlflowException
+
         database = _sqlite_path(self._uri)
         # MLflow's own default is ./mlruns, wherever the program happens to be started.
         location = (database.parent / "mlartifacts").as_uri() if database else None
-        experiment_id: str = self._client.create_experiment(self._experiment, artifact_location=location)
-        return experiment_id
+        try:
+            return str(self._client.create_experiment(self._experiment, artifact_location=location))
+        except MlflowException:
+            # Another driver may have been quicker.
+            if (made := self._find_experiment()) is None:
+                raise
+            return made
 
-    def _find_runs(self, study_id: str) -> dict[int | None, _KnownRun]:
-        """The runs of this study that are there, trials by number."""
-        parents = list(self._search(f"tags.`autockd.study_id` = '{study_id}' and tags.`autockd.kind` = 'study'"))
-        parent = min(parents, key=lambda run: str(run.info.run_id), default=None)
-        self.run_id = parent.info.run_id if parent else None
-        if parent is None:
-            return {}
-        runs: dict[int | None, _KnownRun] = {None: _known(parent)}
-        for run in self._search(f"tags.`mlflow.parentRunId` = '{self.run_id}'"):
-            study, _, number = run.data.tags.get(_TRIAL_KEY, "").rpartition("/")
-            if study == self._study and number.isdecimal():
-                runs.setdefault(int(number), _known(run))
+    def _find_runs(self, study_id: str) -> dict[int | None, KnownRun]:
+        assert self.experiment_id is not None, "the store is connected"
+        runs = find_runs(self._client, self.experiment_id, self._study, study_id)
+        self.run_id = runs[None].run_id if None in runs else None
         return runs
 
-    def _search(self, condition: str) -> Iterator[Any]:
-        token: str | None = None
-        while True:
-            page = self._client.search_runs([self.experiment_id], condition, max_results=_PAGE, page_token=token)
-            yield from page
-            token = page.token
-            if not token:
-                return
-
-    def _new_run(self, study_id: str, update: RunUpdate) -> _KnownRun:
+    def _new_run(self, study_id: str, update: RunUpdate) -> KnownRun:
         identity = {"autockd.study": self._study}
         if update.trial is None:
-            identity |= {"autockd.kind": "study", "autockd.study_id": study_id}
+            identity |= {KIND: "study", STUDY_ID: study_id}
         else:
             assert self.run_id is not None, "the study's run comes before its trials"
-            identity |= {"autockd.kind": "trial", _TRIAL_KEY: f"{self._study}/{update.trial}"}
-            identity["mlflow.parentRunId"] = self.run_id
+            identity |= {KIND: "trial", TRIAL_KEY: f"{self._study}/{update.trial}", PARENT: self.run_id}
         tags = _clean(update.tags, _MAX_TAG) | identity
         run_id: str = self._client.create_run(self.experiment_id, update.started, tags, update.name).info.run_id
         if update.trial is None:
             self.run_id = run_id
-        return _KnownRun(run_id)
+        return KnownRun(run_id)
 
-    def _log(self, run: _KnownRun, update: RunUpdate, tags: dict[str, str]) -> None:
+    def _log(self, run: KnownRun, update: RunUpdate, tags: dict[str, str]) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         new = {key: value for key, value in _clean(update.params, _MAX_PARAM).items() if key not in run.params}
         params = [Param(key, value) for key, value in new.items()]
-        digest = {_DIGEST: update.digest} if update.digest else {}
+        digest = {DIGEST: update.digest} if update.digest else {}
         labels = [RunTag(key, value) for key, value in (_clean(tags, _MAX_TAG) | digest).items()]
         metrics = [Metric(_clean_key(p.key), p.value, p.timestamp, p.step) for p in update.points]
         while len(metrics) > _POINTS_PER_BATCH:
@@ -182,7 +165,7 @@ class MlflowStore:
         run.params |= new.keys()
         run.digest = update.digest
 
-    def _set_status(self, run: _KnownRun, update: RunUpdate) -> None:
+    def _set_status(self, run: KnownRun, update: RunUpdate) -> None:
         """Comes last, so that a run with its final status is complete."""
         if (run.status, run.ended) == (update.status, update.ended):
             return
@@ -232,19 +215,13 @@ def _sqlite_path(uri: str) -> Path | None:
     return Path(match["path"]).resolve() if match else None
 
 
-def _known(run: Any) -> _KnownRun:
-    return _KnownRun(
-        run_id=run.info.run_id,
-        status=run.info.status,
-        ended=run.info.end_time if run.info.status != "RUNNING" else None,
-        digest=run.data.tags.get(_DIGEST),
-        params=set(run.data.params),
-    )
-
-
 def _clean(values: dict[str, str], limit: int) -> dict[str, str]:
-    """Without credentials, and within MLflow's limits on keys and values."""
-    return {_clean_key(key): str(redact_value(key, value))[:limit] for key, value in values.items()}
+    """Without credentials, within MLflow's limits on keys and values, and without what PostgreSQL does not store."""
+    return {_clean_key(key): _clean_text(str(redact_value(key, value)))[:limit] for key, value in values.items()}
+
+
+def _clean_text(text: str) -> str:
+    return text.replace("\0", "").encode(errors="replace").decode()
 
 
 def _clean_key(key: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from autockd.errors import EnvironmentProblem, StudyError
@@ -12,6 +14,9 @@ from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.mlflow_sink import SinkSummary
 from autockd.tracking.mlflow_store import MlflowStore
 from autockd.tracking.redaction import redact
+
+_PAUSES = (0.5, 2.0)
+"""Seconds between one try and the next, where a request fails."""
 
 
 def sync(
@@ -35,16 +40,20 @@ def sync(
         StudyError: there is no such ledger, or it is damaged.
         EnvironmentProblem: MLflow cannot be reached or does not take it.
     """
+    is_live = in_use(ledger)  # asked before it is read: what was written by then is all there is, or the driver ends it
     projection = Projection()
     delivered = sum(projection.apply(event) for event in read_events(ledger))
     study, study_id = projection.study, projection.study_id
     if study is None or study_id is None:
         raise StudyError(f"{ledger} does not say that a study started; there is nothing to replay")
-    if not in_use(ledger):
+    if not is_live:
         projection.interrupt()
     store = MlflowStore(uri, experiment, study)
     try:
-        _write_all(store, study_id, projection.take(), artifacts)
+        _write_all(store, study_id, projection.take())
+        for path in artifacts:
+            if path.exists():
+                _patiently(store, partial(store.log_artifact, path))
     except Exception as error:
         raise EnvironmentProblem(
             f"MLflow at {redact(uri)} does not take the study: {redact(f'{type(error).__name__}: {error}')}; "
@@ -53,9 +62,30 @@ def sync(
     return SinkSummary(delivered=delivered, missed=0, experiment_id=store.experiment_id, run_id=store.run_id)
 
 
-def _write_all(store: MlflowStore, study_id: str, updates: Iterable[RunUpdate], artifacts: Sequence[Path]) -> None:
+def _write_all(store: MlflowStore, study_id: str, updates: Iterable[RunUpdate]) -> None:
+    """Write runs; one that MLflow does not take holds up no other, but two in a row are a sign that it takes none."""
+    refused: Exception | None = None
+    is_in_a_row = False
     for update in updates:
-        store.write(study_id, update)
-    for path in artifacts:
-        if path.exists():
-            store.log_artifact(path)
+        try:
+            _patiently(store, partial(store.write, study_id, update))
+        except Exception as error:
+            if is_in_a_row or store.run_id is None:
+                raise
+            refused, is_in_a_row = error, True
+        else:
+            is_in_a_row = False
+    if refused is not None:
+        raise refused
+
+
+def _patiently(store: MlflowStore, request: Callable[[], None]) -> None:
+    for pause in _PAUSES:
+        try:
+            request()
+        except Exception:  # whatever it was, it may be over
+            store.forget()
+            time.sleep(pause)
+        else:
+            return
+    request()

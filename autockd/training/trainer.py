@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.trial import TrialConfig
-from autockd.data.batches import Batches, EpochOrder, Normalisation
+from autockd.data.batches import Batch, Batches, EpochOrder, Normalisation
 from autockd.data.task import Task
 from autockd.distillation import LossParts, compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
@@ -50,6 +50,7 @@ class Trainer:
         *,
         bank: TeacherBank | None = None,
         second_moment: float = 0.0,
+        micro_batches: int = 1,
     ) -> None:
         """Build the student and make the plan.
 
@@ -59,6 +60,8 @@ class Trainer:
             precision: arithmetic, threads and device.
             bank: the teacher's logits; needed by methods that use a teacher.
             second_moment: E[z_T^2] of the teacher.
+            micro_batches: parts that a batch is computed in, one after the other, with gradients added up: the same
+                step in less memory, apart from batch normalisation, whose statistics are then those of a part.
 
         Raises:
             ModelError: the student cannot be built.
@@ -68,6 +71,8 @@ class Trainer:
         self.task = task
         self.precision = precision
         self.method = make_method(trial.method)
+        assert micro_batches == 1 or self.method.is_mean_over_samples, "a loss of the whole batch has no parts"
+        self._micro_batches = micro_batches
         self.bank = bank if self.method.teacher_outputs else None
         assert not self.method.teacher_outputs or bank is not None, "this method needs a teacher"
         self.plan = compile_plan(trial, len(task.train), second_moment)
@@ -147,16 +152,21 @@ class Trainer:
                 self._restart_from_best()
             row = self.plan.row(step)
             set_learning_rate(self.optimizer, row["learning_rate"])
-            with autocast(self.precision):
-                logits = self.model(batch.inputs)
-            answers = {"logits": teacher[batch.rows]} if teacher is not None else {}
-            parts = self.method.loss({"logits": logits.float()}, answers, batch.targets, row)
             self.optimizer.zero_grad(set_to_none=True)
-            parts.total.backward()  # type: ignore[no-untyped-call]
+            for part in batch.split(self._micro_batches):
+                losses = self._losses(part, teacher, row)
+                share = len(part.targets) / len(batch.targets)
+                (losses.total * share if share < 1 else losses.total).backward()  # type: ignore[no-untyped-call]
+                totals += _stack(losses) * len(part.targets)
             self.optimizer.step()
-            totals += _stack(parts) * len(batch.targets)
             step += 1
         return totals
+
+    def _losses(self, batch: Batch, teacher: Tensor | None, row: dict[str, float]) -> LossParts:
+        with autocast(self.precision):
+            logits = self.model(batch.inputs)
+        answers = {"logits": teacher[batch.rows]} if teacher is not None else {}
+        return self.method.loss({"logits": logits.float()}, answers, batch.targets, row)
 
     def _restart_from_best(self) -> None:
         """A new stage begins: the best weights so far, a fresh optimizer."""

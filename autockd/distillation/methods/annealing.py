@@ -20,6 +20,7 @@ class AnnealingKD:
     """Stage one: L = mean-MSE(z_S, phi * z_T). Stage two: L = CE."""
 
     teacher_outputs = frozenset({"logits"})
+    is_mean_over_samples = True
 
     def __init__(self, config: AnnealingKDConfig) -> None:
         self.config = config

@@ -44,6 +44,11 @@ class Method(Protocol):
         ...
 
     @property
+    def is_mean_over_samples(self) -> bool:
+        """Whether a batch's loss is the mean of its samples' losses, so that it can be computed in parts."""
+        ...
+
+    @property
     def conventions(self) -> str:
         """How the loss is scaled and reduced, for the record."""
         ...

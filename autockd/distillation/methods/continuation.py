@@ -20,6 +20,11 @@ class ContinuationKD:
         self.config = config
 
     @property
+    def is_mean_over_samples(self) -> bool:
+        """Not with a hinge on the batch mean."""
+        return self.config.hinge == "sample"
+
+    @property
     def conventions(self) -> str:
         """Weights and reductions, with the unit of the margin."""
         config = self.config

@@ -14,6 +14,7 @@ class HintonKD:
     """L = (1 - alpha) * CE + alpha * tau^2 * KL(softmax(z_T / tau) || softmax(z_S / tau))."""
 
     teacher_outputs = frozenset({"logits"})
+    is_mean_over_samples = True
     conventions = "L = (1 - alpha) * CE + alpha * tau^2 * KL(T || S); KL summed over classes, mean over samples"
 
     def __init__(self, config: HintonKDConfig) -> None:

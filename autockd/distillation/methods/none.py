@@ -14,6 +14,7 @@ class NoDistillation:
     """L = L_task."""
 
     teacher_outputs: frozenset[str] = frozenset()
+    is_mean_over_samples = True
     conventions = "L = CE, mean over samples"
 
     def __init__(self, config: NoDistillationConfig) -> None:

@@ -1,0 +1,156 @@
+"""What a study has behind it: its ledger's events, asked the questions that going on needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from autockd import __version__
+from autockd.config.schema import StudyConfig
+from autockd.errors import StudyError
+from autockd.records import (
+    EpochFinished,
+    Evaluated,
+    Event,
+    Exported,
+    PrecisionChoice,
+    PrecisionChosen,
+    RungReached,
+    StudyFinished,
+    StudyResumed,
+    StudyStarted,
+    TeacherReady,
+    TeacherRecord,
+    TestOpened,
+    TrialFinished,
+    TrialStarted,
+)
+
+SomeEvent = TypeVar("SomeEvent")
+
+MAY_CHANGE = ("note", "search.trials", "search.time_budget", "resources", "tracking", "export", "smoke")
+"""Fields of a study, and sections, that change no trial."""
+
+MUST_STAY = ("resources.precision",)
+"""Fields in those sections that do."""
+
+
+class History:
+    """The events of a study so far; empty for a new one."""
+
+    def __init__(self, events: Sequence[Event] = ()) -> None:
+        self.events = tuple(events)
+
+    def __bool__(self) -> bool:
+        return bool(self.events)
+
+    @property
+    def config(self) -> StudyConfig:
+        """The configuration that the study ran with last, defaults of this version filled in."""
+        configs = [event.config for event in self.events if isinstance(event, StudyStarted | StudyResumed)]
+        return StudyConfig.model_validate(configs[-1])
+
+    @property
+    def teacher(self) -> TeacherRecord | None:
+        """The teacher that trials learned from."""
+        event = self._last(TeacherReady)
+        return event.teacher if event else None
+
+    @property
+    def precision(self) -> PrecisionChoice | None:
+        """The arithmetic of its trials."""
+        event = self._last(PrecisionChosen)
+        return event.choice if event else None
+
+    @property
+    def evaluated(self) -> frozenset[str]:
+        """Labels of the models whose test metric is known."""
+        return frozenset(event.label for event in self.events if isinstance(event, Evaluated))
+
+    @property
+    def test_opened(self) -> TestOpened | None:
+        """When the test split was opened."""
+        return self._last(TestOpened)
+
+    @property
+    def exported(self) -> Exported | None:
+        """The bundle."""
+        return self._last(Exported)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the study came to its end, and nobody has gone on since."""
+        ends = [event for event in self.events if isinstance(event, StudyFinished | StudyResumed)]
+        return bool(ends) and isinstance(ends[-1], StudyFinished)
+
+    @property
+    def search_seconds(self) -> float:
+        """Wall time that the search took, in all of the study's parts."""
+        kinds = TrialStarted | EpochFinished | RungReached | TrialFinished
+        total, part = 0.0, [0.0, 0.0]
+        for event in self.events:
+            if isinstance(event, StudyStarted | StudyResumed):
+                total, part = total + part[1] - part[0], [0.0, 0.0]
+            elif isinstance(event, kinds):
+                part = [part[0] or event.time, event.time]
+        return total + part[1] - part[0]
+
+    def _last(self, kind: type[SomeEvent]) -> SomeEvent | None:
+        return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
+
+
+def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) -> tuple[str, ...]:
+    """Whether a study may go on with this configuration and data set.
+
+    Returns:
+        What differs from before and may, such as `search.trials: 24 -> 48`.
+
+    Raises:
+        StudyError: something differs that its trials depend on; the message says what.
+    """
+    start = next(event for event in history.events if isinstance(event, StudyStarted))
+    if start.provenance.autockd != __version__:
+        raise StudyError(
+            f"{config.name} was begun with autockd {start.provenance.autockd}, and this is {__version__}: trials of "
+            f"both would not be comparable; go on with that version, or start a new study"
+        )
+    changes = dict(_changes(_data(history.config), _data(config)))
+    wrong = [text for field, text in changes.items() if not _may_change(field)]
+    if start.task_fingerprint != task_fingerprint:
+        wrong.append(
+            f"the data set: its fingerprint was {start.task_fingerprint[:12]}, now it is {task_fingerprint[:12]}"
+        )
+    if wrong:
+        raise StudyError(
+            f"{config.name} cannot go on, for its trials would not be comparable with those before; changed:\n"
+            + "\n".join(f"  {text}" for text in wrong)
+            + "\nput it back, or start a new study with `autockd run FILE name=...`"
+        )
+    if history.test_opened and config.search.trials > history.config.search.trials:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(history.test_opened.time))
+        raise StudyError(
+            f"search.trials: {config.name} opened its test split at {when}; trials after that would be chosen by "
+            "people who have seen it. Start a new study for more of them"
+        )
+    return tuple(changes.values())
+
+
+def _data(config: StudyConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json")
+
+
+def _changes(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, str]]:
+    """Every field that differs, as its name and `name: before -> now`."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            name = f"{field}.{key}" if field else str(key)
+            yield from _changes(before.get(key), now.get(key), name)
+    elif before != now:
+        yield field, f"{field}: {before} -> {now}"
+
+
+def _may_change(field: str) -> bool:
+    if any(field == name or field.startswith(f"{name}.") for name in MUST_STAY):
+        return False
+    return any(field == name or field.startswith(f"{name}.") for name in MAY_CHANGE)

@@ -1,0 +1,76 @@
+"""Why a search ends before its last trial: its time is over, somebody asked it to stop, or Ctrl-C was pressed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+STOP = "stop"
+"""A file of this name in a study's folder asks whoever runs it to stop; so it is asked from any machine."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Halt:
+    """Asked again and again by a running study.
+
+    Args:
+        folder: the study's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._request = folder / STOP
+        self._request.unlink(missing_ok=True)
+        self._is_interrupted = False
+        self._is_patient = False
+        self._deadline: float | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody wants the study to stop now."""
+        return self._is_interrupted or self._request.exists()
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the search has used up its time."""
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+    @contextmanager
+    def search(self, seconds: float | None) -> Iterator[None]:
+        """While the search runs, with so many seconds left for it, Ctrl-C waits until its trials are kept."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._is_patient = True
+        try:
+            yield
+        finally:
+            self._is_patient = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the first Ctrl-C (or SIGTERM): the study stops cleanly. The second is whoever's it was before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's; a stop file still works
+            return
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+        def listen(number: int, frame: FrameType | None) -> None:
+            self._is_interrupted = True
+            restore()
+            if not self._is_patient:
+                raise KeyboardInterrupt
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        for number in _SIGNALS:
+            signal.signal(number, listen)
+        try:
+            yield
+        finally:
+            restore()

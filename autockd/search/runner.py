@@ -1,0 +1,99 @@
+"""The search itself: Ray Tune runs what a study's book proposes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from autockd.data.task import Task
+from autockd.search.book import StudyBook
+from autockd.search.halt import Halt
+from autockd.search.resources import Allocation
+from autockd.search.searcher import LOST, StudyScheduler, StudySearcher
+from autockd.search.trainable import TrialTrainable
+from autockd.search.watchdog import TRACE
+from autockd.search.worker import WorkerSetting, trial_folder
+
+_TUNE = "ray"
+"""Tune's own folder in a study's; nothing in it is needed afterwards."""
+
+
+def run_search(
+    book: StudyBook,
+    setting: WorkerSetting,
+    task: Task,
+    allocation: Allocation,
+    halt: Halt,
+    *,
+    trials: int,
+    retries: int,
+) -> None:
+    """Run trials until the book has no more to propose and all are closed, or until it has to stop.
+
+    Args:
+        book: proposes trials and takes their results.
+        setting: what all trials share.
+        task: given to every worker through Ray's object store.
+        allocation: what each trial gets.
+        halt: says when to stop; what then runs has a checkpoint, and stays open in the book.
+        trials: how many there will be.
+        retries: how often a trial whose worker died starts again.
+    """
+    trainable = tune.with_parameters(TrialTrainable, setting=setting, task=task)
+    drive(book, trainable, allocation.ray, setting.study, halt, trials=trials, retries=retries)
+    for number in book.closed:
+        (trial_folder(setting.study, number) / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def drive(
+    book: StudyBook, trainable: Any, share: Mapping[str, float], study: Path, halt: Halt, *, trials: int, retries: int
+) -> None:
+    """Let Tune run a trainable that reports as TrialTrainable does; the rest is as in `run_search`."""
+    shutil.rmtree(study / _TUNE, ignore_errors=True)
+
+    def explain(number: int) -> str:
+        trace = trial_folder(study, number) / TRACE
+        return f"{LOST}; where it hung is in {trace}" if trace.exists() else LOST
+
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, dict(share)),
+        tune_config=tune.TuneConfig(
+            search_alg=StudySearcher(book, explain),
+            scheduler=StudyScheduler(book),
+            num_samples=trials,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=_TUNE,
+            storage_path=str(study),
+            verbose=0,
+            stop=_StopAll(halt),
+            failure_config=tune.FailureConfig(max_failures=retries),
+        ),
+    )
+    tuner.fit()
+
+
+class _StopAll(tune.Stopper):  # type: ignore[misc]
+    """Stops all of Tune's trials at once, or none."""
+
+    def __init__(self, halt: Halt) -> None:
+        self._halt: Halt | None = halt
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._halt is not None and (self._halt.is_asked or self._halt.is_out_of_time)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_halt": None}
+
+
+def _trial_name(trial: Any) -> str:
+    return f"{trial.config['number']:04d}"

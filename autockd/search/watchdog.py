@@ -1,0 +1,60 @@
+"""Ends a worker's process that makes no progress, and leaves behind where it hung.
+
+Tune starts the trial again on another worker, from its checkpoint. The watch is kept by a thread in C, which fires even
+where Python itself is stuck.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+from pathlib import Path
+from typing import TextIO
+
+PATIENCE = 60.0
+"""Seconds of silence that are always allowed."""
+
+FIRST_PATIENCE = 1800.0
+"""Seconds that an epoch may take before the length of any epoch is known."""
+
+TRACE = "hang.txt"
+"""In a trial's folder: what every thread of a worker did when it was given up."""
+
+
+class Watchdog:
+    """Watches over the epochs of one trial.
+
+    Args:
+        folder: the trial's folder.
+        factor: how many times its longest epoch so far a trial may be silent.
+        slowest: seconds of the longest epoch known; None where none is.
+    """
+
+    def __init__(self, folder: Path, factor: float, slowest: float | None) -> None:
+        self._path = folder / TRACE
+        self._factor = factor
+        self._slowest = slowest
+        self._stream: TextIO | None = None
+
+    @property
+    def limit(self) -> float:
+        """Seconds until the next sign of life is due."""
+        return FIRST_PATIENCE if self._slowest is None else max(PATIENCE, self._factor * self._slowest)
+
+    def expect(self) -> None:
+        """A sign of life: the next one is due within the limit."""
+        if self._stream is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = self._path.open("w", encoding="utf-8")
+        faulthandler.dump_traceback_later(self.limit, exit=True, file=self._stream)
+
+    def learn(self, seconds: float) -> None:
+        """An epoch took so long."""
+        self._slowest = max(seconds, self._slowest or 0.0)
+
+    def rest(self) -> None:
+        """Nothing is due: the worker waits to be told to go on."""
+        faulthandler.cancel_dump_traceback_later()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+            self._path.unlink(missing_ok=True)
