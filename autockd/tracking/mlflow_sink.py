@@ -134,9 +134,9 @@ class MlflowSink:
         failures = 0
         while True:
             is_last = self._closing.is_set()
-            began = time.monotonic()
+            spent = 0.0
             try:
-                self._deliver(is_last=is_last)
+                spent = self._deliver(is_last=is_last)
                 if is_last:
                     return
                 failures = 0
@@ -145,7 +145,7 @@ class MlflowSink:
                 failures += 1
                 if is_last and (failures >= _LAST_TRIES or time.monotonic() > self._deadline):
                     return
-            self._pause(time.monotonic() - began, failures, is_last=is_last)
+            self._pause(spent, failures, is_last=is_last)
 
     def _pause(self, spent: float, failures: int, *, is_last: bool) -> None:
         """Between writes, longer after slow ones; after failures, twice as long each time. Closing cuts it short."""
@@ -155,16 +155,22 @@ class MlflowSink:
         back_off = self._interval * 2 ** min(failures, 10)
         self._closing.wait(min(max(back_off, spent / _SHARE_OF_TIME), _MAX_PAUSE))
 
-    def _deliver(self, *, is_last: bool) -> None:
-        """Write all that is new; the last time, end what is still open too."""
+    def _deliver(self, *, is_last: bool) -> float:
+        """Write all that is new; the last time, end what is still open too.
+
+        Returns:
+            Seconds that it took, the first contact left out.
+        """
         if is_last and self._errors:
             self._store.forget()  # a request that was given up may have made a run meanwhile
         self._store.connect()
+        began = time.monotonic()
         for update in self._news(is_last=is_last):
             self._write(update)
         with self._mutex:
             self._written = self._taken
         self._upload(is_last=is_last)
+        return time.monotonic() - began
 
     def _news(self, *, is_last: bool) -> list[RunUpdate]:
         """What MLflow does not know yet. Runs that it did not take before come last, lest they hold up the others."""

@@ -1,11 +1,17 @@
-"""Keeps credentials out of everything that is logged: params, tags, artifacts, messages, tracebacks."""
+"""Keeps credentials out of all that is written down: the record, params, tags, artifacts, messages, tracebacks."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+SomeRecord = TypeVar("SomeRecord", bound=BaseModel)
 
 MASK = "***"
 
@@ -15,21 +21,36 @@ _SECRET_WORDS = frozenset(
 )
 _SECRET_PAIRS = ("api_key", "access_key", "private_key", "secret_key", "account_key")
 _QUERY_WORDS = frozenset({"key", "sig", "signature", "auth", "code"})
-_WORKING_FOLDERS = ("PWD", "OLDPWD")
-"""Variables of every shell that look secret and are not."""
 
+_SECRET_VARIABLE = re.compile(r"(?:PASSWORD|PASSWD|SECRET|TOKEN|APIKEY|(?:^|_)(?:KEY|AUTH|PAT|PASS))$")
+"""Variables that hold a credential, beside those whose names are secret anywhere: PGPASSWORD, KAGGLE_KEY."""
+_POINTER = re.compile(r"(?:^|_)(?:FILE|PATH|DIR|FOLDER|SOCK)$|^(?:OLD)?PWD$")
+"""Variables that say where something is; PWD and OLDPWD are every shell's."""
 _MIN_ENV_LENGTH = 8
 """Shorter values of the environment are too likely to be ordinary words."""
 
+_PLACES = frozenset({"bundle", "weights_path"})
+"""Fields of records that say where in the study's folder something is: what is written there must be found again."""
+
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#@'\"]*|[^\s/:@'\"]+:[^\s'\"]*)@")
+# One slash alone is what a URI has left after a detour through a path.
+_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2})(?:[^\s/?#@'\"]*|[^\s/:@'\"]+:[^\s'\"]*)@")
 _QUERY = re.compile(r"(?P<lead>[?&;])(?P<key>[\w.%-]+)=(?P<value>[^&;#\s'\"]+)")
 _HEADER = re.compile(r"(?P<scheme>\b(?:Bearer|Basic))\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _ASSIGNMENT = re.compile(
     r"(?P<key>\b[A-Za-z][\w.-]*)(?P<mark>[\"']?\s*[:=]\s*)(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&{}\[\]]+)"
 )
+_WELL_KNOWN = re.compile(
+    r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,}|gh[opsru]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+    r"|sk-(?:proj-|ant-)?[A-Za-z0-9]{32,}|AKIA[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,})"
+)
+"""Tokens that tell by their shape whose they are: Hugging Face, GitHub, GitLab, OpenAI, AWS, Slack, JSON web tokens."""
+_PRIVATE_KEY = re.compile(r"(?P<begin>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?P<end>-----END|\Z)", re.DOTALL)
+_PASSWORD_IN_URI = re.compile(r"://[^\s/:@]*:(?P<password>[^\s/@]+)@")
 
 
+@lru_cache(maxsize=4096)
 def is_secret(key: str) -> bool:
     """Whether a key, variable or field of this name holds a credential: `HF_TOKEN` does, `tokenizer` does not."""
     words = [word for word in re.split(r"[^a-z0-9]+", _CAMEL.sub("_", key).lower()) if word]
@@ -41,13 +62,16 @@ def redact(text: str) -> str:
     """The text with every credential in it replaced by `***`.
 
     Covers `user:password@` in URIs, tokens in query strings, authorization headers, `password = ...` and the like,
-    and the values of environment variables whose names look secret (8 characters or more).
+    tokens of well-known shape, private keys, and the values of environment variables whose names look secret (8
+    characters or more), also where they are percent-encoded.
     """
-    for value in _environment_secrets():
+    for value in _secrets_of(tuple(os.environ.items())):
         text = text.replace(value, MASK)
     text = _USER_INFO.sub(rf"\g<scheme>{MASK}@", text)
     text = _QUERY.sub(_redact_query, text)
     text = _HEADER.sub(rf"\g<scheme> {MASK}", text)
+    text = _PRIVATE_KEY.sub(rf"\g<begin>{MASK}\g<end>", text)
+    text = _WELL_KNOWN.sub(MASK, text)
     return _redact_assignments(text)
 
 
@@ -65,11 +89,42 @@ def redact_value(key: str, value: Any) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
-def _environment_secrets() -> Iterator[str]:
-    """Longest first, so that a secret that contains another goes as a whole."""
-    secret = {name: value for name, value in os.environ.items() if is_secret(name) and name not in _WORKING_FOLDERS}
-    found = {value for value in secret.values() if len(value) >= _MIN_ENV_LENGTH}
-    yield from sorted(found, key=len, reverse=True)
+def redact_record(record: SomeRecord) -> SomeRecord:
+    """A record without credentials: itself, where it holds none. Where the study keeps its files is left as it is."""
+    data = record.model_dump()
+    clean = {key: value if key in _PLACES else redact_value(key, value) for key, value in data.items()}
+    return record if clean == data else record.model_validate(clean)
+
+
+def secret_fields(data: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the values that hold a credential, such as `tracking.uri`."""
+    return [name for name, key, value in _leaves(data) if redact_value(key, value) != value]
+
+
+def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Full name, own name and value of everything that is no mapping."""
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, str(key), value
+
+
+@lru_cache(maxsize=4)
+def _secrets_of(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Credentials in environment variables, longest first, so that one that contains another goes as a whole."""
+    found = {value for name, value in environment if _is_secret_variable(name)}
+    found |= {match["password"] for _, value in environment for match in _PASSWORD_IN_URI.finditer(value)}
+    found = {value for value in found if len(value) >= _MIN_ENV_LENGTH}
+    found |= {quote(value, safe="") for value in found}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+def _is_secret_variable(name: str) -> bool:
+    if _POINTER.search(name.upper()):
+        return False
+    return is_secret(name) or _SECRET_VARIABLE.search(name.upper()) is not None
 
 
 def _redact_query(match: re.Match[str]) -> str:

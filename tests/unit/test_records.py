@@ -22,7 +22,9 @@ from autockd.records import (
     PrecisionChoice,
     PrecisionChosen,
     Provenance,
+    RungReached,
     StudyFinished,
+    StudyResumed,
     StudyStarted,
     TeacherReady,
     TeacherRecord,
@@ -81,6 +83,7 @@ EXAMPLES: list[Event] = [
         task_fingerprint="f0",
         provenance=PROVENANCE,
     ),
+    StudyResumed(time=1.2, config={}, changes=("search.trials: 3 -> 4",), provenance=PROVENANCE),
     Noted(time=1.5, kind="warning", text="dead zone: the margin is 0.1"),
     TeacherReady(
         time=2.0,
@@ -105,6 +108,7 @@ EXAMPLES: list[Event] = [
     ),
     TRIAL,
     EpochFinished(time=6.0, trial=0, record=epoch(coefficients={"smoothing": 0.05}, soft_loss=0.1, active_fraction=1)),
+    RungReached(time=6.5, trial=0, rung=1, epochs=2, value=0.9, peers=3, threshold=0.95, stopped=True, reason="low"),
     TrialFinished(time=7.0, trial=0, state="complete", value=0.95, best_epoch=1, epochs=2, seconds=3.2),
     TestOpened(time=8.0, subjects=("teacher", "best")),
     Evaluated(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import random
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from autockd.records import (
     EpochFinished,
     EpochRecord,
     Event,
+    RungReached,
+    RungResult,
     TrialFinished,
     TrialOutcome,
     TrialReport,
@@ -85,12 +88,19 @@ def epoch_record(epoch: int, metric: float = 0.5) -> EpochRecord:
 class Desk:
     """A book with the events that it wrote, and trials in the hands of workers."""
 
-    def __init__(self, folder: Path, study: StudyConfig, parallel: int = 2, direction: str = "maximize") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        study: StudyConfig,
+        parallel: int = 2,
+        direction: str = "maximize",
+        history: Sequence[Event] = (),
+    ) -> None:
         self.events: list[Event] = []
         self.states: list[str] = []
         self.journal = folder / "optuna.journal"
         self.study = study
-        self.book = StudyBook(study, self.journal, self.record, parallel=parallel, direction=direction)
+        self.book = StudyBook(study, self.journal, self.record, parallel=parallel, direction=direction, history=history)
         self.parallel = parallel
         self.open: list[Proposal] = []
 
@@ -114,7 +124,7 @@ class Desk:
     def record(self, event: Event) -> None:
         """Write an event down, and what Optuna's storage knows at that moment of a trial that ends."""
         self.events.append(event)
-        if isinstance(event, TrialFinished):
+        if isinstance(event, TrialFinished) and hasattr(self, "book"):
             self.states.append(self.stored[event.trial].state.name)
 
     @property
@@ -276,7 +286,140 @@ def test_epochs_that_are_told_again_are_dropped(tmp_path: Path) -> None:
     desk.book.report(TrialReport(trial=0, records=(epoch_record(2), epoch_record(3))))
     desk.book.report(TrialReport(trial=0, records=(epoch_record(1),), outcome=complete(0.5)))
     assert [event.record.epoch for event in desk.of(EpochFinished)] == [1, 2, 3]
-    assert sorted(desk.stored[0].intermediate_values) == [1, 2, 3]
+
+
+class TestStopping:
+    RULE = {"rule": "fraction", "rungs": 1}
+
+    def judged(self, folder: Path, values: list[float], **rule: Any) -> Desk:
+        """One trial after the other reaches its rung with a value, and is complete with it if it goes on."""
+        desk = Desk(folder, study_of(stopping=self.RULE | rule, baselines=[], trials=len(values)), parallel=1)
+        for value in values:
+            proposal = desk.book.propose()
+            assert proposal is not None
+            rung = RungResult(rung=1, epochs=1, value=value)
+            if not desk.book.report(TrialReport(trial=proposal.number, rung=rung, seconds=2.0)):
+                desk.book.close(proposal.number, complete(value))
+        return desk
+
+    def test_nobody_is_stopped_by_fewer_than_three(self, tmp_path: Path) -> None:
+        desk = self.judged(tmp_path, [0.9, 0.8, 0.7, 0.6])
+        assert [event.peers for event in desk.of(RungReached)] == [0, 1, 2, 3]
+        assert [event.stopped for event in desk.of(RungReached)] == [False, False, False, True]
+
+    def test_who_is_among_the_best_goes_on(self, tmp_path: Path) -> None:
+        desk = self.judged(tmp_path, [0.5, 0.6, 0.7, 0.62, 0.9, 0.1])
+        states = {event.trial: event.state for event in desk.of(TrialFinished)}
+        assert states == {0: "complete", 1: "complete", 2: "complete", 3: "pruned", 4: "complete", 5: "pruned"}
+
+    def test_a_stopped_trial_says_why_and_what_it_cost(self, tmp_path: Path) -> None:
+        desk = self.judged(tmp_path, [0.9, 0.8, 0.7, 0.6])
+        reached, finished = desk.of(RungReached)[-1], desk.of(TrialFinished)[-1]
+        assert reached.threshold == pytest.approx(0.8 + 0.1 / 3)
+        assert (finished.value, finished.rung, finished.epochs, finished.seconds) == (0.6, 1, 1, 2.0)
+        assert (
+            finished.reason == reached.reason == ("rung 1, at epoch 1: 0.6, where the best 1/3 of 3 trials have 0.8333")
+        )
+
+    def test_optuna_hears_of_rungs_not_of_epochs(self, tmp_path: Path) -> None:
+        """TPE ranks stopped trials by their last step first, so the step is the rung."""
+        desk = self.judged(tmp_path, [0.9, 0.8, 0.7, 0.6])
+        assert [trial.state.name for trial in desk.stored] == ["COMPLETE"] * 3 + ["PRUNED"]
+        assert [trial.intermediate_values for trial in desk.stored] == [{1: 0.9}, {1: 0.8}, {1: 0.7}, {1: 0.6}]
+
+    def test_a_rung_that_is_told_again_is_not_judged_again(self, tmp_path: Path) -> None:
+        desk = self.judged(tmp_path, [0.5, 0.6, 0.7])
+        desk.book.report(TrialReport(trial=0, rung=RungResult(rung=1, epochs=1, value=0.5)))
+        assert len(desk.of(RungReached)) == 3
+
+    def test_baselines_have_no_rungs(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path, study_of(stopping=self.RULE))
+        first, second = desk.book.propose(), desk.book.propose()
+        assert first is not None
+        assert second is not None
+        assert (first.rungs, second.rungs) == ((), (1,))
+
+    def test_verdicts_rest_on_trials_before_the_lag(self, tmp_path: Path) -> None:
+        """So they do not depend on who was faster."""
+        desk = Desk(tmp_path, study_of(stopping=self.RULE, baselines=[]), parallel=4)
+        for _ in range(4):
+            assert desk.book.propose() is not None
+        for number, value in ((0, 0.9), (1, 0.8), (2, 0.7), (3, 0.1)):
+            desk.book.report(TrialReport(trial=number, rung=RungResult(rung=1, epochs=1, value=value)))
+        assert [event.peers for event in desk.of(RungReached)] == [0, 0, 0, 0]
+
+
+class TestGoingOn:
+    def restored(self, desk: Desk) -> Desk:
+        """The same study in a new process, from its record alone."""
+        other = Desk(desk.journal.parent, desk.study, desk.parallel, history=desk.events)
+        other.events = [*desk.events, *other.events]
+        return other
+
+    @pytest.mark.parametrize("stop_after", [0, 1, 5, 11, 16])
+    def test_it_proposes_what_it_would_have(self, tmp_path: Path, stop_after: int) -> None:
+        desk = Desk(tmp_path, study_of(), parallel=2)
+        for _ in range(stop_after):
+            while proposal := desk.book.propose():
+                desk.open.append(proposal)
+            proposal = desk.open.pop(0)
+            desk.book.report(TrialReport(trial=proposal.number, outcome=usual_outcome(proposal)))
+        other = self.restored(desk)
+        other.work()
+        assert other.points == in_order(0, 2)
+        assert len(other.of(TrialStarted)) == len(other.of(TrialFinished)) == len(other.stored) == TRIALS
+        assert all(trial.state.is_finished() for trial in other.stored)
+        assert [trial.params for trial in other.stored] == other.points
+
+    def test_what_ran_comes_first(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path, study_of(), parallel=2)
+        running = [desk.book.propose(), desk.book.propose()]
+        other = self.restored(desk)
+        assert [other.book.propose(), other.book.propose()] == running
+        assert other.book.propose() is None
+        assert len(other.of(TrialStarted)) == 2, "they are not started again"
+
+    def test_a_verdict_stands(self, tmp_path: Path) -> None:
+        """The process ended between the verdict and the trial's last event."""
+        desk = TestStopping().judged(tmp_path, [0.9, 0.8, 0.7, 0.6])
+        assert isinstance(desk.events.pop(), TrialFinished)
+        other = self.restored(desk)
+        assert [event.state for event in other.of(TrialFinished)] == ["complete"] * 3 + ["pruned"]
+        assert other.of(TrialFinished)[-1].reason == other.of(RungReached)[-1].reason
+        assert other.book.is_over
+
+    def test_a_killed_writers_lock_is_removed(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path, study_of())
+        desk.book.propose()
+        lock = tmp_path / "optuna.journal.lock"
+        lock.symlink_to("gone")
+        began = time.monotonic()
+        self.restored(desk)
+        assert time.monotonic() - began < 5
+
+    def test_more_trials_may_be_asked_for(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path, study_of(trials=4), parallel=2)
+        desk.work()
+        desk.study = study_of(trials=7)
+        other = self.restored(desk)
+        assert not other.book.is_over
+        other.work()
+        assert len(other.of(TrialFinished)) == len(other.stored) == 7
+
+
+def test_a_search_may_be_cut(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(), parallel=2)
+    assert desk.book.propose() is not None
+    assert desk.book.propose() is not None
+    desk.book.report(TrialReport(trial=1, records=(epoch_record(1, 0.25),), seconds=3.0))
+    desk.book.close(0, complete(0.5))
+    desk.book.cut("the search's time is over (60 s)")
+    assert desk.book.is_over
+    last = desk.of(TrialFinished)[-1]
+    assert (last.trial, last.state, last.value, last.epochs, last.seconds) == (1, "pruned", 0.25, 1, 3.0)
+    assert last.reason == "the search's time is over (60 s)"
+    assert desk.book.propose() is None
+    assert all(trial.state.is_finished() for trial in desk.stored)
 
 
 def test_the_first_outcome_counts(tmp_path: Path) -> None:

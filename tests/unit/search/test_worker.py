@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +18,11 @@ from autockd.data.batches import Normalisation
 from autockd.data.task import Split
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, load_weights, read_state, weights_hash
+from autockd.models.resnet import ResNet6n2
 from autockd.records import PrecisionChoice, TrialOutcome, TrialReport
 from autockd.search import worker as worker_module
+from autockd.search.proposal import Proposal
+from autockd.search.stopping import compressed
 from autockd.search.worker import TrialWorker, WorkerSetting, open_bank, trial_folder
 from autockd.training.evaluation import evaluate
 from autockd.training.teacher import TeacherSpec, prepare_teacher
@@ -53,6 +58,10 @@ def checkpoint_each_report(monkeypatch: pytest.MonkeyPatch, report_each_epoch: N
     monkeypatch.setattr(worker_module, "CHECKPOINT_EVERY", 0.0)
 
 
+def worker_of(setting: WorkerSetting, task: Task, trial: TrialConfig, number: int = 0, **proposal: Any) -> TrialWorker:
+    return TrialWorker(setting, task, Proposal(number, trial, **proposal))
+
+
 def run(worker: TrialWorker) -> list[TrialReport]:
     reports = [worker.advance()]
     while reports[-1].outcome is None:
@@ -72,7 +81,7 @@ def facts(reports: list[TrialReport]) -> list[str]:
 
 @pytest.mark.usefixtures("report_each_epoch")
 def test_a_trial_runs_in_slices_to_its_outcome(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
-    reports = run(TrialWorker(setting, task, 3, make_trial("continuation")))
+    reports = run(worker_of(setting, task, make_trial("continuation"), number=3))
     assert [[record.epoch for record in report.records] for report in reports] == [[1], [2], [3], [4]]
     assert {report.trial for report in reports} == {3}
     outcome = outcome_of(reports)
@@ -84,7 +93,7 @@ def test_a_trial_runs_in_slices_to_its_outcome(setting: WorkerSetting, task: Tas
 
 
 def test_short_epochs_are_reported_together(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
-    reports = run(TrialWorker(setting, task, 0, make_trial("none", epochs=8)))
+    reports = run(worker_of(setting, task, make_trial("none", epochs=8)))
     assert len(reports) < 8
     assert [record.epoch for report in reports for record in report.records] == list(range(1, 9))
 
@@ -93,9 +102,9 @@ def test_its_weights_load_and_give_the_recorded_metric(
     setting: WorkerSetting, task: Task, make_trial: MakeTrial
 ) -> None:
     trial = make_trial("kd", learning_rate=1.0)
-    outcome = outcome_of(run(TrialWorker(setting, task, 0, trial)))
+    outcome = outcome_of(run(worker_of(setting, task, trial)))
     folder = trial_folder(setting.study, 0)
-    assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
+    assert sorted(path.name for path in folder.glob("*.safetensors")) == ["best.safetensors", "last.safetensors"]
     assert outcome.weights == "trials/0000/best.safetensors"
     model = build_model(trial.student, classes=10, channels=1, image_size=task.image_size, seed=99)
     load_weights(model, setting.study / outcome.weights)
@@ -105,31 +114,141 @@ def test_its_weights_load_and_give_the_recorded_metric(
 
 
 @pytest.mark.usefixtures("checkpoint_each_report")
-@pytest.mark.parametrize(("arriving", "goes_on_at"), [(0, 1), (1, 2), (2, 3), (3, 1)])
+@pytest.mark.parametrize("arriving", range(4))
+@pytest.mark.parametrize("ladder", [False, True])
 def test_a_trial_whose_worker_is_lost_goes_on(
-    setting: WorkerSetting, task: Task, make_trial: MakeTrial, tmp_path: Path, arriving: int, goes_on_at: int
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, tmp_path: Path, arriving: int, ladder: bool
 ) -> None:
-    """It dies after a slice whose report never arrives. After the last slice there is no checkpoint any more."""
-    trial = make_trial("continuation")
-    whole = run(TrialWorker(replace(setting, study=tmp_path / "whole"), task, 0, trial))
-    first = TrialWorker(setting, task, 0, trial)
+    """It dies after a slice whose report never arrives; some epochs are told twice, none is missing."""
+    trial, rungs = make_trial("continuation"), (1, 2)
+    whole = run(worker_of(replace(setting, study=tmp_path / "whole"), task, trial, rungs=rungs, ladder=ladder))
+    first = worker_of(setting, task, trial, rungs=rungs, ladder=ladder)
     arrived = [first.advance() for _ in range(arriving)]
     first.advance()
     del first
-    arrived += run(TrialWorker(setting, task, 0, trial))
+    arrived += run(worker_of(setting, task, trial, rungs=rungs, ladder=ladder))
 
-    epochs = [record.epoch for report in arrived for record in report.records]
-    assert epochs == [*range(1, arriving + 1), *range(goes_on_at, 5)], "no epoch may be missing from the record"
     told = {record.epoch: record for report in arrived for record in report.records}
     assert [told[epoch].model_dump_json(exclude=CLOCKS) for epoch in sorted(told)] == facts(whole)
+    assert {report.rung for report in arrived} == {report.rung for report in whole}
     for name in ("best.safetensors", "last.safetensors"):
         mine, theirs = (trial_folder(study, 0) / name for study in (setting.study, tmp_path / "whole"))
         assert weights_hash(read_state(mine)) == weights_hash(read_state(theirs))
-    assert not (trial_folder(setting.study, 0) / "checkpoint.pt").exists()
+
+
+def test_an_outcome_that_never_arrived_is_told_again(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+    told = run(worker_of(setting, task, make_trial("none")))[-1]
+    again = worker_of(setting, task, make_trial("none"))
+    assert again.advance() == told, "no epoch is trained twice"
+    again.forget()
+    assert worker_of(setting, task, make_trial("none", epochs=1)).advance().records
+
+
+def test_a_run_is_judged_at_shares_of_its_length(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+    reports = run(worker_of(setting, task, make_trial("continuation"), rungs=(1, 3)))
+    judged = [(report.rung.rung, report.rung.epochs) for report in reports if report.rung]
+    assert judged == [(1, 1), (2, 3)]
+    for report in reports:
+        if report.rung:
+            assert report.records[-1].epoch == report.rung.epochs, "it waits there for the verdict"
+            assert report.records[-1].best_metric == report.rung.value
+    assert [record.epoch for report in reports for record in report.records] == [1, 2, 3, 4]
+
+
+def test_the_ladder_runs_whole_schedules_first(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+    trial = make_trial("continuation")
+    reports = run(worker_of(setting, task, trial, rungs=(1, 2), ladder=True))
+    plain = run(worker_of(setting, task, trial, number=1))
+    assert [(report.rung.rung, report.rung.epochs) for report in reports if report.rung] == [(1, 1), (2, 2)]
+    assert facts(reports) == facts(plain), "the record of a trial is that of its own run"
+    short = run(worker_of(setting, task, compressed(trial, 2), number=2))
+    assert reports[1].rung is not None
+    assert reports[1].rung.value == outcome_of(short).value
+    assert outcome_of(reports).value == outcome_of(plain).value
+
+
+def test_cost_is_counted_over_all_workers(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+    trial, shared = make_trial("none"), replace(setting, gpus=0.25)
+    first = worker_of(shared, task, trial, rungs=(1, 2))
+    before = first.advance()
+    first.save()
+    outcome = outcome_of(run(worker_of(shared, task, trial, rungs=(1, 2))))
+    assert 0 < before.seconds < outcome.seconds
+    assert 0 < before.cpu_seconds < outcome.cpu_seconds
+    assert outcome.gpu_seconds == pytest.approx(outcome.seconds / 4, rel=0.01)
+
+
+def test_a_trial_has_so_much_time(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+    outcome = outcome_of(run(worker_of(replace(setting, timeout=1e-3), task, make_trial("none"))))
+    assert (outcome.state, outcome.reason) == ("failed", "it ran longer than resources.trial_timeout, 0.001 s")
+
+
+class Crowded:
+    """A machine whose memory runs out while a batch is larger than it can take."""
+
+    def __init__(self, fits: int) -> None:
+        self.fits = fits
+        self.met: list[int] = []
+
+    def __call__(self, module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        if module.training:
+            self.met.append(len(arguments[0]))
+            if len(arguments[0]) > self.fits:
+                raise torch.OutOfMemoryError("out of memory: tried to allocate 1 GiB")
+
+
+@pytest.fixture
+def crowd() -> Iterator[Callable[[int], Crowded]]:
+    """Fills the memory of every student for batches of more than so many images."""
+    with contextlib.ExitStack() as stack:
+
+        def fill(fits: int) -> Crowded:
+            crowded = Crowded(fits)
+
+            def hook(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+                if isinstance(module, ResNet6n2):
+                    crowded(module, arguments)
+
+            stack.callback(torch.nn.modules.module.register_module_forward_pre_hook(hook).remove)
+            return crowded
+
+        yield fill
+
+
+def test_after_running_out_of_memory_it_trains_on_halves(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
+) -> None:
+    trial = make_trial("continuation")
+    size = trial.training.batch_size
+    crowded = crowd(size - 1)
+    outcome = outcome_of(run(worker_of(setting, task, trial)))
+    assert (outcome.state, outcome.micro_batches) == ("complete", 2)
+    assert crowded.met[0] == size
+    assert max(crowded.met[1:]) == size / 2
+
+
+def test_it_tries_halves_once(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
+) -> None:
+    crowded = crowd(1)
+    outcome = outcome_of(run(worker_of(setting, task, make_trial("none"))))
+    assert (outcome.state, outcome.micro_batches, len(crowded.met)) == ("failed", 2, 2)
+    assert "out of memory" in outcome.reason
+    assert "batch_size" in outcome.reason
+
+
+def test_a_loss_of_the_whole_batch_is_not_split(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
+) -> None:
+    trial = make_trial("continuation")
+    trial = trial.model_copy(update={"method": trial.method.model_copy(update={"hinge": "batch"})})
+    crowd(1)
+    outcome = outcome_of(run(worker_of(setting, task, trial)))
+    assert "its loss cannot be computed in parts" in outcome.reason
 
 
 def test_a_diverging_trial_fails_with_its_reason(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
-    reports = run(TrialWorker(setting, task, 0, make_trial("kd", learning_rate=1e30)))
+    reports = run(worker_of(setting, task, make_trial("kd", learning_rate=1e30)))
     outcome = outcome_of(reports)
     assert (outcome.state, outcome.value, outcome.weights) == ("failed", None, None)
     assert outcome.reason.startswith("the loss became ")
@@ -138,7 +257,7 @@ def test_a_diverging_trial_fails_with_its_reason(setting: WorkerSetting, task: T
 
 @pytest.mark.usefixtures("report_each_epoch")
 def test_epochs_before_a_failure_are_reported(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
-    worker = TrialWorker(setting, task, 0, make_trial("none"))
+    worker = worker_of(setting, task, make_trial("none"))
     reports = [worker.advance()]
     assert worker._trainer is not None
     next(worker._trainer.model.parameters()).data.fill_(float("nan"))
@@ -150,29 +269,32 @@ def test_epochs_before_a_failure_are_reported(setting: WorkerSetting, task: Task
 def test_any_exception_becomes_a_failed_outcome(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
     """Labels that the network has no logits for."""
     strange = replace(task, train=Split(task.train.inputs, task.train.targets + 90))
-    outcome = outcome_of(run(TrialWorker(setting, strange, 0, make_trial("none"))))
+    outcome = outcome_of(run(worker_of(setting, strange, make_trial("none"))))
     assert outcome.state == "failed"
     assert "IndexError: Target 9" in outcome.reason
     assert "line " in outcome.reason, "where it happened, for the report of a bug"
 
 
-def test_a_damaged_checkpoint_fails_its_trial_alone(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+def test_a_trial_with_a_damaged_checkpoint_starts_again(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
     folder = trial_folder(setting.study, 0)
     folder.mkdir(parents=True)
     (folder / "checkpoint.pt").write_bytes(b"torn")
-    assert "the checkpoint is damaged" in outcome_of(run(TrialWorker(setting, task, 0, make_trial("none")))).reason
-    assert outcome_of(run(TrialWorker(setting, task, 1, make_trial("none")))).state == "complete"
+    reports = run(worker_of(setting, task, make_trial("none")))
+    assert outcome_of(reports).state == "complete"
+    assert [record.epoch for report in reports for record in report.records] == [1, 2, 3, 4]
 
 
 def test_a_baseline_opens_no_bank(setting: WorkerSetting, task: Task, make_trial: MakeTrial, tmp_path: Path) -> None:
-    outcome = outcome_of(run(TrialWorker(setting, task, 0, make_trial("none"))))
+    outcome = outcome_of(run(worker_of(setting, task, make_trial("none"))))
     assert (outcome.bank_hits, outcome.bank_misses) == (0, 0)
     assert not (tmp_path / "cache").exists()
 
 
 def test_trials_share_a_bank(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
-    first = outcome_of(run(TrialWorker(setting, task, 0, make_trial("kd"))))
-    second = outcome_of(run(TrialWorker(setting, task, 1, make_trial("continuation", seed=4))))
+    first = outcome_of(run(worker_of(setting, task, make_trial("kd"))))
+    second = outcome_of(run(worker_of(setting, task, make_trial("continuation", seed=4), number=1)))
     assert first.bank_misses > 0
     assert (second.bank_hits, second.bank_misses) == (4 * len(task.train), 0)
 
