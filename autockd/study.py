@@ -63,8 +63,8 @@ class Study:
         folder = studies.absolute() / config.name
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
-                f"{folder}: a study of this name exists; give the new one another (`autockd run FILE "
-                f"name={config.name}-2`), or delete the folder"
+                f"{folder}: a study of this name exists; go on with it (`autockd resume {config.name}`), give the new "
+                f"one another name (`autockd run FILE name={config.name}-2`), or delete the folder"
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)

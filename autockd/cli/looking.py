@@ -92,7 +92,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     show(trials_table(summary.trials, summary.metric, summary.best_trial))
     if summary.evaluated:
         show(comparison_table(summary))
-    say(f"{summary.study}: {_state(study, summary)}")
+    say(f"{summary.study}: {_state(study, summary, name)}")
     for line in (standing_line(summary), budget_line(summary, time.time())):
         if line:
             say(line)
@@ -100,12 +100,16 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         say(f"bundle: {summary.bundle}")
 
 
-def _state(study: Study, summary: StudySummary) -> str:
+def _state(study: Study, summary: StudySummary, name: str) -> str:
     from autockd.tracking.ledger import in_use
 
     if summary.finished:
         return "finished"
-    return "running" if in_use(study.folder / "ledger.jsonl") else "interrupted before its end"
+    return (
+        "running"
+        if in_use(study.folder / "ledger.jsonl")
+        else f"interrupted before its end; go on with: autockd resume {name}"
+    )
 
 
 def show_evaluation(bundle: Path, data: str | None, runtime: Literal["torch", "onnx"], *, as_json: bool) -> None:

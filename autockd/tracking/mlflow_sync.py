@@ -15,7 +15,7 @@ from autockd.tracking.mlflow_sink import SinkSummary
 from autockd.tracking.mlflow_store import MlflowStore
 from autockd.tracking.redaction import redact
 
-_PAUSES = (0.5, 2.0)
+_PAUSES = (0.3, 1.0)
 """Seconds between one try and the next, where a request fails."""
 
 

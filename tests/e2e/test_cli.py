@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -30,9 +31,15 @@ COMMANDS = {
     "validate": {"FILE", "[KEY=VALUE]...", "--json"},
     "preview": {"FILE", "[KEY=VALUE]...", "--plot", "--json"},
     "run": {
-        *("FILE", "[KEY=VALUE]...", "--trials", "--smoke", "--dry-run"),
+        *("FILE", "[KEY=VALUE]...", "--trials", "--time-budget", "--smoke", "--dry-run"),
         *("--studies", "--json", "--quiet", "-q"),
     },
+    "resume": {
+        *("STUDY", "[KEY=VALUE]...", "--trials", "--time-budget"),
+        *("--studies", "--json", "--quiet", "-q"),
+    },
+    "stop": {"STUDY", "--studies"},
+    "sync": {"STUDY", "--studies", "--json"},
     "status": {"[STUDY]", "--studies", "--json"},
     "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--force", "--studies"},
     "evaluate": {"BUNDLE", "--data", "--runtime", "--json"},
@@ -299,6 +306,45 @@ def test_a_second_study_of_that_name_is_refused(place: Place) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("finished")
+def test_a_finished_study_goes_on_by_saying_its_result_again(
+    place: Place, finished: subprocess.CompletedProcess[str]
+) -> None:
+    ledger = place.folder / "studies" / "tiny" / "ledger.jsonl"
+    before = ledger.read_bytes()
+    again = place.done("resume", "tiny")
+    assert again.stdout == finished.stdout
+    assert ledger.read_bytes() == before
+    more = place.autockd("resume", "tiny", "--trials", "9")
+    assert more.returncode == 2
+    assert "opened its test split at" in more.stderr
+    other = place.autockd("resume", "tiny", "--trials", "9", "training.epochs=3")
+    assert "training.epochs: 2 -> 3" in other.stderr
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_sync_changes_nothing_that_is_there(place: Place) -> None:
+    database = place.folder / "studies" / "mlflow.db"
+    runs = "select run_uuid, status, start_time, end_time from runs order by run_uuid"
+    with sqlite3.connect(database) as connection:
+        before = connection.execute(runs).fetchall()
+    assert re.fullmatch(r"tiny: MLflow at .* has all of its \d+ events\n", place.done("sync", "tiny").stderr)
+    with sqlite3.connect(database) as connection:
+        assert connection.execute(runs).fetchall() == before
+    assert len(before) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_what_does_not_run_cannot_be_stopped(place: Place) -> None:
+    result = place.autockd("stop", "tiny")
+    assert result.returncode == 2
+    assert "tiny is not running" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
 def test_an_unknown_study_gets_the_names_that_are_there(place: Place) -> None:
     result = place.autockd("status", "tinny")
     assert result.returncode == 2
@@ -381,5 +427,6 @@ def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "stopped: the search was stopped; its finished trials are in the ledger" in err
+    assert "stopped: stopped; what is finished is kept" in err
+    assert "go on with: autockd resume stopped" in err
     assert "Traceback" not in err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.tracking import Ledger
+from autockd.tracking import Ledger, MlflowSink
 
 CANARY = "c4nary-Hunter2"
 NAME = "digits-demo"
@@ -174,6 +175,21 @@ def until_end_of(trial: int, events: Sequence[Event]) -> int:
     return next(n for n, event in enumerate(events) if isinstance(event, TrialFinished) and event.trial == trial)
 
 
+def drive(uri: str, ledger: Path, name: str) -> None:
+    """A driver that tells MLflow a whole study, and leaves a list of what went wrong beside its ledger."""
+    sink = MlflowSink(uri, "digits", name, ledger=ledger, interval=0.05)
+    sink.start()
+    with Ledger(ledger) as book:
+        for event in whole_study(name=name):
+            book.append(event)
+            sink.submit(event)
+            time.sleep(0.05)
+        summary = sink.close(timeout=60)
+    ledger.with_name("summary.txt").write_text(
+        f"{summary.missed} missed, {summary.errors} errors: {summary.last_error}"
+    )
+
+
 def client(uri: str) -> Any:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
@@ -213,9 +229,9 @@ def dump(uri: str, *, ids: bool = True, experiment: str = "digits") -> dict[str,
     return content
 
 
-def differences(uri: str, events: Sequence[Event], name: str = NAME, experiment: str = "digits") -> list[str]:
-    """What MLflow says of a whole study that its events do not, or the other way round."""
-    content = {key: value for key, value in dump(uri, experiment=experiment).items() if key.split("/")[0] == name}
+def differences(content: Mapping[str, Any], events: Sequence[Event], name: str = NAME) -> list[str]:
+    """What a dump says of a whole study that its events do not, or the other way round."""
+    content = {key: value for key, value in content.items() if key.split("/")[0] == name}
     wanted = {name: _study_as_told(events)}
     for start in events:
         if isinstance(start, TrialStarted):

@@ -77,6 +77,26 @@ def assert_differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
+@pytest.mark.parametrize("parts", [2, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_in_parts_gives_the_same_step(
+    task: Task, fp32: PrecisionChoice, bank: TeacherBank, make_trial: MakeTrial, method: str, parts: int
+) -> None:
+    """Up to rounding, where no layer looks at the whole batch."""
+    trial = make_trial(method)
+    trainers = [Trainer(trial, task, fp32, bank=bank, second_moment=1.0, micro_batches=count) for count in (1, parts)]
+    for trainer in trainers:
+        for module in trainer.model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+                module.train = lambda mode=True, module=module: module  # type: ignore[method-assign,misc]
+    whole, split = (next(trainer.fit()) for trainer in trainers)
+    assert split.loss == pytest.approx(whole.loss, rel=1e-4)
+    assert split.hard_loss == pytest.approx(whole.hard_loss, rel=1e-4)
+    for one, other in zip(*(trainer.model.parameters() for trainer in trainers), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
 class TestResuming:
     """Four epochs equal some, a checkpoint, a new Trainer, and the rest."""
 

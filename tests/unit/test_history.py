@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autockd import __version__
+from autockd.config.loading import parse_study
+from autockd.config.schema import StudyConfig
+from autockd.errors import StudyError
+from autockd.history import History, check_goes_on
+from autockd.records import (
+    Event,
+    Provenance,
+    StudyFinished,
+    StudyResumed,
+    StudyStarted,
+    TestOpened,
+    TrialFinished,
+    TrialStarted,
+)
+
+STUDY = """
+name: s
+task: {source: digits}
+teacher: {model: {family: cifar_resnet, depth: 20}}
+student: {model: {family: cifar_resnet, depth: 8}}
+search: {trials: 10, space: {learning_rate: {type: float, low: 0.01, high: 0.3}}}
+"""
+
+
+def study(*overrides: str) -> StudyConfig:
+    return parse_study(STUDY, "s.yaml", Path.cwd(), overrides)
+
+
+def provenance(version: str = __version__) -> Provenance:
+    return Provenance(
+        autockd=version, python="3.11", platform="Linux", host="h", cpus=2, gpus=(), versions={}, git_commit=None
+    )
+
+
+def started(time: float = 1.0, config: StudyConfig | None = None, version: str = __version__) -> StudyStarted:
+    return StudyStarted(
+        time=time,
+        study="s",
+        config=(config or study()).model_dump(mode="json"),
+        config_hash="c",
+        metric="accuracy",
+        direction="maximize",
+        task_fingerprint="data",
+        provenance=provenance(version),
+    )
+
+
+def resumed(time: float, *overrides: str) -> StudyResumed:
+    return StudyResumed(time=time, config=study(*overrides).model_dump(mode="json"), provenance=provenance())
+
+
+def trial_began(time: float, number: int = 0) -> TrialStarted:
+    return TrialStarted(
+        time=time, trial=number, role="sampled", method="kd", params={}, config={}, fingerprint="", conventions=""
+    )
+
+
+def ended(time: float, number: int = 0) -> TrialFinished:
+    return TrialFinished(time=time, trial=number, state="complete", value=0.5)
+
+
+def finished(time: float) -> StudyFinished:
+    return StudyFinished(time=time, complete=1, pruned=0, failed=0, best_trial=0, best_value=0.5, seconds={})
+
+
+def test_an_empty_history_is_false() -> None:
+    assert not History()
+    assert History([started()])
+
+
+def test_nothing_changed() -> None:
+    assert check_goes_on(History([started()]), study(), "data") == ()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "search.trials=20",
+        "search.trials=5",
+        "search.time_budget=2h",
+        "resources.parallel_trials=4",
+        "resources.address=auto",
+        "tracking.experiment=other",
+        "note=more",
+        "export.onnx=false",
+    ],
+)
+def test_what_changes_no_trial_may_change(override: str) -> None:
+    (change,) = check_goes_on(History([started()]), study(override), "data")
+    assert change.startswith(override.split("=")[0] + ": ")
+    assert " -> " in change
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("search.space.learning_rate.high=0.5", "search.space.learning_rate.high: 0.3 -> 0.5"),
+        ("search.sampler=random", "search.sampler: tpe -> random"),
+        ("search.stopping.rule=ladder", "search.stopping.rule: "),
+        ("seed=1", "seed: 0 -> 1"),
+        ("training.epochs=30", "training.epochs: 200 -> 30"),
+        ("teacher.model.depth=32", "teacher.model.depth: 20 -> 32"),
+        ("task.validation_fraction=0.3", "task.validation_fraction: "),
+        ("resources.precision=bf16", "resources.precision: auto -> bf16"),
+        ("method.name=kd", "method."),
+    ],
+)
+def test_what_trials_depend_on_must_stay(override: str, said: str) -> None:
+    with pytest.raises(StudyError, match="cannot go on") as error:
+        check_goes_on(History([started()]), study(override, "note=x"), "data")
+    assert said in str(error.value)
+    assert "note" not in str(error.value), "what may change is no reason"
+
+
+def test_another_data_set_is_refused() -> None:
+    with pytest.raises(StudyError, match="the data set: its fingerprint was data, now it is other"):
+        check_goes_on(History([started()]), study(), "other")
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"begun with autockd 0\.0\.1"):
+        check_goes_on(History([started(version="0.0.1")]), study(), "data")
+
+
+def test_the_last_configuration_counts() -> None:
+    history = History([started(), resumed(5.0, "search.trials=20")])
+    assert history.config.search.trials == 20
+    assert check_goes_on(history, study("search.trials=20"), "data") == ()
+
+
+def test_no_more_trials_once_the_test_split_was_opened() -> None:
+    history = History([started(), TestOpened(time=3.0, subjects=("best",))])
+    assert check_goes_on(history, study(), "data") == ()
+    with pytest.raises(StudyError, match="opened its test split at"):
+        check_goes_on(history, study("search.trials=11"), "data")
+
+
+def test_a_field_that_a_later_version_adds_is_no_change() -> None:
+    old = started().config
+    del old["search"]["stopping"], old["resources"]["hang_factor"]
+    event = started().model_copy(update={"config": old})
+    assert check_goes_on(History([event]), study(), "data") == ()
+
+
+@pytest.mark.parametrize(
+    ("events", "is_finished"),
+    [
+        ([started()], False),
+        ([started(), finished(2.0)], True),
+        ([started(), finished(2.0), resumed(3.0)], False),
+        ([started(), resumed(2.0), finished(3.0)], True),
+    ],
+)
+def test_a_study_is_finished_until_it_goes_on(events: list[Event], is_finished: bool) -> None:
+    assert History(events).is_finished == is_finished
+
+
+def test_the_time_of_the_search_leaves_out_what_was_before_and_between() -> None:
+    parts: list[Any] = [
+        started(0.0),
+        *(trial_began(100.0), ended(160.0)),
+        resumed(1000.0),
+        *(trial_began(1040.0, 1), ended(1050.0, 1)),
+        finished(2000.0),
+    ]
+    assert History(parts).search_seconds == 70.0
+    assert History().search_seconds == 0.0
