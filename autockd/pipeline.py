@@ -33,7 +33,7 @@ from autockd.records import (
     TestOpened,
     TrialStarted,
 )
-from autockd.report import StudySummary, summarise
+from autockd.report import StudySummary, summary_of
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.halt import Halt
@@ -92,23 +92,10 @@ def _run_stages(config: StudyConfig, folder: Path, recorder: Recorder, history: 
         setting = _prepare(config, folder, task, machine, recorder, history)
         with recorder.stage("search"):
             _search(config, folder, task, setting, machine, recorder, history, halt)
-        if summary_of(folder).best_trial is not None:
+        if summary_of(folder / LEDGER).best_trial is not None:
             with recorder.stage("evaluate"):
                 _evaluate(folder, task, held_out, setting.teacher, machine, recorder, history)
     return task
-
-
-def summary_of(folder: Path) -> StudySummary:
-    """What a study's ledger says, now.
-
-    Raises:
-        StudyError: the study has not begun.
-    """
-    path = folder / LEDGER
-    summary = summarise(events(path)) if path.exists() else None
-    if summary is None:
-        raise StudyError(f"{folder}: this study has not begun; start one with `autockd run`")
-    return summary
 
 
 @contextmanager
@@ -308,7 +295,7 @@ def _evaluate(
 
 
 def _subjects(folder: Path, teacher: TeacherSpec) -> list[Subject]:
-    summary = summary_of(folder)
+    summary = summary_of(folder / LEDGER)
     trials = {event.trial: event for event in events(folder / LEDGER) if isinstance(event, TrialStarted)}
     subjects = [Subject("teacher", None, teacher.config.model, teacher.weights)]
     for row in summary.trials:
@@ -326,7 +313,7 @@ def _finish(
     config: StudyConfig, folder: Path, task: Task, recorder: Recorder, history: History, began: float
 ) -> StudySummary:
     """Export the best student, draw the search, close the study."""
-    summary = summary_of(folder)
+    summary = summary_of(folder / LEDGER)
     best = summary.best
     if best is not None and history.exported is None:
         with recorder.stage("export"):
@@ -356,7 +343,7 @@ def _result(folder: Path) -> StudySummary:
     Raises:
         NoTrialSucceeded: none of its trials has a student.
     """
-    summary = summary_of(folder)
+    summary = summary_of(folder / LEDGER)
     if summary.best is None:
         reasons = "; ".join(dict.fromkeys(row.reason.splitlines()[0] for row in summary.trials if row.reason))
         raise NoTrialSucceeded(f"none of {len(summary.trials)} trials succeeded: {reasons or 'only baselines ran'}")

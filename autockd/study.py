@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,12 +28,14 @@ from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError
 from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event
-from autockd.report import Preview, StudySummary, preview
+from autockd.report.tables import StudySummary, summary_of
 
 if TYPE_CHECKING:
+    from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
 
 CONFIG, LEDGER = "study.yaml", "ledger.jsonl"
+MLFLOW_ENV = "MLFLOW_TRACKING_URI"
 _POLL_SECONDS = 0.2
 
 
@@ -190,9 +193,7 @@ class Study:
         Raises:
             StudyError: the study has not begun.
         """
-        from autockd.pipeline import summary_of
-
-        return summary_of(self.folder)
+        return summary_of(self.folder / LEDGER)
 
     def export(
         self, trial: int | None = None, to: Path | None = None, *, onnx: bool = True, force: bool = False
@@ -234,12 +235,15 @@ class Study:
         return self.config.tracking.experiment or self.task_name
 
     def mlflow_uri(self) -> str | None:
-        """MLflow's tracking URI; None if the study is not tracked there."""
+        """MLflow's tracking URI: the study's, else the environment's MLFLOW_TRACKING_URI, else a database of its own.
+
+        None if the study is not tracked there.
+        """
         from autockd.tracking.mlflow_store import default_uri
 
         if not self.config.tracking.enabled:
             return None
-        return self.config.tracking.uri or default_uri(self.folder.parent)
+        return self.config.tracking.uri or os.environ.get(MLFLOW_ENV) or default_uri(self.folder.parent)
 
     def ui_command(self, port: int = 5000) -> list[str]:
         """Command line of an MLflow server on this study's store, listening on 127.0.0.1 alone.
@@ -263,10 +267,17 @@ class Study:
 
 def list_studies(studies: Path) -> list[StudySummary]:
     """Every study of a folder that has begun, the latest first."""
-    from autockd.pipeline import summary_of
-
-    found = [summary_of(path.parent) for path in studies.glob(f"*/{CONFIG}") if (path.parent / LEDGER).exists()]
+    found = [
+        summary_of(path.parent / LEDGER) for path in studies.glob(f"*/{CONFIG}") if (path.parent / LEDGER).exists()
+    ]
     return sorted(found, key=lambda summary: -summary.started)
+
+
+def preview(config: StudyConfig) -> Preview:
+    """The schedules of the study's own trial, without data and without a teacher."""
+    from autockd.report.preview import preview as preview_plan
+
+    return preview_plan(config)
 
 
 def check(config: StudyConfig) -> list[str]:
@@ -304,7 +315,6 @@ def evaluate(
 
 
 __all__ = [
-    "Preview",
     "Study",
     "cache_folder",
     "check",

@@ -12,7 +12,7 @@ from autockd.cli.tables import plain_table
 from autockd.errors import EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
-    from autockd.study import Preview
+    from autockd.report.preview import Preview
 
 SYMBOLS = {"smoothing": "phi", "hard_weight": "psi"}
 """The paper's letters for columns of a plan."""

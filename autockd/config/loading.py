@@ -79,14 +79,22 @@ def parse_study(
     settings: list[tuple[str, Any, str]] = []
     if smoke and isinstance(data.get("smoke"), dict):
         settings += [(str(key), value, f"{source} (smoke)") for key, value in data["smoke"].items()]
-    settings += [_parse_override(override) for override in overrides]
+    problems: list[Problem] = []
+    settings += _parse_overrides(overrides, problems)
     for key, value, origin in settings:
-        _assign(data, key, value, origin)
-        _note_origin(origins, tuple(key.split(".")), origin)
+        if problem := _assign(data, key, value, origin):
+            problems.append(problem)
+        else:
+            _note_origin(origins, tuple(key.split(".")), origin)
     try:
         study = StudyConfig.model_validate(data)
+        for place, value in _booleans_as_numbers(data, study.model_dump()):
+            where = _origin(place, origins, source)
+            problems.append(Problem(".".join(place), f"must be a number, not {str(value).lower()}", source=where))
     except ValidationError as error:
-        raise ConfigError([_problem(detail, data, origins, source) for detail in error.errors()]) from None
+        problems += [_problem(detail, data, origins, source) for detail in error.errors()]
+    if problems:
+        raise ConfigError(problems)
     if mistakes := space_mistakes(study):
         raise ConfigError(
             [
@@ -135,24 +143,30 @@ def _lines(
         yield from _lines(value, here, (*parents, node))
 
 
-def _parse_override(override: str) -> tuple[str, Any, str]:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ConfigError.of(override, "an override reads key=value", "such as search.trials=12", "command line")
-    try:
-        return key, yaml.load(value, Loader=_Loader), "command line"  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError:
-        raise ConfigError.of(key, f"{value!r} is not a YAML value", "quote it", "command line") from None
+def _parse_overrides(overrides: Sequence[str], problems: list[Problem]) -> Iterator[tuple[str, Any, str]]:
+    """Key, value and origin of each override; those that cannot be read are added to `problems`."""
+    origin = "command line"
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key:
+            problems.append(Problem(override, "an override reads key=value", "such as search.trials=12", origin))
+            continue
+        try:
+            yield key, yaml.load(value, Loader=_Loader), origin  # noqa: S506 - a SafeLoader
+        except yaml.YAMLError:
+            problems.append(Problem(key, f"{value!r} is not a YAML value", "quote it", origin))
 
 
-def _assign(data: dict[str, Any], key: str, value: Any, origin: str) -> None:
+def _assign(data: dict[str, Any], key: str, value: Any, origin: str) -> Problem | None:
+    """Set a value by its dotted key; the problem where the key leads nowhere."""
     *parents, last = key.split(".")
     here: Any = data
     for part in parents:
         here = here.setdefault(part, {}) if isinstance(here, dict) else None
     if not isinstance(here, dict):
-        raise ConfigError.of(key, "leads through a value that has no keys", "name a field of a section", origin)
+        return Problem(key, "leads through a value that has no keys", "name a field of a section", origin)
     here[last] = value
+    return None
 
 
 def _note_origin(origins: dict[Location, str], location: Location, origin: str) -> None:
@@ -161,6 +175,15 @@ def _note_origin(origins: dict[Location, str], location: Location, origin: str) 
         del origins[known]
     for length in range(1, len(location) + 1):
         origins.setdefault(location[:length], origin)
+
+
+def _booleans_as_numbers(raw: Any, read: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+    """Where the file says true or false and pydantic took it for 1 or 0."""
+    if isinstance(raw, Mapping) and isinstance(read, Mapping):
+        for key, value in raw.items():
+            yield from _booleans_as_numbers(value, read.get(key), (*place, str(key)))
+    elif isinstance(raw, bool) and isinstance(read, int | float) and not isinstance(read, bool):
+        yield place, raw
 
 
 def _problem(detail: ErrorDetails, data: Mapping[str, Any], origins: Mapping[Location, str], source: str) -> Problem:

@@ -35,9 +35,12 @@ class TrialConfig(Config):
         if method.smoothing_shape == "step" and method.granularity == "epoch":
             length = method.smoothed_length(self.training.epochs)
             if method.smoothing_start > length:
+                share = f"schedule_fraction {method.schedule_fraction:g} of {self.training.epochs}"
+                if isinstance(method, AnnealingKD):
+                    share = f"{share} in the first stage, stage_fraction {method.stage_fraction:g}"
                 raise ValueError(
                     f"smoothing_start is {method.smoothing_start}, beyond the schedule of {length} epochs "
-                    f"(schedule_fraction {method.schedule_fraction:g} of {self.training.epochs}): phi would never "
+                    f"({share}): phi would never "
                     f"reach 1; lower smoothing_start to at most {length}, train for more epochs, "
                     "or set granularity: step"
                 )

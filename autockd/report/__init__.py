@@ -1,6 +1,5 @@
 """A study's results and schedules as tables."""
 
-from autockd.report.preview import Preview, preview
-from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise
+from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise, summary_of
 
-__all__ = ["Preview", "StudySummary", "TrialRow", "best_trial", "preview", "summarise"]
+__all__ = ["StudySummary", "TrialRow", "best_trial", "summarise", "summary_of"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
+from autockd.errors import StudyError
 from autockd.records import (
     BankReady,
     BankRecord,
@@ -26,6 +28,7 @@ from autockd.records import (
     TrialRole,
     TrialStarted,
 )
+from autockd.tracking.ledger import read_events
 
 _OUTCOME_FIELDS = (
     *("state", "value", "best_epoch", "epochs", "seconds", "cpu_seconds", "gpu_seconds"),
@@ -120,6 +123,18 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     fields |= {"trials": rows, "evaluated": tuple(evaluated.values())}
     fields["best_trial"] = best_trial(rows, str(fields["direction"]))
     return StudySummary.model_validate(fields)
+
+
+def summary_of(ledger: Path) -> StudySummary:
+    """What a study's ledger says, now.
+
+    Raises:
+        StudyError: the study has not begun.
+    """
+    summary = summarise(read_events(ledger)) if ledger.exists() else None
+    if summary is None:
+        raise StudyError(f"{ledger.parent}: this study has not begun; start one with `autockd run`")
+    return summary
 
 
 def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:

@@ -32,9 +32,9 @@ PUBLIC: dict[str, set[str]] = {
         *("BasicBlock", "PaddedShortcut", "ResNet6n2", "build_model", "build_torchvision", "count_parameters"),
         *("load_weights", "read_state", "save_weights", "weights_hash"),
     },
-    "autockd.report": {"Preview", "StudySummary", "TrialRow", "best_trial", "preview", "summarise"},
+    "autockd.report": {"StudySummary", "TrialRow", "best_trial", "summarise", "summary_of"},
     "autockd.study": {
-        *("Preview", "Study", "cache_folder", "check", "evaluate", "list_studies", "preview", "studies_folder"),
+        *("Study", "cache_folder", "check", "evaluate", "list_studies", "preview", "studies_folder"),
     },
     "autockd.tracking": {
         *("Ledger", "MlflowSink", "SinkSummary", "default_uri", "events", "in_use", "plan_figure", "read_events"),

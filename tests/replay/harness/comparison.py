@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from harness.curves import Curves
 from harness.points import Floats
 from harness.simulation import Sighting

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.curves import Curves, Lots
+from harness.simulation import Sighting, Simulation, Slice
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
@@ -18,8 +20,6 @@ from autockd.search.book import StudyBook
 from autockd.search.proposals import suggest_params
 from autockd.search.searcher import StudyScheduler, StudySearcher
 from autockd.search.trainable import REPORT
-from harness.curves import Curves, Lots
-from harness.simulation import Sighting, Simulation, Slice
 
 
 class Contestant(Protocol):

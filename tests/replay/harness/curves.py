@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness.points import Floats, distances, to_unit
 from pydantic import TypeAdapter
 
 from autockd.config.space import AnyDimension, Params, Space
 from autockd.records import EpochRecord
-from harness.points import Floats, distances, to_unit
 
 DATA = Path(__file__).parents[1] / "digits_curves.json.gz"
 """Real trials of the digits study; scripts/record_curves.py wrote it."""
@@ -65,10 +65,14 @@ class Curves:
         """[seeds, points]: the best epoch's validation accuracy of the whole run, which is what a study reports."""
         return self.accuracy[self.epochs].max(axis=2)  # type: ignore[no-any-return]
 
+    def expected(self, seed: int) -> Floats:
+        """[points]: the mean of `final` over the other seeds: what a point is worth, whatever luck it had with this."""
+        others = [other for other in range(self.seeds) if other != seed or self.seeds == 1]
+        return self.final[others].mean(axis=0)  # type: ignore[no-any-return]
+
     @cached_property
-    def quality(self) -> Floats:
-        """[points]: the mean of `final` over the seeds: what a point is worth, apart from luck."""
-        return self.final.mean(axis=0)  # type: ignore[no-any-return]
+    def best_expected(self) -> float:
+        return float(self.final.mean(axis=0)[self.sampled].max())
 
     @cached_property
     def sampled(self) -> np.ndarray[Any, np.dtype[np.bool_]]:

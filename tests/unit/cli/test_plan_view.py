@@ -11,7 +11,7 @@ from autockd.cli.output import console
 from autockd.cli.preview import curve, in_order, plan_json, plan_table, save_plot, spread
 from autockd.config import StudyConfig
 from autockd.errors import EnvironmentProblem, UsageError
-from autockd.report import Preview, preview
+from autockd.report.preview import Preview, preview
 
 
 def plan(epochs: int, **method: object) -> Preview:

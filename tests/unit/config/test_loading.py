@@ -362,3 +362,28 @@ def test_a_password_in_the_tracking_uri_is_refused_and_not_repeated() -> None:
     assert found.field == "tracking.uri"
     assert "MLFLOW_TRACKING_PASSWORD" in found.message
     assert "hunter2" not in str(found)
+
+
+def test_true_is_no_number() -> None:
+    found = problem("training: {batch_size: true}\n")
+    assert (found.field, found.message, found.source) == (
+        "training.batch_size",
+        "must be a number, not true",
+        "study.yaml:5",
+    )
+    assert parse("export: {onnx: false}\n").export.onnx is False
+
+
+def test_every_mistake_of_the_command_line_is_reported_too() -> None:
+    found = problems("training: {epochs: 0}\n", overrides=["seed", "name.x=1", "note=[", "training.momentum=2"])
+    assert [each.field for each in found] == ["seed", "note", "name.x", "training.epochs", "training.momentum"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2d", 172800), ("45", 45)])
+def test_a_duration_is_seconds_or_text(text: str, seconds: float) -> None:
+    assert parse("", f"search.time_budget={text}").search.time_budget == seconds
+
+
+@pytest.mark.parametrize("text", ["soon", "5 minutes", "h", "''", "-3s", "0"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    assert problem(overrides=[f"search.time_budget={text}"]).field == "search.time_budget"

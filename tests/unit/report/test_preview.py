@@ -11,8 +11,7 @@ from autockd.config.tasks import Digits
 from autockd.config.training import LrSchedule, TrainingConfig
 from autockd.config.trial import trial_config
 from autockd.distillation import compile_plan
-from autockd.report import preview
-from autockd.report.preview import Preview
+from autockd.report.preview import Preview, preview
 
 
 def preview_of(name: str, epochs: int = 10, **settings: Any) -> Preview:
