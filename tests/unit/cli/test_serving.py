@@ -10,6 +10,7 @@ import pytest
 from autockd.cli.browser import has_display, wait_for
 from autockd.cli.serving import serve
 from autockd.config import StudyConfig
+from autockd.config.schema import TrackingConfig
 from autockd.errors import EnvironmentProblem, StudyError, UsageError
 from autockd.study import Study
 
@@ -69,3 +70,12 @@ def test_no_browser_is_started_without_a_display(monkeypatch: pytest.MonkeyPatch
     assert not has_display()
     monkeypatch.setenv("DISPLAY", ":0")
     assert has_display()
+
+
+def test_the_environments_server_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = create(tmp_path)
+    assert study.mlflow_uri() == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow.test:5000")
+    assert study.mlflow_uri() == "http://mlflow.test:5000"
+    named = Study(study.config.model_copy(update={"tracking": TrackingConfig(uri="sqlite:////x.db")}), study.folder)
+    assert named.mlflow_uri() == "sqlite:////x.db", "what the study says comes first"
