@@ -13,7 +13,6 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import sys
 import time
@@ -21,9 +20,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import yaml
-
 from autockd.config.loading import parse_study
+from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError
 from autockd.folders import cache_folder, studies_folder
@@ -71,8 +69,7 @@ class Study:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True)
-            (folder / CONFIG).write_text(text, encoding="utf-8")
+            save_study(config, folder / CONFIG)
         except OSError as error:
             raise EnvironmentProblem(
                 f"{folder}: the study's folder cannot be written ({error.strerror}); "

@@ -1,0 +1,224 @@
+"""The page that MLflow opens a study with: leaderboard, parallel coordinates, scatter, contour and learning curves.
+
+MLflow keeps a saved view as a tag of the experiment, in a format that it does not document: the page's state as deflated
+JSON. So views are written for the versions that they were seen to work with, and others get none: their page is the
+plain list of runs. A view depends on the study's first event alone, so writing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from autockd.records import StudyStarted
+from autockd.tracking.chart_axes import Space, axis_param, number_param
+from autockd.tracking.mlflow_lookup import KIND, STUDY_ID
+from autockd.tracking.mlflow_runs import milliseconds, study_id
+
+VERSIONS = ((3, 17), (3, 18))
+"""The first MLflow version that views were seen to work with, and the first that they were not tried with."""
+
+_TAG = "mlflow.sharedViewState."
+_LONGEST_TAG = 5000
+_MOST_RUNS = 1000
+_PAIR = ("smoothing_start", "schedule_fraction")
+_CURVES = ("loss", "hard_loss", "soft_loss", "hard_weight", "smoothing", "margin", "learning_rate", "active_fraction")
+
+Chart = dict[str, Any]
+
+
+def has_views(version: str) -> bool:
+    """Whether a version of MLflow, such as `3.17.2`, shows the views written here."""
+    try:
+        major, minor = (int(part) for part in version.split(".")[:2])
+    except ValueError:
+        return False
+    return VERSIONS[0] <= (major, minor) < VERSIONS[1]
+
+
+def view_tags(start: StudyStarted) -> dict[str, str]:
+    """Tags of the experiment that make the study's view: one, or none if its space is too large for a tag."""
+    created = milliseconds(start.time)
+    for charts in (_charts(start), _charts(start, slices=False), _charts(start, slices=False, others=False)):
+        state = _deflated(_state(start, charts))
+        view = {"name": f"{start.study}: search", "state": state, "createdAt": created, "updatedAt": created}
+        if len(value := json.dumps(view)) <= _LONGEST_TAG:
+            return {_TAG + view_key(start): value}
+    return {}
+
+
+def view_key(start: StudyStarted) -> str:
+    """Name of the study's view within its experiment."""
+    return f"autockd-{start.study}-{study_id(start)}"
+
+
+def view_path(experiment_id: str, start: StudyStarted, version: str) -> str:
+    """The study's page in MLflow's UI, from the slash after the host on.
+
+    Args:
+        experiment_id: where the study's runs are.
+        start: the study's first event.
+        version: of the MLflow server. Versions without these views open the list of the study's trials, the best first.
+    """
+    query = {"viewStateShareKey": view_key(start)} if has_views(version) else _search(start)
+    return f"/#/experiments/{experiment_id}/runs?" + urlencode({"compareRunsMode": "CHART"} | query)
+
+
+def _search(start: StudyStarted) -> dict[str, str]:
+    """Which runs are the study's trials, and in what order they stand."""
+    conditions = {"autockd.study": start.study, STUDY_ID: study_id(start), KIND: "trial"}
+    return {
+        "searchFilter": " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in conditions.items()),
+        "orderByKey": f"metrics.`{_best(start)}`",
+        "orderByAsc": "true" if start.direction == "minimize" else "false",
+    }
+
+
+def _best(start: StudyStarted) -> str:
+    return f"best_val_{start.metric}"
+
+
+def _space(start: StudyStarted) -> Space:
+    space: Space = start.config.get("search", {}).get("space", {})
+    return space
+
+
+def _state(start: StudyStarted, charts: list[Chart]) -> dict[str, Any]:
+    """The page's state, field by field as MLflow's own pages save it."""
+    used = {chart["metricSectionId"] for chart in charts}
+    return _search(start) | {
+        "orderByAsc": start.direction == "minimize",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": _columns(start),
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runsVisibilityMap": {},
+        "runsHiddenMode": "SHOW_ALL",
+        "compareRunCharts": charts,
+        "compareRunSections": [section for section in _SECTIONS if section["uuid"] in used],
+        "viewMaximized": False,
+        "runListHidden": False,
+        "isAccordionReordered": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "useGroupedValuesInCharts": False,
+        "hideEmptyCharts": True,
+        "autoRefreshEnabled": True,
+        "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+        "chartsSearchFilter": "",
+    }
+
+
+def _section(uuid: str, name: str, columns: int, height: int, *, display: bool = True) -> dict[str, Any]:
+    return {
+        "uuid": uuid,
+        "name": name,
+        "display": display,
+        "columns": columns,
+        "cardHeight": height,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+    }
+
+
+_SECTIONS = (
+    _section("space", "Search space", 1, 360),
+    _section("where", "Where the good trials are", 2, 360),
+    _section("curves", "Learning curves", 2, 330),
+    _section("slices", "One dimension at a time", 3, 300),
+    _section("more", "What else was measured", 3, 300, display=False),
+)
+
+
+def _columns(start: StudyStarted) -> list[str]:
+    columns = [f"metrics.`{_best(start)}`", "tags.`autockd.state`", "params.`method`"]
+    columns += [f"params.`{name}`" for name in _space(start) if name != "method"]
+    return [*columns, "metrics.`student_parameters`", "metrics.`trial_seconds`", "attributes.`Duration`"]
+
+
+def _charts(start: StudyStarted, *, slices: bool = True, others: bool = True) -> list[Chart]:
+    """All charts, in the order in which they stand; each has a number of its own."""
+    charts = [*_space_charts(start), _line("curves", f"val_{start.metric}"), _line("curves", "loss")]
+    if slices:
+        charts += _slices(start)
+    if others:
+        charts += _other_charts()
+    return [{"uuid": f"c{number}"} | chart for number, chart in enumerate(charts)]
+
+
+def _space_charts(start: StudyStarted) -> Iterator[Chart]:
+    space, best = _space(start), _axis("METRIC", _best(start))
+    if space:
+        params = [axis_param(space, name) for name in space]
+        yield _chart(
+            "PARALLEL", "space", selectedParams=params, selectedMetrics=[_best(start)], showAllRuns=False
+        )
+    pair = _pair(space)
+    if len(pair) == 2:
+        x, y = (_axis("PARAM", param) for param in pair)
+        yield _chart("SCATTER", "where", xaxis=x, yaxis=y)
+        yield _chart("CONTOUR", "where", xaxis=x, yaxis=y, zaxis=best)
+    elif pair:
+        yield _chart("SCATTER", "where", xaxis=_axis("PARAM", pair[0]), yaxis=best)
+
+
+def _pair(space: Space) -> list[str]:
+    """The two numbers that the space is looked at by: the schedule's, else the first two; fewer if there are fewer."""
+    numbers = {name: param for name in space if (param := number_param(space, name))}
+    chosen = _PAIR if numbers.keys() >= set(_PAIR) else tuple(numbers)[:2]
+    return [numbers[name] for name in chosen]
+
+
+def _slices(start: StudyStarted) -> Iterator[Chart]:
+    space = _space(start)
+    for name in space:
+        x = _axis("PARAM", number_param(space, name) or axis_param(space, name))
+        yield _chart("SCATTER", "slices", xaxis=x, yaxis=_axis("METRIC", _best(start)))
+
+
+def _other_charts() -> Iterator[Chart]:
+    """Named here, in a section that is closed: MLflow would append a chart of every metric that has none."""
+    for metric in _CURVES[1:]:
+        yield _line("more", metric)
+
+
+def _line(section: str, metric: str) -> Chart:
+    return _chart(
+        "LINE",
+        section,
+        metricKey=metric,
+        selectedMetricKeys=[metric],
+        xAxisKey="step",
+        yAxisKey="metric",
+        selectedXAxisMetricKey="",
+        yAxisExpressions=[],
+        xAxisScaleType="linear",
+        scaleType="linear",
+        range={},
+        lineSmoothness=0,
+        ignoreOutliers=False,
+    )
+
+
+def _chart(kind: str, section: str, **details: Any) -> Chart:
+    common = {"type": kind, "metricSectionId": section, "deleted": False, "isGenerated": False}
+    return common | {"runsCountToCompare": _MOST_RUNS} | details
+
+
+def _axis(kind: str, key: str) -> dict[str, str]:
+    return {"key": key, "type": kind}
+
+
+def _deflated(state: Mapping[str, Any]) -> str:
+    return "deflate;" + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
