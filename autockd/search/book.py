@@ -29,6 +29,7 @@ from autockd.records import (
     TrialReport,
     TrialStarted,
 )
+from autockd.search.journal import new_optuna_study, tell
 from autockd.search.proposal import Proposal
 from autockd.search.proposals import (
     BASELINE,
@@ -38,13 +39,8 @@ from autockd.search.proposals import (
     proposal_lag,
     suggest_params,
 )
-from autockd.search.stopping import judge, rung_epochs
-
-_STATES = {
-    "complete": optuna.trial.TrialState.COMPLETE,
-    "pruned": optuna.trial.TrialState.PRUNED,
-    "failed": optuna.trial.TrialState.FAIL,
-}
+from autockd.search.rungs import Rungs
+from autockd.search.stopping import rung_epochs
 
 
 class StudyBook:
@@ -73,18 +69,17 @@ class StudyBook:
         self._study = study
         self._record = record
         self._parallel = parallel
-        self._direction = direction
         self._lag = proposal_lag(study, parallel)
         self._space = conditioned_space(study)
         self._trials: dict[int, optuna.Trial] = {}
         self._starts: dict[int, TrialStarted] = {}
         self._standing: dict[int, TrialOutcome] = {}
-        self._rungs: dict[int, dict[int, float]] = {}
+        self._rungs = Rungs(study.search.stopping, direction, self._lag)
         self._outcomes: dict[int, TrialOutcome] = {}
         self._orphans: deque[int] = deque()
         self._slowest_epoch: float | None = None
         self._told = 0
-        self._optuna = _new_optuna_study(study.name, journal, direction)
+        self._optuna = new_optuna_study(study.name, journal, direction)
         self._restore(history)
         enqueue_first_trials(study, self._optuna, skip=len(self._trials))
 
@@ -217,38 +212,17 @@ class StudyBook:
         self._standing[trial.number] = TrialOutcome(state="pruned")
         trial.set_user_attr("method", started.method)
 
-    def _judge(self, number: int, rung: RungResult) -> None:
-        """Compare a trial with the trials before it that passed the rung; a verdict stands once it is recorded."""
-        if rung.rung in self._rungs.get(number, {}):
+    def _judge(self, number: int, result: RungResult) -> None:
+        if self._rungs.is_judged(number, result.rung):
             return
-        known = range(number - self._lag + 1)
-        peers = [values[rung.rung] for trial, values in self._rungs.items() if trial in known and rung.rung in values]
-        verdict = judge(rung.value, peers, self._study.search.stopping, self._direction)
-        reason = ""
-        if verdict.stopped:
-            assert verdict.threshold is not None, "who is stopped missed something"
-            reason = (
-                f"rung {rung.rung}, at epoch {rung.epochs}: {rung.value:.4g}, where the best "
-                f"1/{self._study.search.stopping.reduction_factor} of {len(peers)} trials have {verdict.threshold:.4g}"
-            )
-        reached = RungReached(
-            time=time.time(),
-            trial=number,
-            rung=rung.rung,
-            epochs=rung.epochs,
-            value=rung.value,
-            peers=len(peers),
-            threshold=verdict.threshold,
-            stopped=verdict.stopped,
-            reason=reason,
-        )
+        reached = self._rungs.judge(number, result)
         self._record(reached)
-        self._pass_rung(reached)
-        if verdict.stopped:
+        self._note_verdict(reached)
+        if reached.stopped:
             self._stop(reached)
 
-    def _pass_rung(self, reached: RungReached) -> None:
-        self._rungs.setdefault(reached.trial, {})[reached.rung] = reached.value
+    def _note_verdict(self, reached: RungReached) -> None:
+        self._rungs.note(reached)
         self._trials[reached.trial].report(reached.value, reached.rung)
 
     def _stop(self, reached: RungReached) -> None:
@@ -269,7 +243,7 @@ class StudyBook:
                     told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
                     self._standing[number] = self._standing[number].model_copy(update=told)
                 case RungReached():
-                    self._pass_rung(event)
+                    self._note_verdict(event)
                     if event.stopped:
                         stopped[event.trial] = event
                 case TrialFinished():
@@ -307,25 +281,6 @@ class StudyBook:
             outcome = self._outcomes.get(self._told)
             if outcome is None:
                 return False
-            self._tell(self._trials[self._told], outcome)
+            tell(self._optuna, self._trials[self._told], outcome)
             self._told += 1
         return True
-
-    def _tell(self, trial: optuna.Trial, outcome: TrialOutcome) -> None:
-        if outcome.reason:
-            trial.set_user_attr("reason", outcome.reason)
-        state = _STATES[outcome.state]
-        if trial.user_attrs.get(ROLE) == "baseline":  # as a good trial it would take the place of a point to learn from
-            state = optuna.trial.TrialState.FAIL
-            trial.set_user_attr("baseline_value", outcome.value)
-        value = outcome.value if state == optuna.trial.TrialState.COMPLETE else None
-        self._optuna.tell(trial, value, state=state, skip_if_finished=True)
-
-
-def _new_optuna_study(name: str, journal: Path, direction: str) -> optuna.Study:
-    """An empty Optuna study in a new journal; a killed writer's lock goes with the old one."""
-    for old in (journal, *journal.parent.glob(f"{journal.name}.lock*")):
-        old.unlink(missing_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    return optuna.create_study(storage=storage, study_name=name, direction=direction)
