@@ -72,6 +72,7 @@ def _run_stages(session: Session) -> Task:
     with ExitStack() as stack:
         with recorder.stage("start"):
             machine = stack.enter_context(cluster(session.config.resources))
+        machine.meanwhile = session.halt.check
         recorder.choice(machine.allocation.reason)
         setting = prepare(session, task, machine)
         with recorder.stage("search"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autockd.config.trial import TrialConfig, trial_config
@@ -12,11 +14,22 @@ from autockd.errors import StudyError
 from autockd.models import read_state, weights_hash
 from autockd.records import BankReady, BankRecord, PrecisionChoice, PrecisionChosen, TeacherReady
 from autockd.search.cluster import Cluster
-from autockd.search.stages import check_bank, fill_bank, longest_run, probe_precision, ready_teacher, uses_teacher
+from autockd.search.stages import (
+    check_bank,
+    fill_bank,
+    longest_run,
+    probe_precision,
+    ready_teacher,
+    teacher_progress,
+    uses_teacher,
+)
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
 from autockd.tracking import plan_figure
 from autockd.training.teacher import TeacherSpec
+
+_SHOW_EVERY = 10.0
+"""Seconds between two lines about a teacher in training."""
 
 
 def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
@@ -62,7 +75,8 @@ def _teacher(session: Session, task: Task, machine: Cluster) -> TeacherSpec:
         found = weights_hash(read_state(own))
         spec = TeacherSpec(config, own, known)
     else:
-        spec = machine.call(ready_teacher, session.config, task, own, machine.whole_cpus, machine.allocation.device)
+        with _showing_progress(session, machine, teacher_progress(own)):
+            spec = machine.call(ready_teacher, session.config, task, own, machine.whole_cpus, machine.allocation.device)
         found = spec.record.weights_hash
     if known is None:
         session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
@@ -72,6 +86,26 @@ def _teacher(session: Session, task: Task, machine: Cluster) -> TeacherSpec:
             f"{known.weights_hash[:12]}, and these are {found[:12]}; put them back, or start a new study"
         )
     return spec
+
+
+@contextmanager
+def _showing_progress(session: Session, machine: Cluster, path: Path) -> Iterator[None]:
+    """Show now and then what a file says that somebody else writes."""
+    before, shown = machine.meanwhile, time.monotonic()
+
+    def look() -> None:
+        nonlocal shown
+        before()
+        if time.monotonic() - shown > _SHOW_EVERY:
+            shown = time.monotonic()
+            with suppress(OSError):
+                session.recorder.show(f"teacher: {path.read_text(encoding='utf-8')}")
+
+    machine.meanwhile = look
+    try:
+        yield
+    finally:
+        machine.meanwhile = before
 
 
 def _plan(session: Session, task: Task, teacher: TeacherSpec) -> None:

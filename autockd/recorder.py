@@ -35,6 +35,10 @@ class Recorder:
         """Note something that the user should know."""
         self.record(Noted(time=time.time(), kind="warning", text=text))
 
+    def show(self, text: str) -> None:
+        """Tell whoever watches how far something is; it is not written down."""
+        self._watch(Noted(time=time.time(), kind="progress", text=text))
+
     def artifact(self, path: Path) -> None:
         """Copy a file to the study's run in MLflow."""
         if self._sink is not None:

@@ -189,7 +189,8 @@ class Noted(Record):
 
     event: Literal["noted"] = "noted"
     time: float
-    kind: Literal["choice", "warning"]
+    kind: Literal["choice", "warning", "progress"]
+    """`progress` is shown, and never written down."""
     text: str
 
 

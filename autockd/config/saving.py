@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from autockd.config.schema import StudyConfig
+from autockd.folders import write_whole
 
 
 def save_study(config: StudyConfig, path: Path) -> None:
@@ -17,6 +18,4 @@ def save_study(config: StudyConfig, path: Path) -> None:
         OSError: the file cannot be written.
     """
     text = yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True)
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    write_whole(path, text)

@@ -37,11 +37,21 @@ _LOOPBACK = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 _RAY_LOGS = "/tmp/ray/session_latest/logs"  # noqa: S108 - where Ray itself puts them
 
 
+_GLANCE = 1.0
+"""Seconds between two calls of `Cluster.meanwhile`."""
+
+
+def _nothing() -> None:
+    """What happens meanwhile unless somebody says otherwise."""
+
+
 class Cluster:
     """A running Ray with the share that each trial has of it."""
 
     def __init__(self, allocation: Allocation, *, is_local: bool) -> None:
         self.allocation = allocation
+        self.meanwhile: Callable[[], None] = _nothing
+        """Called about once a second while a function runs on a worker; what it raises ends the wait."""
         self.whole_cpus = allocation.cpus * allocation.parallel if is_local else allocation.cpus
         """Cores of a worker that has no other beside it: all that trials would share on one machine."""
 
@@ -65,8 +75,12 @@ class Cluster:
         import ray
 
         remote = ray.remote(num_cpus=cpus, num_gpus=self.allocation.gpus)(function)
+        references = waiting = [remote.remote(*args, **kwargs) for args, kwargs in calls]
         try:
-            results: list[T] = ray.get([remote.remote(*args, **kwargs) for args, kwargs in calls])
+            while waiting:
+                _, waiting = ray.wait(waiting, num_returns=len(waiting), timeout=_GLANCE)
+                self.meanwhile()
+            results: list[T] = ray.get(references)
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, AutockdError):
                 raise error.cause from None

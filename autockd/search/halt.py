@@ -40,6 +40,15 @@ class Halt:
         """Whether the search has used up its time."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
+    def check(self) -> None:
+        """End a wait that nobody wants any more.
+
+        Raises:
+            KeyboardInterrupt: somebody wants the study to stop now.
+        """
+        if self.is_asked:
+            raise KeyboardInterrupt
+
     @contextmanager
     def search(self, seconds: float | None) -> Iterator[None]:
         """While the search runs, with so many seconds left for it, Ctrl-C waits until its trials are kept."""

@@ -13,9 +13,9 @@ from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig
 from autockd.data.batches import EpochOrder, Normalisation
 from autockd.data.task import HeldOut, Task
-from autockd.folders import cache_folder
+from autockd.folders import cache_folder, write_whole
 from autockd.models import build_model, count_parameters, load_weights
-from autockd.records import BankRecord, PrecisionChoice
+from autockd.records import BankRecord, EpochRecord, PrecisionChoice
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.evaluation import evaluate
@@ -59,8 +59,21 @@ def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, de
     def choose() -> PrecisionChoice:
         return _probe(config.model, config.training, task, study.resources.precision, threads, place)
 
+    progress, epochs = teacher_progress(target), config.training.epochs
+
+    def watch(record: EpochRecord) -> None:
+        write_whole(progress, f"epoch {record.epoch} of {epochs}, validation {record.metric:.4f}")
+
     cache = cache_folder() / "teachers"
-    return prepare_teacher(config, task, choose=choose, device=place, cache=cache, target=target)
+    try:
+        return prepare_teacher(config, task, choose=choose, device=place, cache=cache, target=target, watch=watch)
+    finally:
+        progress.unlink(missing_ok=True)
+
+
+def teacher_progress(target: Path) -> Path:
+    """The file in which whoever trains a teacher says how far it is, for a driver elsewhere to show."""
+    return target.with_name("progress.txt")
 
 
 def uses_teacher(study: StudyConfig) -> bool:

@@ -1,36 +1,46 @@
 """What each event says in MLflow's words: params, tags and metrics, as plain dictionaries.
 
-A trial has at most 15 metric keys. Category values stay short and every dimension of the space is there (`na` where it
-does not apply), because MLflow's parallel coordinates cut names and drop runs that lack a param.
+A trial has at most 15 metric keys. Every dimension of the space is there as a param (`na` where it does not apply),
+with the twins that charts need.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autockd.config.training import TRAINING_DIMENSIONS
 from autockd.config.trial import STUDENT_DIMENSIONS
+from autockd.hashing import content_hash
 from autockd.records import (
     BankRecord,
     EpochRecord,
     Evaluated,
     PrecisionChoice,
+    Provenance,
+    RungReached,
     StudyFinished,
+    StudyResumed,
     StudyStarted,
     TeacherRecord,
     TrialFinished,
     TrialStarted,
 )
+from autockd.tracking.chart_axes import NOT_APPLICABLE, Space, twins
+from autockd.tracking.mlflow_lookup import STUDY_ID
+from autockd.tracking.mlflow_runs import milliseconds
 
-NOT_APPLICABLE = "na"
 _COEFFICIENTS = ("hard_weight", "smoothing", "margin", "learning_rate")
 _NOT_PARAMS = frozenset({"note", "smoke"})
 
 Metrics = dict[str, float | None]
 """Metrics of one moment; None is left out."""
+
+
+def study_id(event: StudyStarted) -> str:
+    """Tells a study from others of its name: one that was deleted and begun again is another study."""
+    return content_hash([event.config_hash, milliseconds(event.time)])[:12]
 
 
 def study_params(config: Mapping[str, Any]) -> dict[str, str]:
@@ -39,15 +49,25 @@ def study_params(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def study_tags(event: StudyStarted) -> dict[str, str]:
-    """The note, the versions and the machine."""
-    origin = event.provenance
-    tags = {
-        "mlflow.note.content": str(event.config.get("note") or ""),
+    """What the study is, the versions and the machine."""
+    return provenance_tags(event.provenance) | {
         "mlflow.source.name": "autockd",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": origin.git_commit or "",
         "autockd.config_hash": event.config_hash,
         "autockd.task_fingerprint": event.task_fingerprint,
+    }
+
+
+def resumption_tags(event: StudyResumed, count: int) -> dict[str, str]:
+    """That the study goes on, for the `count`-th time, on which machine, and what its user changed."""
+    tags = {"autockd.resumed": str(count), "autockd.changes": "; ".join(event.changes)}
+    return provenance_tags(event.provenance) | {key: value for key, value in tags.items() if value}
+
+
+def provenance_tags(origin: Provenance) -> dict[str, str]:
+    """The versions and the machine."""
+    tags = {
+        "mlflow.source.git.commit": origin.git_commit or "",
         "autockd.version": origin.autockd,
         "autockd.python": origin.python,
         "autockd.platform": origin.platform,
@@ -97,9 +117,10 @@ def trial_name(event: TrialStarted) -> str:
     return f"{event.trial:03d} {event.method}"
 
 
-def trial_tags(event: TrialStarted) -> dict[str, str]:
-    """What a trial is, apart from its numbers."""
+def trial_tags(event: TrialStarted, study: str) -> dict[str, str]:
+    """What a trial is, apart from its numbers; `study` is the id of its study."""
     return {
+        STUDY_ID: study,
         "autockd.role": event.role,
         "autockd.method": event.method,
         "autockd.fingerprint": event.fingerprint,
@@ -108,23 +129,22 @@ def trial_tags(event: TrialStarted) -> dict[str, str]:
     }
 
 
-def trial_params(event: TrialStarted, space: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The point of the space, method and main training values, with `log10_` twins of log-scaled dimensions."""
+def trial_params(event: TrialStarted, space: Space) -> dict[str, str]:
+    """The point of the space, method and main training values, and what charts need beside them."""
     values: dict[str, Any] = {"method": event.method, "seed": event.config.get("seed")}
     values |= _fields(event.config.get("training", {}), {name: name for name in TRAINING_DIMENSIONS})
     values |= _fields(event.config.get("student", {}), STUDENT_DIMENSIONS)
     values |= event.params
     # A baseline has no point; what its own method is set to stands in for it.
     fallback = event.config.get("method", {}) if event.role == "baseline" else {}
-    for name, dimension in space.items():
+    for name in space:
         value = values.setdefault(name, fallback.get(name, NOT_APPLICABLE))
-        if dimension.get("log"):
-            values[f"log10_{name}"] = _log10(value)
+        values |= twins(space, name, value)
     return {key: str(value) for key, value in values.items()}
 
 
 def epoch_metrics(record: EpochRecord, metric: str) -> Metrics:
-    """The learning curves: 11 keys."""
+    """The learning curves: 10 keys. How long an epoch took is between the moments of their points."""
     return {
         f"val_{metric}": record.metric,
         "loss": record.loss,
@@ -133,23 +153,38 @@ def epoch_metrics(record: EpochRecord, metric: str) -> Metrics:
         "active_fraction": record.active_fraction,
         **{name: record.coefficients.get(name) for name in _COEFFICIENTS},
         "images_per_second": record.images_per_second,
-        "epoch_seconds": record.train_seconds + record.evaluate_seconds,
     }
 
 
 def trial_metrics(event: TrialFinished, metric: str) -> Metrics:
-    """The outcome: four more keys."""
+    """The outcome: five more keys."""
     return {
         f"best_val_{metric}": event.value,
-        "best_epoch": event.best_epoch,
         "trial_seconds": event.seconds,
+        "cpu_seconds": event.cpu_seconds,
+        "gpu_seconds": event.gpu_seconds,
         "student_parameters": event.parameters,
     }
 
 
+def rung_tags(event: RungReached) -> dict[str, str]:
+    """The last rung that a trial reached, and how it stood at each."""
+    needed = "too few peers to judge" if event.threshold is None else f"{event.threshold:.4g} needed"
+    verdict = "stopped" if event.stopped else "went on"
+    standing = f"{event.value:.4g} at epoch {event.epochs}, {needed}, {event.peers} peers: {verdict}"
+    return {"autockd.rung": str(event.rung), f"autockd.rung_{event.rung}": standing}
+
+
 def outcome_tags(event: TrialFinished) -> dict[str, str]:
     """How a trial ended, and why if it was not complete."""
-    tags = {"autockd.state": event.state, "autockd.reason": event.reason, "autockd.weights": event.weights or ""}
+    tags = {
+        "autockd.state": event.state,
+        "autockd.reason": event.reason,
+        "autockd.rung": "" if event.rung is None else str(event.rung),
+        "autockd.best_epoch": "" if event.best_epoch is None else str(event.best_epoch),
+        "autockd.micro_batches": str(event.micro_batches) if event.micro_batches > 1 else "",
+        "autockd.weights": event.weights or "",
+    }
     return {key: value for key, value in tags.items() if value}
 
 
@@ -177,11 +212,6 @@ def study_metrics(event: StudyFinished, metric: str) -> Metrics:
 
 def _fields(section: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {name: section[field] for name, field in names.items() if section.get(field) is not None}
-
-
-def _log10(value: Any) -> str:
-    is_positive = isinstance(value, int | float) and value > 0
-    return f"{math.log10(value):.6g}" if is_positive else NOT_APPLICABLE
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

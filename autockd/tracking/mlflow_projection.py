@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autockd.hashing import content_hash
 from autockd.records import (
     BankReady,
     EpochFinished,
@@ -17,7 +16,9 @@ from autockd.records import (
     Event,
     Exported,
     PrecisionChosen,
+    RungReached,
     StudyFinished,
+    StudyResumed,
     StudyStarted,
     TeacherReady,
     TestOpened,
@@ -26,6 +27,8 @@ from autockd.records import (
 )
 from autockd.tracking import mlflow_fields as fields
 from autockd.tracking.mlflow_runs import RunDraft, RunUpdate, Status, milliseconds
+from autockd.tracking.saved_views import view_tags
+from autockd.tracking.study_note import StudyNote
 
 _STATUS: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -42,6 +45,9 @@ class Projection:
         self.study: str | None = None
         self.study_id: str | None = None
         self._metric = ""
+        self._began = 0.0
+        self._resumed = 0
+        self._note: StudyNote | None = None
         self._better: Callable[[float, float], float] = max
         self._space: Mapping[str, Mapping[str, Any]] = {}
         self._runs: dict[int | None, RunDraft] = {}
@@ -62,6 +68,8 @@ class Projection:
             self._tell(run, event)
         else:
             return False
+        if self._note is not None and self._note.hear(event):
+            self._runs[None].tell(event.time, tags={"mlflow.note.content": self._note.text})
         self._seen.add(identity)
         return True
 
@@ -78,32 +86,38 @@ class Projection:
 
     def _start_study(self, event: StudyStarted) -> None:
         if (run := self._runs.get(None)) is None:
-            started = milliseconds(event.time)
-            self.study = event.study
-            self._metric = event.metric
+            self.study, self.study_id = event.study, fields.study_id(event)
+            self._metric, self._began = event.metric, event.time
             self._better = max if event.direction == "maximize" else min
-            # A study that was deleted and begun again under its name is another study.
-            self.study_id = content_hash([event.config_hash, started])[:12]
-            run = self._runs[None] = RunDraft(None, event.study, started)
+            self._note = StudyNote(event)
+            run = self._runs[None] = RunDraft(None, event.study, milliseconds(event.time))
+            run.experiment_tags = view_tags(event)
             run.tell(event.time, params=fields.study_params(event.config))
         self._space = event.config.get("search", {}).get("space", {})
         run.tell(event.time, tags=fields.study_tags(event) | {"autockd.state": "running"})
         run.reopen()
 
     def _start_trial(self, event: TrialStarted) -> None:
+        assert self.study_id is not None, "a study starts before its trials"
         run = self._runs.get(event.trial)
         if run is None:
             run = self._runs[event.trial] = RunDraft(event.trial, fields.trial_name(event), milliseconds(event.time))
             run.tell(event.time, params=fields.trial_params(event, self._space))
-        run.tell(event.time, tags=fields.trial_tags(event))
+        run.tell(event.time, tags=fields.trial_tags(event, self.study_id))
         run.reopen()
 
     def _tell(self, run: RunDraft, event: Event) -> None:
         match event:
             case EpochFinished():
                 run.tell(event.time, metrics=fields.epoch_metrics(event.record, self._metric), step=event.record.epoch)
+            case RungReached():
+                run.tell(event.time, tags=fields.rung_tags(event))
             case TrialFinished():
                 self._finish_trial(run, event)
+            case StudyResumed():
+                self._resumed += 1
+                run.tell(event.time, tags=fields.resumption_tags(event, self._resumed) | {"autockd.state": "running"})
+                run.reopen()
             case StudyFinished():
                 run.tell(event.time, metrics=fields.study_metrics(event, self._metric))
                 run.tell(event.time, tags={"autockd.state": "complete" if event.complete else "failed"})
@@ -129,12 +143,15 @@ class Projection:
         self._finished.add(event.trial)
         if event.state == "complete" and event.value is not None:
             self._best = event.value if self._best is None else self._better(self._best, event.value)
-        self._runs[None].tell(event.time, metrics={"best_so_far": self._best}, step=len(self._finished))
+        study = self._runs[None]
+        study.tell(event.time, metrics={"best_so_far": self._best}, step=len(self._finished))
+        seconds = round(event.time - self._began)
+        study.tell(event.time, metrics={"best_so_far_by_second": self._best}, step=seconds)
 
 
 def _owner(event: Event) -> int | None:
     """The trial whose run an event belongs to; None for the study's own run."""
-    return event.trial if isinstance(event, EpochFinished | TrialFinished) else None
+    return event.trial if isinstance(event, EpochFinished | RungReached | TrialFinished) else None
 
 
 def _identity(event: Event) -> tuple[object, ...]:

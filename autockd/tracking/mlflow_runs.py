@@ -29,6 +29,7 @@ class RunUpdate:
         started, ended: moments in milliseconds; `ended` is None while the run goes on.
         tags, params, points: what is new since the update before.
         status: the run's status after this update.
+        experiment_tags: what the experiment is to be told along with it.
         digest: checksum of all that the run was ever told; None while it goes on.
     """
 
@@ -41,6 +42,7 @@ class RunUpdate:
     status: Status
     ended: int | None
     digest: str | None
+    experiment_tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +60,7 @@ class RunDraft:
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
+    experiment_tags: dict[str, str] = field(default_factory=dict)
 
     def tell(
         self,
@@ -102,8 +105,9 @@ class RunDraft:
             status=self.status,
             ended=self.ended,
             digest=digest,
+            experiment_tags=self.experiment_tags,
         )
-        self.tags, self.params, self.points, self.changed = {}, {}, [], False
+        self.tags, self.params, self.points, self.experiment_tags, self.changed = {}, {}, [], {}, False
         return update
 
 

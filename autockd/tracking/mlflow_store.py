@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from autockd.tracking.locks import FileLock
 from autockd.tracking.mlflow_lookup import DIGEST, KIND, PARENT, STUDY_ID, TRIAL_KEY, KnownRun, find_runs
 from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.redaction import redact, redact_value
+from autockd.tracking.saved_views import has_views, server_version
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -86,6 +87,7 @@ class MlflowStore:
     def write(self, study_id: str, update: RunUpdate) -> None:
         """Bring a run up to date; the study's own run must be written before its trials."""
         self.connect()
+        self.tag_experiment(update.experiment_tags)
         if self._runs is None:
             self._runs = self._find_runs(study_id)
         run = self._runs.get(update.trial)
@@ -97,6 +99,14 @@ class MlflowStore:
         else:
             self._log(run, update, update.tags)
         self._set_status(run, update)
+
+    def tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Install saved views, where MLflow is of a version that shows them; without, the page is a plainer one."""
+        if not tags or not has_views(server_version(self._uri)):
+            return
+        with contextlib.suppress(Exception):  # it may be refused; what the study needs comes after
+            for key, value in tags.items():
+                self._client.set_experiment_tag(self.experiment_id, key, value)
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file to the study's own run, which must have been written; text files lose their credentials."""

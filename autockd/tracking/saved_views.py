@@ -1,8 +1,8 @@
 """The page that MLflow opens a study with: leaderboard, parallel coordinates, scatter, contour and learning curves.
 
-MLflow keeps a saved view as a tag of the experiment, in a format that it does not document: the page's state as deflated
-JSON. So views are written for the versions that they were seen to work with, and others get none: their page is the
-plain list of runs. A view depends on the study's first event alone, so writing it again changes nothing.
+MLflow keeps a saved view as a tag of the experiment, in a format that it does not document: the page's state as
+deflated JSON. So views are written for the versions that they were seen to work with, and others get none: their page
+is the plain list of runs. A view depends on the study's first event alone, so writing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from urllib.parse import urlencode
 
 from autockd.records import StudyStarted
 from autockd.tracking.chart_axes import Space, axis_param, number_param
+from autockd.tracking.mlflow_fields import study_id
 from autockd.tracking.mlflow_lookup import KIND, STUDY_ID
-from autockd.tracking.mlflow_runs import milliseconds, study_id
+from autockd.tracking.mlflow_runs import milliseconds
 
 VERSIONS = ((3, 17), (3, 18))
 """The first MLflow version that views were seen to work with, and the first that they were not tried with."""
@@ -38,6 +39,22 @@ def has_views(version: str) -> bool:
     except ValueError:
         return False
     return VERSIONS[0] <= (major, minor) < VERSIONS[1]
+
+
+def server_version(uri: str) -> str:
+    """Version of the MLflow that shows what is at a tracking URI; empty where a server does not say it."""
+    import mlflow
+
+    if not uri.startswith(("http://", "https://")):
+        return str(mlflow.__version__)
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        answer = http_request(get_default_host_creds(uri), "/version", "GET", max_retries=0, timeout=5)
+    except Exception:  # a nicer page is all that is lost
+        return ""
+    return str(answer.text).strip() if answer.status_code == 200 else ""
 
 
 def view_tags(start: StudyStarted) -> dict[str, str]:
@@ -161,9 +178,7 @@ def _space_charts(start: StudyStarted) -> Iterator[Chart]:
     space, best = _space(start), _axis("METRIC", _best(start))
     if space:
         params = [axis_param(space, name) for name in space]
-        yield _chart(
-            "PARALLEL", "space", selectedParams=params, selectedMetrics=[_best(start)], showAllRuns=False
-        )
+        yield _chart("PARALLEL", "space", selectedParams=params, selectedMetrics=[_best(start)], showAllRuns=False)
     pair = _pair(space)
     if len(pair) == 2:
         x, y = (_axis("PARAM", param) for param in pair)

@@ -1,0 +1,129 @@
+"""What stands on top of a study's page in MLflow, in Markdown: its result, its search space, and the user's note."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from autockd.records import Evaluated, Event, StudyFinished, StudyResumed, StudyStarted, TrialStarted
+from autockd.tracking.redaction import redact
+
+_MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
+_LONGEST = 80
+
+
+class StudyNote:
+    """The text, as far as the events tell; the same events make the same text."""
+
+    def __init__(self, start: StudyStarted) -> None:
+        self._metric = start.metric
+        self._config = start.config
+        self._trials: dict[int, TrialStarted] = {}
+        self._evaluated: dict[str, Evaluated] = {}
+        self._finished: StudyFinished | None = None
+
+    def hear(self, event: Event) -> bool:
+        """Take in an event; whether the text may be another one now."""
+        match event:
+            case StudyResumed():
+                self._config, self._finished = event.config, None
+            case Evaluated():
+                self._evaluated[event.label] = event
+            case StudyFinished():
+                self._finished = event
+            case TrialStarted():
+                self._trials[event.trial] = event
+                return False
+            case _:
+                return isinstance(event, StudyStarted)
+        return True
+
+    @property
+    def text(self) -> str:
+        """All that is known, the user's own words last, for they may be any Markdown."""
+        parts = [*self._result(), *self._search()]
+        if note := str(self._config.get("note") or "").strip():
+            parts += ["### Note", note]
+        return "\n\n".join(parts)
+
+    def _result(self) -> Iterator[str]:
+        if not self._evaluated and self._finished is None:
+            return
+        yield "### Result"
+        if self._finished is not None:
+            yield self._outcome(self._finished)
+        if self._evaluated:
+            heads = ("model", "trial", f"validation {self._metric}", f"test {self._metric}", "parameters", "bytes")
+            yield _table(heads, [_row(event) for event in self._evaluated.values()])
+
+    def _outcome(self, end: StudyFinished) -> str:
+        counts = f"{end.complete} trials complete, {end.pruned} stopped early, {end.failed} failed"
+        best = self._trials.get(-1 if end.best_trial is None else end.best_trial)
+        if best is None or end.best_value is None:
+            return f"No student: {counts}."
+        name = f"trial {best.trial} ({_plain(best.method)})"
+        return f"The best student is **{name}**, validation {_plain(self._metric)} {end.best_value:.4g}; {counts}."
+
+    def _search(self) -> Iterator[str]:
+        search: Mapping[str, Any] = self._config.get("search", {})
+        yield "### Search"
+        yield ", ".join(_plain(part) for part in _settings(search)) + "."
+        space: Mapping[str, Mapping[str, Any]] = search.get("space", {})
+        if not space:
+            return
+        end = self._finished
+        best = self._trials.get(end.best_trial) if end is not None and end.best_trial is not None else None
+        heads = ["dimension", "values", "scale", "exists where", *(["best trial"] if best else [])]
+        rows = [[name, *_dimension(dimension)] for name, dimension in space.items()]
+        if best is not None:
+            rows = [[*row, _number(best.params.get(row[0], ""))] for row in rows]
+        yield _table(heads, rows)
+
+
+def _row(event: Evaluated) -> list[str]:
+    subject = "student" if event.subject == "baseline" else event.subject
+    name = event.label if event.label == subject else f"{subject}, {event.label}"
+    trial = "" if event.trial is None else str(event.trial)
+    return [name, trial, f"{event.validation:.4g}", f"{event.test:.4g}", f"{event.parameters:,}", f"{event.bytes:,}"]
+
+
+def _settings(search: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{search.get('trials', 'some')} trials"
+    yield f"sampler {search.get('sampler', 'unknown')}"
+    if baselines := search.get("baselines"):
+        yield "baselines " + " and ".join(str(baseline.get("name")) for baseline in baselines)
+    rule = search.get("stopping", {}).get("rule", "none")
+    yield "no early stopping" if rule == "none" else f"early stopping by {rule}"
+
+
+def _dimension(dimension: Mapping[str, Any]) -> list[str]:
+    if "choices" in dimension:
+        values = ", ".join(_number(choice) for choice in dimension["choices"])
+    else:
+        values = f"{_number(dimension.get('low'))} to {_number(dimension.get('high'))}"
+    scale = "log" if dimension.get("log") else "linear" if "low" in dimension else ""
+    where = " and ".join(f"{name} is {_allowed(values)}" for name, values in dimension.get("when", {}).items())
+    return [values, scale, where]
+
+
+def _allowed(values: object) -> str:
+    return " or ".join(map(str, values)) if isinstance(values, list | tuple) else str(values)
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(_plain(cell) if line[0] != '---' else cell for cell in line)} |" for line in lines)
+
+
+def _plain(text: object) -> str:
+    """Text that Markdown and HTML leave as it is, on one line and not too long, whoever chose it."""
+    line = redact(" ".join(str(text).split()))  # before it is escaped, when a password still looks like one
+    if len(line) > _LONGEST:
+        line = line[: _LONGEST - 3] + "..."
+    return _MARKDOWN.sub(r"\\\1", html.escape(line, quote=False))
