@@ -42,6 +42,36 @@ class HintonKD(Config):
     """Share of the soft loss; 1 - alpha is the share of the hard loss."""
     temperature: float = Field(default=4.0, gt=0)
     """Softmax temperature tau of both networks."""
+    standardise_logits: bool = False
+    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
+
+
+class DecoupledKD(Config):
+    """CE plus KD split into target and other classes, each with a weight of its own (Zhao et al., CVPR 2022)."""
+
+    name: Literal["dkd"] = "dkd"
+    target_weight: float = Field(default=1.0, ge=0)
+    """Alpha: weight of TCKD, what the teacher says of the right class against all others."""
+    other_weight: float = Field(default=8.0, ge=0)
+    """Beta: weight of NCKD, what it says of the others among themselves; the paper has 2 to 8."""
+    temperature: float = Field(default=4.0, gt=0)
+    """Softmax temperature tau of both networks."""
+    warmup: float = Field(default=0.083, ge=0, le=1)
+    """Share of the run over which the soft loss grows from nothing to its weight; 20 of 240 epochs in the paper."""
+    standardise_logits: bool = False
+    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
+
+
+class Dist(Config):
+    """CE plus what the correlations of softmax outputs miss, over classes and over the batch (Huang et al., 2022)."""
+
+    name: Literal["dist"] = "dist"
+    sample_weight: float = Field(default=1.0, ge=0)
+    """Beta: weight of 1 - Pearson's correlation over the classes of a sample."""
+    class_weight: float = Field(default=1.0, ge=0)
+    """Gamma: weight of 1 - Pearson's correlation over the samples of a batch, class by class."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Softmax temperature tau of both networks."""
 
 
 class _Smoothed(Config):
@@ -125,13 +155,15 @@ class ContinuationKD(_Smoothed):
 
 
 MethodConfig = Annotated[
-    NoDistillation | HintonKD | AnnealingKD | ContinuationKD,
+    NoDistillation | HintonKD | DecoupledKD | Dist | AnnealingKD | ContinuationKD,
     Field(discriminator="name"),
 ]
 
 METHOD_CONFIGS: dict[str, type[Config]] = {
     "none": NoDistillation,
     "kd": HintonKD,
+    "dkd": DecoupledKD,
+    "dist": Dist,
     "annealing": AnnealingKD,
     "continuation": ContinuationKD,
 }

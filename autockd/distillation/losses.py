@@ -30,6 +30,40 @@ def softened_kl(student: Tensor, teacher: Tensor, temperature: Coefficient) -> T
     return F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def standardised(logits: Tensor) -> Tensor:
+    """Each sample's logits at mean 0 and deviation 1, [B, C]: (z - mean) / (std + 1e-7) (Sun et al., CVPR 2024)."""
+    deviation = logits.std(dim=1, keepdim=True)
+    return (logits - logits.mean(dim=1, keepdim=True)) / (deviation + 1e-7)
+
+
+def decoupled_kl(student: Tensor, teacher: Tensor, targets: Tensor, temperature: Coefficient) -> tuple[Tensor, Tensor]:
+    """The two parts of tau^2 * KL that Zhao et al. (CVPR 2022, equation 7) weigh apart.
+
+    Returns:
+        TCKD, of the right class against all others together; NCKD, of the others among themselves. Both mean over
+        samples, with tau^2, 0-dim.
+    """
+    right = F.one_hot(targets, student.shape[1]).bool()
+    pair_student = _right_and_rest(F.log_softmax(student / temperature, dim=1), right)
+    pair_teacher = _right_and_rest(F.log_softmax(teacher.detach() / temperature, dim=1), right)
+    target = F.kl_div(pair_student, pair_teacher, reduction="batchmean", log_target=True)
+    shape = (len(targets), student.shape[1] - 1)
+    others = softened_kl(student[~right].view(shape), teacher[~right].view(shape), temperature)
+    return target * temperature**2, others
+
+
+def _right_and_rest(log_probabilities: Tensor, right: Tensor) -> Tensor:
+    """Log-probability of the right class, and of all others together: [B, 2]."""
+    rest = log_probabilities.masked_fill(right, -torch.inf).logsumexp(dim=1)
+    return torch.stack([log_probabilities[right], rest], dim=1)
+
+
+def uncorrelated(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
+    """1 - Pearson's correlation along one dimension, mean over the other: 0-dim (Huang et al., NeurIPS 2022)."""
+    mine, theirs = (values - values.mean(dim=dim, keepdim=True) for values in (student, teacher.detach()))
+    return 1 - F.cosine_similarity(mine, theirs, dim=dim, eps=1e-8).mean()
+
+
 def squared_distance(student: Tensor, teacher: Tensor, smoothing: Coefficient, reduction: Reduction) -> Tensor:
     """d(x) = |z_S - phi * z_T|^2 of each sample, as mean or sum over the classes: [B] (equation 4)."""
     squares = (student - smoothing * teacher.detach()).square()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autockd.config.methods import HintonKD
+from autockd.config.methods import Dist, HintonKD
 from autockd.distillation import LossParts, Run, make_method
 from autockd.distillation.losses import softened_kl, squared_distance
 
@@ -56,6 +56,36 @@ def test_kd_equals_torchdistill(classes: int, alpha: float, tau: float) -> None:
         {"logits": {"output": student}}, {"logits": {"output": teacher}}, targets
     )
     ours = hinton(student, teacher, targets, alpha, tau).total
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient(ours, student), gradient(theirs, student), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize(("alpha", "tau"), [(0.9, 2.0), (0.5, 4.0)])
+def test_kd_on_standardised_logits_equals_torchdistill(classes: int, alpha: float, tau: float) -> None:
+    losses = reference("torchdistill.losses.mid_level", "torchdistill==1.1.5")
+    student, teacher, targets = batch(classes)
+    theirs = losses.LogitStdKDLoss("logits", "output", "logits", "output", temperature=tau, alpha=1 - alpha)(
+        {"logits": {"output": student}}, {"logits": {"output": teacher}}, targets
+    )
+    method = make_method(HintonKD(alpha=alpha, temperature=tau, standardise_logits=True))
+    ours = method.loss({"logits": student}, {"logits": teacher}, targets, method.plan(Run(1, 1), 1.0).row(0)).total
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient(ours, student), gradient(theirs, student), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("tau", [1.0, 4.0])
+def test_dist_equals_torchdistill(classes: int, tau: float) -> None:
+    losses = reference("torchdistill.losses.mid_level", "torchdistill==1.1.5")
+    student, teacher, targets = batch(classes)
+    theirs = losses.DISTLoss("logits", "output", "logits", "output", beta=2.0, gamma=3.0, tau=tau)(
+        {"logits": {"output": student}}, {"logits": {"output": teacher}}
+    )
+    method = make_method(Dist(sample_weight=2.0, class_weight=3.0, temperature=tau))
+    row = method.plan(Run(1, 1), 1.0).row(0)
+    ours = method.loss({"logits": student}, {"logits": teacher}, targets, row).soft
+    assert ours is not None
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(gradient(ours, student), gradient(theirs, student), rtol=1e-9, atol=1e-12)
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from autockd.config.methods import AnnealingKD, ContinuationKD, HintonKD, MethodConfig, NoDistillation
+from autockd.config.methods import (
+    AnnealingKD,
+    ContinuationKD,
+    DecoupledKD,
+    Dist,
+    HintonKD,
+    MethodConfig,
+    NoDistillation,
+)
 from autockd.distillation import LossParts, Run, make_method
-from autockd.distillation.losses import hard_loss, softened_kl, squared_distance
+from autockd.distillation.losses import decoupled_kl, hard_loss, softened_kl, squared_distance
 
 STUDENT = torch.tensor([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]], dtype=torch.float64)
 TEACHER = torch.tensor([[2.0, 0.0, 1.0], [1.0, 1.0, 4.0]], dtype=torch.float64)
@@ -17,6 +26,8 @@ TARGETS = torch.tensor([1, 2])
 
 CE = 0.28872599200033305
 KL = 0.47752335475382984
+DECOUPLED = 0.5821550731916897
+STANDARDISED = 0.3714323196693381
 LOGIT_MSE = 1.3333333333333333
 ANNEALING = 0.9583333333333334
 CONTINUATION_MEAN = 0.6784314980000834
@@ -44,6 +55,46 @@ def test_softened_kl() -> None:
 def test_hinton(alpha: float) -> None:
     parts = loss_of(HintonKD(), hard_weight=1 - alpha, soft_weight=alpha, temperature=2.0)
     assert parts.total.item() == exactly((1 - alpha) * CE + alpha * KL)
+
+
+def test_hinton_on_standardised_logits() -> None:
+    config = HintonKD(standardise_logits=True)
+    assert loss_of(config, hard_weight=0.5, soft_weight=0.5, temperature=2.0).total.item() == exactly(STANDARDISED)
+
+
+def test_decoupled() -> None:
+    config = DecoupledKD(target_weight=1.0, other_weight=2.0)
+    parts = loss_of(config, hard_weight=1.0, soft_weight=1.0, temperature=2.0)
+    assert parts.soft is not None
+    assert parts.soft.item() == exactly(DECOUPLED)
+    assert parts.total.item() == exactly(CE + DECOUPLED)
+
+
+def test_decoupled_parts_make_up_the_whole() -> None:
+    """KL = TCKD + (1 - p_T of the right class) * NCKD (Zhao et al., equation 5), for a single sample."""
+    for row in range(2):
+        sample = slice(row, row + 1)
+        student, teacher, targets = STUDENT[sample], TEACHER[sample], TARGETS[sample]
+        target, others = decoupled_kl(student, teacher, targets, 2.0)
+        rest = 1 - torch.softmax(teacher / 2, dim=1)[0, targets[0]].item()
+        assert target.item() + rest * others.item() == exactly(softened_kl(student, teacher, 2.0).item())
+
+
+def test_dist_of_equal_outputs_is_nothing() -> None:
+    parts = make_method(Dist()).loss(
+        {"logits": TEACHER}, {"logits": TEACHER}, TARGETS, {"hard_weight": 0.0, "soft_weight": 1.0, "temperature": 2.0}
+    )
+    assert parts.total.item() == exactly(0.0)
+
+
+def test_dist() -> None:
+    """By hand: over classes with numpy's corrcoef of the two rows; two samples correlate as 1 or -1 in every class."""
+    student, teacher = (torch.softmax(logits, dim=1).numpy() for logits in (STUDENT, TEACHER))
+    by_sample = 1 - np.mean([np.corrcoef(mine, theirs)[0, 1] for mine, theirs in zip(student, teacher, strict=True)])
+    signs = np.sign(np.diff(student, axis=0) * np.diff(teacher, axis=0))
+    by_class = 1 - signs.mean()
+    parts = loss_of(Dist(sample_weight=2.0, class_weight=3.0), hard_weight=0.0, soft_weight=1.0, temperature=1.0)
+    assert parts.total.item() == exactly(2 * by_sample + 3 * by_class)
 
 
 def test_logit_mse() -> None:

@@ -9,12 +9,16 @@ from autockd.config.methods import MethodConfig
 from autockd.distillation.methods.annealing import AnnealingKD
 from autockd.distillation.methods.base import LossParts, Method, Outputs, Row
 from autockd.distillation.methods.continuation import ContinuationKD
+from autockd.distillation.methods.dist import Dist
+from autockd.distillation.methods.dkd import DecoupledKD
 from autockd.distillation.methods.kd import HintonKD
 from autockd.distillation.methods.none import NoDistillation
 
 _METHODS: dict[str, Callable[[Any], Method]] = {
     "none": NoDistillation,
     "kd": HintonKD,
+    "dkd": DecoupledKD,
+    "dist": Dist,
     "annealing": AnnealingKD,
     "continuation": ContinuationKD,
 }
