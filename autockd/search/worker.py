@@ -162,9 +162,8 @@ class TrialWorker:
         deadline = time.monotonic() + REPORT_EVERY
         for record in self._epochs:
             self._note_life(record)
-            if self._is_compressed:
-                continue
-            records.append(record)
+            if not self._is_compressed:  # the record of a trial is that of its own run
+                records.append(record)
             if not self._proposal.ladder and record.epoch in self._proposal.rungs:
                 return self._rung(record.epoch, record.best_metric)
             if time.monotonic() > deadline and record.epoch < trainer.trial.training.epochs:

@@ -167,6 +167,14 @@ def test_the_ladder_runs_whole_schedules_first(setting: WorkerSetting, task: Tas
     assert outcome_of(reports).value == outcome_of(plain).value
 
 
+@pytest.mark.usefixtures("report_each_epoch")
+def test_compressed_runs_are_sliced_too(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+    """So that they can be stopped, and go on from a checkpoint."""
+    reports = run(worker_of(setting, task, make_trial("continuation"), rungs=(3,), ladder=True))
+    assert [report.rung is not None for report in reports[:4]] == [False, False, True, False]
+    assert [len(report.records) for report in reports] == [0, 0, 0, 1, 1, 1, 1]
+
+
 def test_cost_is_counted_over_all_workers(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
     trial, shared = make_trial("none"), replace(setting, gpus=0.25)
     first = worker_of(shared, task, trial, rungs=(1, 2))
