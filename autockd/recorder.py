@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autockd.records import Event, Noted
 from autockd.tracking import Ledger, MlflowSink
+from autockd.tracking.redaction import redact_record
 
 
 class Recorder:
@@ -21,7 +22,8 @@ class Recorder:
         self.seconds: dict[str, float] = {}
 
     def record(self, event: Event) -> None:
-        """Write an event down; it is on disk when this returns."""
+        """Write an event down, without credentials; it is on disk when this returns."""
+        event = redact_record(event)
         self._ledger.append(event)
         if self._sink is not None:
             self._sink.submit(event)

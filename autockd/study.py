@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Self
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
-from autockd.errors import ConfigError, EnvironmentProblem, StudyError
+from autockd.errors import ConfigError, EnvironmentProblem, Problem, StudyError
 from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event
 from autockd.report.tables import StudySummary, summary_of
@@ -39,6 +39,24 @@ _POLL_SECONDS = 0.2
 
 def ignore(event: Event) -> None:
     """A watcher that does not look."""
+
+
+def without_secrets(config: StudyConfig) -> StudyConfig:
+    """The configuration as it may be written down: its note without credentials.
+
+    Raises:
+        ConfigError: another field holds a credential, and without it the field would be of no use.
+    """
+    from autockd.tracking.redaction import redact, secret_fields
+
+    problem = (
+        "holds a credential (or what looks like one in the environment), which would be written down with the study"
+    )
+    fields = [field for field in secret_fields(config.model_dump(mode="json")) if field != "note"]
+    if fields:
+        remedy = "take it out; credentials come from the environment alone"
+        raise ConfigError([Problem(field, problem, remedy) for field in fields])
+    return config.model_copy(update={"note": redact(config.note)})
 
 
 class Study:
@@ -61,6 +79,7 @@ class Study:
             StudyError: there is a study of this name already; one that never began does not count.
             EnvironmentProblem: the folder cannot be written.
         """
+        config = without_secrets(config)
         folder = studies.absolute() / config.name
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
@@ -100,7 +119,8 @@ class Study:
                 + (f"there are {', '.join(near)}" if near else "there is none yet: start one with `autockd run`")
             )
         text = (folder / CONFIG).read_text(encoding="utf-8")
-        return cls(parse_study(text, str(folder / CONFIG), folder, overrides), folder)
+        config = parse_study(text, str(folder / CONFIG), folder, overrides)
+        return cls(without_secrets(config) if overrides else config, folder)
 
     def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
         """Train the teacher, search, evaluate the best on the test split, export it.

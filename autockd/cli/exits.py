@@ -60,9 +60,7 @@ def _interrupted() -> int:
 
 
 def _our_bug(error: Exception) -> str:
-    from autockd.tracking.redaction import redact
-
-    return redact(
+    return (
         f"unexpected error: {type(error).__name__}: {error}\n"
         f"This is a bug in autockd. Please report it, with the traceback that {DEBUG_ENV}=1 or "
         "`autockd --verbose COMMAND ...` prints."
@@ -70,6 +68,8 @@ def _our_bug(error: Exception) -> str:
 
 
 def _report(message: str, settings: Settings) -> None:
+    from autockd.tracking.redaction import redact
+
     if settings.tracebacks:
-        say(traceback.format_exc().rstrip())
-    say(message)
+        say(redact(traceback.format_exc().rstrip()))
+    say(redact(message))

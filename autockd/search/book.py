@@ -41,6 +41,7 @@ from autockd.search.proposals import (
 )
 from autockd.search.rungs import Rungs
 from autockd.search.stopping import rung_epochs
+from autockd.tracking.redaction import redact_record
 
 
 class StudyBook:
@@ -153,6 +154,7 @@ class StudyBook:
         """Take a trial's outcome; the first one counts."""
         if number in self._outcomes:
             return
+        outcome = redact_record(outcome)  # Optuna's journal is a file too
         self._record(TrialFinished(time=time.time(), trial=number, **outcome.model_dump()))
         self._outcomes[number] = outcome
         if self.is_over:

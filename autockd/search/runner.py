@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.execution import class_cache
 
 from autockd.data.task import Task
 from autockd.search.book import StudyBook
@@ -17,6 +18,7 @@ from autockd.search.searcher import LOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import TrialTrainable
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import WorkerSetting, trial_folder
+from autockd.tracking.redaction import is_secret
 
 _TUNE = "ray"
 """Tune's own folder in a study's; nothing in it is needed afterwards."""
@@ -54,6 +56,7 @@ def drive(
 ) -> None:
     """Let Tune run a trainable that reports as TrialTrainable does; the rest is as in `run_search`."""
     shutil.rmtree(study / _TUNE, ignore_errors=True)
+    _keep_credentials_here()
 
     def explain(number: int) -> str:
         trace = trial_folder(study, number) / TRACE
@@ -77,6 +80,12 @@ def drive(
         ),
     )
     tuner.fit()
+
+
+def _keep_credentials_here() -> None:
+    """Tune sends the driver's AWS keys to its trials, and Ray writes what is sent into logs that anybody may read."""
+    names = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name)}
 
 
 class _StopAll(tune.Stopper):  # type: ignore[misc]

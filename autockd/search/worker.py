@@ -233,14 +233,16 @@ class TrialWorker:
     def _failed(self, reason: str) -> TrialOutcome:
         epochs = self._trainer.progress.epoch if self._trainer and not self._is_compressed else 0
         cost = self._meter.cost()
-        return TrialOutcome(state="failed", reason=reason, epochs=epochs, micro_batches=self._micro_batches, **cost)
+        return TrialOutcome(
+            state="failed", reason=redact(reason), epochs=epochs, micro_batches=self._micro_batches, **cost
+        )
 
     def _after_mishap(self, error: Exception) -> TrialOutcome | None:
         """A failed outcome; None where the trial can go on with less memory, from its checkpoint or anew."""
         text = f"{type(error).__name__}: {error}"
         if not is_out_of_memory(error):
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
-            return self._failed(redact(f"{text}\n{where}".strip()))
+            return self._failed(f"{text}\n{where}".strip())
         trainer = self._trainer
         can_split = trainer is None or trainer.method.is_mean_over_samples
         if self._micro_batches > 1 or not can_split:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from autockd.tracking.redaction import is_secret, redact, redact_value
+from autockd.records import Exported, Noted, StudyStarted, TrialOutcome
+from autockd.tracking.redaction import is_secret, redact, redact_record, redact_value, secret_fields
 
 CANARY = "c4nary-Hunter2"
 
@@ -24,11 +25,16 @@ CANARY = "c4nary-Hunter2"
         f"config: secret_key = {CANARY}",
         f"HF_TOKEN={CANARY}",
         f"ConnectionError: http://ada:{CANARY}@host and sqlite:///x.db?password={CANARY}",
+        f"weights: /studies/https:/ada:{CANARY}@hub/teacher.safetensors is not a file",
+        f"hf_{CANARY.replace('-', '')}0123456789",
+        f"fetch with ghp_{CANARY.replace('-', '')}0123456789, then go on",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}\n{CANARY}\n-----END RSA PRIVATE KEY-----",
+        f"eyJhbGciOiJI{CANARY}.eyJzdWIiOiIx.{CANARY}",
     ],
 )
 def test_credentials_go(text: str) -> None:
     clean = redact(text)
-    assert CANARY not in clean
+    assert "c4nary" not in clean
     assert "***" in clean
 
 
@@ -41,6 +47,8 @@ def test_credentials_go(text: str) -> None:
         "smoothing_start: 20, learning_rate=0.2, tokenizer: bert-base, max_tokens = 128",
         "loss is nan at epoch 3: lower learning_rate",
         "git@github.com:someone/something.git",
+        "teacher.safetensors of sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "sk-learn digits, hf_hub and ghp_x",
         "",
     ],
 )
@@ -59,6 +67,38 @@ def test_values_of_secret_variables_go_wherever_they_stand(monkeypatch: pytest.M
     monkeypatch.setenv("HOME_OF_DATA", "batterystaple")
     text = "correcthorse said batterystaple of digits"
     assert redact(text) == "*** said batterystaple of digits"
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *[(name, True) for name in ("HF_TOKEN", "PGPASSWORD", "MYSQL_PWD", "KAGGLE_KEY", "GITHUB_PAT", "SSHPASS_AUTH")],
+        *[(name, True) for name in ("AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "apitoken")],
+        *[(name, False) for name in ("PWD", "OLDPWD", "TOKEN_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "SSH_AUTH_SOCK")],
+        *[(name, False) for name in ("HOME", "SECRETS_DIR", "TOKENIZERS_PARALLELISM", "KEYBOARD", "LANG")],
+    ],
+)
+def test_which_variables_are_secret(name: str, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "batterystaple")
+    assert redact("correct batterystaple") == ("correct ***" if secret else "correct batterystaple")
+
+
+def test_passwords_in_uris_of_the_environment_go_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE", "postgresql+psycopg2://ada:correcthorse@db/studies")
+    assert redact("FATAL: no such user with correcthorse") == "FATAL: no such user with ***"
+
+
+def test_a_secret_goes_in_its_percent_encoding_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "correct/horse+")
+    assert redact("PUT /bucket/correct%2Fhorse%2B/x") == "PUT /bucket/***/x"
+
+
+def test_the_environment_is_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert redact("correcthorse") == "correcthorse"
+    monkeypatch.setenv("HF_TOKEN", "correcthorse")
+    assert redact("correcthorse") == "***"
+    monkeypatch.delenv("HF_TOKEN")
+    assert redact("correcthorse") == "correcthorse"
 
 
 def test_a_secret_within_a_secret_leaves_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,3 +142,35 @@ def test_values_are_walked_through() -> None:
         "secret": None,
     }
     assert CANARY in str(config)
+
+
+def test_a_record_without_credentials_is_itself() -> None:
+    note = Noted(time=1.0, kind="choice", text="2 trials at a time")
+    outcome = TrialOutcome(state="failed", seconds=float("nan"), reason="the loss is nan")
+    assert redact_record(note) is note
+    assert redact_record(outcome) is outcome
+
+
+def test_a_record_keeps_its_kind_and_loses_its_credentials(study: list[StudyStarted]) -> None:
+    start = study[0].model_copy(update={"config": {"note": f"http://ada:{CANARY}@host", "seed": 3, "ends": (1, 2)}})
+    clean = redact_record(start)
+    assert isinstance(clean, StudyStarted)
+    assert clean.config == {"note": "http://***@host", "seed": 3, "ends": (1, 2)}
+    assert clean.provenance == start.provenance
+    assert CANARY in start.config["note"]
+
+
+def test_where_the_study_keeps_its_files_can_be_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASSWORD", "postgres")
+    exported = Exported(time=1.0, trial=1, bundle="/home/postgres/studies/x/bundle", manifest_hash="ab")
+    assert redact_record(exported) is exported
+
+
+def test_fields_with_credentials_are_named() -> None:
+    config = {
+        "note": f"password={CANARY}",
+        "seed": 1,
+        "tracking": {"uri": f"http://{CANARY}@host", "enabled": True, "experiment": None},
+        "search": {"enqueue": [{"a": 1}, {"password": CANARY}], "space": {"x": {"low": 0.1}}},
+    }
+    assert secret_fields(config) == ["note", "tracking.uri", "search.enqueue"]
