@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -84,6 +85,15 @@ class History:
         ends = [event for event in self.events if isinstance(event, StudyFinished | StudyResumed)]
         return bool(ends) and isinstance(ends[-1], StudyFinished)
 
+    def asked_for_more(self, config: StudyConfig) -> str:
+        """The field with which this configuration asks for trials beyond those of the last one; empty if none does."""
+        search, before = config.search, self.config.search
+        if search.trials > before.trials:
+            return "search.trials"
+        had_time = sum(isinstance(event, TrialStarted) for event in self.events) >= before.trials
+        has_more = before.time_budget is not None and (search.time_budget or math.inf) > before.time_budget
+        return "search.time_budget" if has_more and not had_time else ""
+
     @property
     def search_seconds(self) -> float:
         """Wall time that the search took, in all of the study's parts."""
@@ -127,10 +137,10 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) 
             + "\n".join(f"  {text}" for text in wrong)
             + "\nput it back, or start a new study with `autockd run FILE name=...`"
         )
-    if history.test_opened and config.search.trials > history.config.search.trials:
+    if history.test_opened and (more := history.asked_for_more(config)):
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(history.test_opened.time))
         raise StudyError(
-            f"search.trials: {config.name} opened its test split at {when}; trials after that would be chosen by "
+            f"{more}: {config.name} opened its test split at {when}; trials after that would be chosen by "
             "people who have seen it. Start a new study for more of them"
         )
     return tuple(changes.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,7 +35,7 @@ from autockd.search.cluster import Cluster, cluster
 from autockd.search.stages import Subject, score
 from autockd.search.worker import WorkerSetting
 from autockd.session import CONFIG, Session, open_session
-from autockd.tracking import events, search_history_figure
+from autockd.tracking import events, save_figures
 from autockd.training.teacher import TeacherSpec
 
 JOURNAL = "optuna.journal"
@@ -53,7 +54,7 @@ def run_study(
     began = time.perf_counter()
     with open_session(config, folder, watch, uri, experiment, resume=resume) as session:
         history = session.history
-        if history.is_finished and config.search.trials <= history.config.search.trials:
+        if history.is_finished and not history.asked_for_more(config):
             return _result(session)
         try:
             with session.halt.listening():
@@ -71,8 +72,9 @@ def _run_stages(session: Session) -> Task:
         _begin(session, task)
     with ExitStack() as stack:
         with recorder.stage("start"):
-            machine = stack.enter_context(cluster(session.config.resources))
+            machine = stack.enter_context(cluster(session.config.resources, session.folder))
         machine.meanwhile = session.halt.check
+        session.halt.listen_again()
         recorder.choice(machine.allocation.reason)
         setting = prepare(session, task, machine)
         with recorder.stage("search"):
@@ -118,11 +120,13 @@ def _search(session: Session, task: Task, setting: WorkerSetting, machine: Clust
     book = StudyBook(
         config, journal, recorder.record, parallel=parallel, direction=task.direction, history=history.events
     )
+    if history.test_opened is not None:  # its time was over then, so it may have fewer trials than were asked for
+        book.cut("the test split is open")
     left = None if search.time_budget is None else search.time_budget - history.search_seconds
     if not book.is_over:
         with halt.search(left):
-            retries, trials = config.resources.max_failures, search.trials - len(book.closed)
-            machine.search(book, setting, task, halt, trials=trials, retries=retries)
+            if not halt.is_out_of_time:
+                machine.search(book, setting, task, halt, trials=book.left, retries=config.resources.max_failures)
     if book.is_over:
         return
     if halt.is_asked or not halt.is_out_of_time:
@@ -180,9 +184,9 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
             # A bundle that stands there already was written just before a stop, or by hand before the search was over.
             onnx, stands = session.config.export.onnx, (folder / BUNDLE).exists()
             recorder.record(export_trial(session.config, folder, best, summary, task, onnx=onnx, force=stands))
-    figure = folder / "search_history.png"
-    search_history_figure(events(folder / LEDGER)).savefig(figure)
-    recorder.artifact(figure)
+    _sweep(folder)
+    for figure in save_figures(events(folder / LEDGER), folder):
+        recorder.artifact(figure)
     recorder.record(
         StudyFinished(
             time=time.time(),
@@ -195,6 +199,16 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
         )
     )
     return _result(session)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left behind, and the checkpoints of trials that are over."""
+    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
+        for scrap in folder.glob(pattern):
+            if scrap.is_dir():
+                shutil.rmtree(scrap, ignore_errors=True)
+            else:
+                scrap.unlink(missing_ok=True)
 
 
 def _result(session: Session) -> StudySummary:

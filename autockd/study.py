@@ -8,6 +8,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      teacher/        the teacher's weights
                      trials/<n>/     best.safetensors, last.safetensors
                      bundle/         the exported student
+                     *.png           pictures of the schedules and of the search
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, Problem, StudyError
 from autockd.folders import cache_folder, studies_folder
-from autockd.records import Event
+from autockd.records import Event, StudyStarted
 from autockd.report.tables import StudySummary, summary_of
 
 if TYPE_CHECKING:
@@ -185,11 +186,13 @@ class Study:
             StudyError: it has not begun.
             EnvironmentProblem: MLflow cannot be reached.
         """
-        from autockd.tracking import sync
+        from autockd.tracking import save_figures, sync
 
         uri = self.mlflow_uri()
         if uri is None:
             raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
+        if history := self.events():
+            save_figures(history, self.folder)
         pictures = sorted(self.folder.glob("*.png"))
         return sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
 
@@ -275,11 +278,20 @@ class Study:
         return [*server, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
     def ui_url(self, port: int = 5000) -> str:
-        """Address of this study's runs in that server."""
-        from autockd.tracking.mlflow_store import find_experiment
+        """Address of this study's page in MLflow's UI: its saved view, or the list of its trials where it has none.
 
-        found = find_experiment(self.mlflow_uri() or "", self.experiment)
-        return f"http://127.0.0.1:{port}/" + (f"#/experiments/{found}" if found else "")
+        Args:
+            port: of the server that `ui_command` starts; a server that the study is recorded on has its own address.
+
+        Raises what MLflow and the network raise.
+        """
+        from autockd.tracking.redaction import redact
+        from autockd.tracking.study_page import study_page
+
+        uri = self.mlflow_uri() or ""
+        start = next((event for event in self.events() if isinstance(event, StudyStarted)), None)
+        site = redact(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
+        return site + (study_page(uri, self.experiment, start) or "/")
 
 
 def list_studies(studies: Path) -> list[StudySummary]:

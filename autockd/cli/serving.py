@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from autockd.study import Study
 
 _HOST = "127.0.0.1"
+SERVER = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+"""Settings of the server where the environment has none: nothing is reported, and no workers wait for jobs."""
 
 
 def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -> None:
@@ -26,22 +28,41 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
         EnvironmentProblem: the port is taken.
     """
     study = _study(name, studies)
-    from autockd.tracking.redaction import redact
-
     uri = study.mlflow_uri()
     if uri is None:
         raise UsageError(f"tracking.enabled: study {study.name} is not recorded in MLflow -> use `autockd status`")
     if uri.startswith(("http://", "https://")):
-        say(f"study {study.name} is recorded on a server that runs already:")
-        write(redact(uri))
+        _show(_page_elsewhere(study, uri), browser=browser)
         return
     _require_free(port)
-    url = study.ui_url(port)
+    _show(study.ui_url(port), browser=browser)
+    for variable, value in SERVER.items():
+        os.environ.setdefault(variable, value)
+    command = study.ui_command(port)
+    os.execvp(command[0], command)  # noqa: S606 - its words come from us, without a shell
+
+
+def _page_elsewhere(study: Study, uri: str) -> str:
+    """The study's page on a server that runs already, or that server if it does not answer."""
+    from autockd.tracking.redaction import redact
+
+    say(f"study {study.name} is recorded on a server that runs already:")
+    try:
+        return study.ui_url()
+    except Exception as error:  # whatever MLflow and the network raise, the address is known
+        say(f"it does not answer now: {redact(str(error))}")
+        return redact(uri)
+
+
+def _show(url: str, *, browser: bool) -> None:
+    from autockd.tracking.saved_views import VERSIONS, is_view
+
+    if not is_view(url):
+        version = ".".join(map(str, VERSIONS[0]))
+        say(f"MLflow has no saved view of it: `autockd sync` installs one where MLflow is of version {version}")
     write(url)
     if browser:
         open_later(url)
-    command = study.ui_command(port)
-    os.execvp(command[0], command)  # noqa: S606 - its words come from us, without a shell
 
 
 def _study(name: str | None, studies: Path | None) -> Study:

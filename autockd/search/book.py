@@ -95,6 +95,11 @@ class StudyBook:
         return self.finished and self.running == 0
 
     @property
+    def left(self) -> int:
+        """Trials that have no outcome yet: those that are open, and those that will be proposed."""
+        return max(self._study.search.trials, len(self._trials)) - len(self._outcomes)
+
+    @property
     def running(self) -> int:
         """Trials that are proposed and not closed."""
         return len(self._trials) - len(self._outcomes)

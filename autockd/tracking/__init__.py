@@ -1,11 +1,12 @@
 """What a study writes down: its ledger, and MLflow as a projection of it. Nothing here is imported by a worker."""
 
-from autockd.tracking.figures import plan_figure, search_history_figure
+from autockd.tracking.figures import plan_figure
 from autockd.tracking.ledger import Ledger, events, in_use, read_events
 from autockd.tracking.mlflow_sink import MlflowSink, SinkSummary
 from autockd.tracking.mlflow_store import default_uri
 from autockd.tracking.mlflow_sync import sync
 from autockd.tracking.redaction import redact, redact_value
+from autockd.tracking.search_figures import save_figures
 
 __all__ = [
     "Ledger",
@@ -18,6 +19,6 @@ __all__ = [
     "read_events",
     "redact",
     "redact_value",
-    "search_history_figure",
+    "save_figures",
     "sync",
 ]

@@ -43,6 +43,13 @@ def number_param(space: Space, name: str) -> str | None:
     return _LOG + name if space[name].get("log") else name
 
 
+def slice_param(space: Space, name: str) -> str:
+    """The param by which a scatter plot shows a dimension: a number if it can be; trials without it are left out."""
+    if "choices" in space[name]:
+        return axis_param(space, name)
+    return _LOG + name if space[name].get("log") else name
+
+
 def twins(space: Space, name: str, value: object) -> dict[str, str]:
     """The twins that a dimension's param has beside it.
 
@@ -82,8 +89,10 @@ def _band(dimension: Mapping[str, Any], value: object) -> str:
         return f"={value}"[:_LONGEST_NAME]
     scale, unscale = (math.log, math.exp) if dimension.get("log") else (float, float)
     low, high = scale(dimension["low"]), scale(dimension["high"])
-    share = (scale(float(str(value))) - low) / (high - low) if high > low else 0.0
-    band = min(_BANDS, max(1, math.ceil(share * _BANDS)))
+    # A baseline's own value may lie outside of the range.
+    inside = min(max(float(str(value)), dimension["low"]), dimension["high"])
+    share = (scale(inside) - low) / (high - low) if high > low else 1.0
+    band = max(1, math.ceil(share * _BANDS))
     return f"{band}:{_brief(unscale(low + (high - low) * band / _BANDS))}"
 
 

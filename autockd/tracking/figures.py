@@ -1,10 +1,11 @@
-"""The two pictures of a study's run: what its plan does, and how its search went.
+"""Pictures of a study's run: what its plan does, and how its search went by trial.
 
 Drawn without pyplot, whose state is global: threads may draw at once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,9 @@ from autockd.records import Event, StudyStarted, TeacherReady, TrialFinished, Tr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLORS = ("#2a78d6", "#eb6834", "#1baf7a", "#8a4fd0", "#c9a400", "#5f6b7a")
-_GREY = "#6b6b6b"
+COLORS = ("#2a78d6", "#eb6834", "#1baf7a", "#8a4fd0", "#c9a400", "#5f6b7a")
+GREY = "#6b6b6b"
+INK = "#222222"
 _SHARES = {"hard_weight": "psi (hard_weight)", "smoothing": "phi (smoothing)"}
 _PANELS = {"margin": "margin", "learning_rate": "learning_rate"}
 
@@ -56,12 +58,12 @@ def search_history_figure(events: Iterable[Event]) -> Figure:
     ends = [event for event in history if isinstance(event, TrialFinished) and event.trial in starts]
     figure = Figure(figsize=(7.5, 4.2), layout="constrained")
     axis = figure.subplots()
-    _frame(axis)
+    frame(axis)
     _draw_trials(axis, starts, ends)
-    _draw_best_so_far(axis, ends, min if study and study.direction == "minimize" else max)
+    _draw_best_so_far(axis, ends, better_of(study))
     for event in history:
         if isinstance(event, TeacherReady):
-            axis.axhline(event.teacher.metric, color=_GREY, linestyle="--", linewidth=1, label="teacher")
+            axis.axhline(event.teacher.metric, color=GREY, linestyle="--", linewidth=1, label="teacher")
     axis.set(xlabel="trial", ylabel=f"validation {study.metric}" if study else "validation", title="search history")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axis.get_legend_handles_labels()[0]:
@@ -69,9 +71,19 @@ def search_history_figure(events: Iterable[Event]) -> Figure:
     return figure
 
 
+def better_of(study: StudyStarted | None) -> Callable[[float, float], float]:
+    """What takes the better of two values of a study's metric."""
+    return min if study is not None and study.direction == "minimize" else max
+
+
+def has_value(end: TrialFinished) -> bool:
+    """Whether a trial is complete with a number that can be drawn."""
+    return end.state == "complete" and end.value is not None and math.isfinite(end.value)
+
+
 def _draw_columns(axis: Any, columns: Mapping[str, Sequence[float]], steps_per_epoch: int) -> None:
-    _frame(axis)
-    for color, (label, values) in zip(_COLORS, columns.items(), strict=False):
+    frame(axis)
+    for color, (label, values) in zip(COLORS, columns.items(), strict=False):
         # Step t rules from t to t + 1, so the last value is drawn up to the end of the run.
         moments = [step / steps_per_epoch for step in range(len(values) + 1)]
         axis.step(moments, [*values, *values[-1:]], where="post", color=color, linewidth=1.8, label=label)
@@ -84,7 +96,7 @@ def _draw_columns(axis: Any, columns: Mapping[str, Sequence[float]], steps_per_e
 def _draw_trials(axis: Any, starts: Mapping[int, TrialStarted], ends: Sequence[TrialFinished]) -> None:
     methods = list(dict.fromkeys(start.method for start in starts.values()))
     for position, method in enumerate(methods):
-        color = _COLORS[position % len(_COLORS)]
+        color = COLORS[position % len(COLORS)]
         mine = [end for end in ends if starts[end.trial].method == method and end.value is not None]
         for state, face in (("complete", color), ("pruned", "none")):
             chosen = [end for end in mine if end.state == state]
@@ -101,15 +113,16 @@ def _draw_trials(axis: Any, starts: Mapping[int, TrialStarted], ends: Sequence[T
 
 
 def _draw_best_so_far(axis: Any, ends: Sequence[TrialFinished], better: Callable[[float, float], float]) -> None:
-    complete = sorted((end.trial, end.value) for end in ends if end.state == "complete" and end.value is not None)
+    complete = sorted((end.trial, end.value or 0.0) for end in ends if has_value(end))
     if not complete:
         return
     best = list(accumulate((value for _, value in complete), better))
     trials = [trial for trial, _ in complete]
-    axis.step(trials, best, where="post", color="#222222", linewidth=1.4, label="best so far", zorder=2)
+    axis.step(trials, best, where="post", color=INK, linewidth=1.4, label="best so far", zorder=2)
 
 
-def _frame(axis: Any) -> None:
+def frame(axis: Any) -> None:
+    """Grid and borders as all pictures have them."""
     axis.grid(visible=True, color="#e4e4e4", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)

@@ -143,28 +143,28 @@ def trial_params(event: TrialStarted, space: Space) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
+def curve_keys(metric: str) -> tuple[str, ...]:
+    """Metric keys of a trial that have a value for every epoch."""
+    losses = ("loss", "hard_loss", "soft_loss", "active_fraction")
+    return (f"val_{metric}", *losses, *_COEFFICIENTS, "images_per_second")
+
+
+def outcome_keys(metric: str) -> tuple[str, ...]:
+    """Metric keys of a trial that have one value."""
+    return (f"best_val_{metric}", "trial_seconds", "cpu_seconds", "gpu_seconds", "student_parameters")
+
+
 def epoch_metrics(record: EpochRecord, metric: str) -> Metrics:
     """The learning curves: 10 keys. How long an epoch took is between the moments of their points."""
-    return {
-        f"val_{metric}": record.metric,
-        "loss": record.loss,
-        "hard_loss": record.hard_loss,
-        "soft_loss": record.soft_loss,
-        "active_fraction": record.active_fraction,
-        **{name: record.coefficients.get(name) for name in _COEFFICIENTS},
-        "images_per_second": record.images_per_second,
-    }
+    losses = (record.metric, record.loss, record.hard_loss, record.soft_loss, record.active_fraction)
+    coefficients = [record.coefficients.get(name) for name in _COEFFICIENTS]
+    return dict(zip(curve_keys(metric), (*losses, *coefficients, record.images_per_second), strict=True))
 
 
 def trial_metrics(event: TrialFinished, metric: str) -> Metrics:
     """The outcome: five more keys."""
-    return {
-        f"best_val_{metric}": event.value,
-        "trial_seconds": event.seconds,
-        "cpu_seconds": event.cpu_seconds,
-        "gpu_seconds": event.gpu_seconds,
-        "student_parameters": event.parameters,
-    }
+    values = (event.value, event.seconds, event.cpu_seconds, event.gpu_seconds, event.parameters)
+    return dict(zip(outcome_keys(metric), values, strict=True))
 
 
 def rung_tags(event: RungReached) -> dict[str, str]:

@@ -15,19 +15,21 @@ from typing import Any
 from urllib.parse import urlencode
 
 from autockd.records import StudyStarted
-from autockd.tracking.chart_axes import Space, axis_param, number_param
-from autockd.tracking.mlflow_fields import study_id
+from autockd.tracking.chart_axes import Space, axis_param, number_param, slice_param
+from autockd.tracking.mlflow_fields import curve_keys, outcome_keys, study_id
 from autockd.tracking.mlflow_lookup import KIND, STUDY_ID
 from autockd.tracking.mlflow_runs import milliseconds
 
 VERSIONS = ((3, 17), (3, 18))
 """The first MLflow version that views were seen to work with, and the first that they were not tried with."""
 
-_TAG = "mlflow.sharedViewState."
+VIEW_TAG = "mlflow.sharedViewState."
+"""How the tag of a saved view begins; its key follows."""
+
+_VIEW = "viewStateShareKey"
 _LONGEST_TAG = 5000
 _MOST_RUNS = 1000
 _PAIR = ("smoothing_start", "schedule_fraction")
-_CURVES = ("loss", "hard_loss", "soft_loss", "hard_weight", "smoothing", "margin", "learning_rate", "active_fraction")
 
 Chart = dict[str, Any]
 
@@ -60,11 +62,11 @@ def server_version(uri: str) -> str:
 def view_tags(start: StudyStarted) -> dict[str, str]:
     """Tags of the experiment that make the study's view: one, or none if its space is too large for a tag."""
     created = milliseconds(start.time)
-    for charts in (_charts(start), _charts(start, slices=False), _charts(start, slices=False, others=False)):
+    for charts in (_charts(start), _charts(start, slices=False)):
         state = _deflated(_state(start, charts))
         view = {"name": f"{start.study}: search", "state": state, "createdAt": created, "updatedAt": created}
         if len(value := json.dumps(view)) <= _LONGEST_TAG:
-            return {_TAG + view_key(start): value}
+            return {VIEW_TAG + view_key(start): value}
     return {}
 
 
@@ -73,16 +75,24 @@ def view_key(start: StudyStarted) -> str:
     return f"autockd-{start.study}-{study_id(start)}"
 
 
-def view_path(experiment_id: str, start: StudyStarted, version: str) -> str:
-    """The study's page in MLflow's UI, from the slash after the host on.
+def view_path(experiment_id: str, start: StudyStarted) -> str:
+    """The study's saved view in MLflow's UI, from the slash after the host on."""
+    return _page(experiment_id, {_VIEW: view_key(start)})
 
-    Args:
-        experiment_id: where the study's runs are.
-        start: the study's first event.
-        version: of the MLflow server. Versions without these views open the list of the study's trials, the best first.
-    """
-    query = {"viewStateShareKey": view_key(start)} if has_views(version) else _search(start)
-    return f"/#/experiments/{experiment_id}/runs?" + urlencode({"compareRunsMode": "CHART"} | query)
+
+def is_view(address: str) -> bool:
+    """Whether a page of MLflow's UI is a saved view."""
+    return f"{_VIEW}=" in address
+
+
+def list_path(experiment_id: str, start: StudyStarted) -> str:
+    """The study's trials, the best first, as any version of MLflow shows them; from the slash after the host on."""
+    return _page(experiment_id, _search(start))
+
+
+def _page(experiment_id: str, query: Mapping[str, str]) -> str:
+    common = {"compareRunsMode": "CHART", "workflowType": "machine_learning"}
+    return f"/#/experiments/{experiment_id}/runs?{urlencode(common | dict(query))}"
 
 
 def _search(start: StudyStarted) -> dict[str, str]:
@@ -151,8 +161,7 @@ def _section(uuid: str, name: str, columns: int, height: int, *, display: bool =
 
 _SECTIONS = (
     _section("space", "Search space", 1, 360),
-    _section("where", "Where the good trials are", 2, 360),
-    _section("curves", "Learning curves", 2, 330),
+    _section("metric", "Metric and learning curves", 2, 360),
     _section("slices", "One dimension at a time", 3, 300),
     _section("more", "What else was measured", 3, 300, display=False),
 )
@@ -164,28 +173,23 @@ def _columns(start: StudyStarted) -> list[str]:
     return [*columns, "metrics.`student_parameters`", "metrics.`trial_seconds`", "attributes.`Duration`"]
 
 
-def _charts(start: StudyStarted, *, slices: bool = True, others: bool = True) -> list[Chart]:
+def _charts(start: StudyStarted, *, slices: bool = True) -> list[Chart]:
     """All charts, in the order in which they stand; each has a number of its own."""
-    charts = [*_space_charts(start), _line("curves", f"val_{start.metric}"), _line("curves", "loss")]
-    if slices:
-        charts += _slices(start)
-    if others:
-        charts += _other_charts()
+    charts = [*_overview(start), *(_slices(start) if slices else ()), *_others(start)]
     return [{"uuid": f"c{number}"} | chart for number, chart in enumerate(charts)]
 
 
-def _space_charts(start: StudyStarted) -> Iterator[Chart]:
-    space, best = _space(start), _axis("METRIC", _best(start))
+def _overview(start: StudyStarted) -> Iterator[Chart]:
+    space, best = _space(start), _best(start)
     if space:
         params = [axis_param(space, name) for name in space]
-        yield _chart("PARALLEL", "space", selectedParams=params, selectedMetrics=[_best(start)], showAllRuns=False)
+        yield _chart("PARALLEL", "space", selectedParams=params, selectedMetrics=[best], showAllRuns=False)
     pair = _pair(space)
     if len(pair) == 2:
+        # Draws a point for every trial too. A scatter plot of two params stays empty: MLflow wants a metric in it.
         x, y = (_axis("PARAM", param) for param in pair)
-        yield _chart("SCATTER", "where", xaxis=x, yaxis=y)
-        yield _chart("CONTOUR", "where", xaxis=x, yaxis=y, zaxis=best)
-    elif pair:
-        yield _chart("SCATTER", "where", xaxis=_axis("PARAM", pair[0]), yaxis=best)
+        yield _chart("CONTOUR", "metric", xaxis=x, yaxis=y, zaxis=_metric_axis(start))
+    yield _line("metric", f"val_{start.metric}")
 
 
 def _pair(space: Space) -> list[str]:
@@ -198,14 +202,16 @@ def _pair(space: Space) -> list[str]:
 def _slices(start: StudyStarted) -> Iterator[Chart]:
     space = _space(start)
     for name in space:
-        x = _axis("PARAM", number_param(space, name) or axis_param(space, name))
-        yield _chart("SCATTER", "slices", xaxis=x, yaxis=_axis("METRIC", _best(start)))
+        yield _chart("SCATTER", "slices", xaxis=_axis("PARAM", slice_param(space, name)), yaxis=_metric_axis(start))
 
 
-def _other_charts() -> Iterator[Chart]:
-    """Named here, in a section that is closed: MLflow would append a chart of every metric that has none."""
-    for metric in _CURVES[1:]:
+def _others(start: StudyStarted) -> Iterator[Chart]:
+    """In a section that is closed. MLflow would append, and open, a chart of every metric that is in none."""
+    yield _chart("SCATTER", "more", xaxis=_axis("METRIC", "trial_seconds"), yaxis=_metric_axis(start))
+    for metric in curve_keys(start.metric)[1:]:
         yield _line("more", metric)
+    for metric in outcome_keys(start.metric):
+        yield _chart("BAR", "more", metricKey=metric)
 
 
 def _line(section: str, metric: str) -> Chart:
@@ -229,6 +235,10 @@ def _line(section: str, metric: str) -> Chart:
 def _chart(kind: str, section: str, **details: Any) -> Chart:
     common = {"type": kind, "metricSectionId": section, "deleted": False, "isGenerated": False}
     return common | {"runsCountToCompare": _MOST_RUNS} | details
+
+
+def _metric_axis(start: StudyStarted) -> dict[str, str]:
+    return _axis("METRIC", _best(start))
 
 
 def _axis(kind: str, key: str) -> dict[str, str]:

@@ -12,6 +12,8 @@ from autockd.tracking.redaction import redact
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LONGEST = 80
+_GAP = "\N{NO-BREAK SPACE}" * 3
+"""MLflow shows a table's columns without any room between them."""
 
 
 class StudyNote:
@@ -117,8 +119,9 @@ def _number(value: object) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(_plain(cell) if line[0] != '---' else cell for cell in line)} |" for line in lines)
+    lines = [[_plain(cell) + _GAP for cell in line] for line in (heads, *rows)]
+    lines.insert(1, ["---"] * len(heads))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _plain(text: object) -> str:

@@ -376,7 +376,7 @@ def test_ui_serves_the_latest_study_on_this_machine_alone(server: tuple[subproce
     process, port = server
     assert process.stdout is not None
     url = process.stdout.readline().strip()
-    assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/#/experiments/\d+", url)
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\?.*viewStateShareKey=autockd-.*", url)
     deadline = time.monotonic() + 120
     while True:
         try:

@@ -31,7 +31,8 @@ from mlflow_events import (
 
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.records import Event, StudyStarted
-from autockd.tracking import Ledger, MlflowSink, SinkSummary, default_uri, search_history_figure, sync
+from autockd.tracking import Ledger, MlflowSink, SinkSummary, default_uri, sync
+from autockd.tracking.figures import search_history_figure
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.mlflow_store import MlflowStore
 

@@ -33,6 +33,7 @@ from autockd.records import (
 from autockd.report import StudySummary
 from autockd.study import Study, evaluate, list_studies
 from autockd.tracking import events
+from autockd.tracking.saved_views import is_view
 
 pytestmark = [
     pytest.mark.slow,
@@ -317,7 +318,10 @@ def test_mlflow_has_a_run_for_the_study_and_one_for_every_trial(first: Ran) -> N
     best = next(event for event in first.of(Evaluated) if event.label == "best")
     assert parent.data.metrics["test_accuracy_best"] == best.test
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert artifacts >= {"study.yaml", "plan.png", "search_history.png"}
+    assert artifacts >= {"study.yaml", "plan.png", "search_history.png", "best_by_time.png", "importance.png"}
+    page = first.study.ui_url(1234)
+    assert page.startswith(f"http://127.0.0.1:1234/#/experiments/{experiment.experiment_id}/runs?")
+    assert is_view(page)
 
 
 def test_a_second_study_uses_the_teacher_and_the_bank_again(first: Ran, second: Ran) -> None:
@@ -355,7 +359,7 @@ def test_a_study_is_not_run_again(first: Ran, studies: Path) -> None:
     before = (first.study.folder / "ledger.jsonl").read_bytes()
     with pytest.raises(StudyError, match="a study of this name exists"):
         Study.create(config_of(), studies)
-    with pytest.raises(StudyError, match="this study has run already"):
+    with pytest.raises(StudyError, match="this study has begun already"):
         Study.open("first", studies).run()
     assert (first.study.folder / "ledger.jsonl").read_bytes() == before
 

@@ -38,7 +38,7 @@ PUBLIC: dict[str, set[str]] = {
     },
     "autockd.tracking": {
         *("Ledger", "MlflowSink", "SinkSummary", "default_uri", "events", "in_use", "plan_figure", "read_events"),
-        *("redact", "redact_value", "search_history_figure", "sync"),
+        *("redact", "redact_value", "save_figures", "sync"),
     },
 }
 """What other code may import. A name that goes or changes is for the changelog."""

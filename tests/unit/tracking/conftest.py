@@ -73,6 +73,9 @@ def finished_trial(trial: int, state: str, value: float | None, reason: str = ""
             "best_epoch": 2 if value else None,
             "epochs": 2,
             "seconds": 4.5,
+            "cpu_seconds": 4.0,
+            "gpu_seconds": 1.5,
+            "micro_batches": 2,
             "parameters": 4_800,
             "reason": reason,
         }

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from autockd.records import EpochFinished, Event, StudyStarted, TrialFinished, TrialStarted
+from autockd.records import EpochFinished, Event, RungReached, StudyResumed, StudyStarted, TrialFinished, TrialStarted
+from autockd.tracking.mlflow_fields import curve_keys, outcome_keys
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.mlflow_runs import RunUpdate
 
@@ -52,8 +53,11 @@ def test_every_trial_has_the_same_params_and_a_baseline_shows_its_own(study: lis
 
 
 def test_a_trial_has_at_most_15_metric_keys_each_epoch_at_its_step_and_time(study: list[Event]) -> None:
+    """This trial has all that there is: every coefficient, loss and cost."""
     (update,) = project(study)[1]
-    assert len({point.key for point in update.points}) == 15
+    keys = {point.key for point in update.points}
+    assert keys == {*curve_keys("accuracy"), *outcome_keys("accuracy")}
+    assert len(keys) == 15
     curve = [point for point in update.points if point.key == "val_accuracy"]
     assert [(p.value, p.step, p.timestamp) for p in curve] == [(0.85, 1, 111_000), (0.95, 2, 112_000)]
     values = latest(update)
@@ -63,8 +67,10 @@ def test_a_trial_has_at_most_15_metric_keys_each_epoch_at_its_step_and_time(stud
         0.3,
         0.4,
     )
-    assert values["epoch_seconds"] == 1.75
-    assert (values["best_val_accuracy"], values["best_epoch"], values["trial_seconds"]) == (0.95, 2, 4.5)
+    assert (values["best_val_accuracy"], values["trial_seconds"]) == (0.95, 4.5)
+    assert (values["cpu_seconds"], values["gpu_seconds"]) == (4.0, 1.5)
+    assert update.tags["autockd.best_epoch"] == "2"
+    assert update.tags["autockd.micro_batches"] == "2"
 
 
 def test_states_and_reasons(study: list[Event]) -> None:
@@ -89,7 +95,10 @@ def test_the_study_shows_the_best_so_far_by_trial_count(study: list[Event]) -> N
     assert values["teacher_val_accuracy"] == 0.98
     assert values["test_accuracy_none"] == 0.89
     assert values["seconds_search"] == 100.0
-    assert update.tags["mlflow.note.content"] == "# why"
+    seconds = [(point.step, point.value) for point in update.points if point.key == "best_so_far_by_second"]
+    assert seconds == [(15, 0.90), (25, 0.95), (35, 0.95), (45, 0.95)]
+    assert update.tags["mlflow.note.content"].endswith("# why")
+    assert "trial 1 (continuation)" in update.tags["mlflow.note.content"]
     assert update.params["search.space.learning_rate.log"] == "true"
     assert not [key for key in update.params if key.startswith(("note", "smoke"))]
 
@@ -169,3 +178,58 @@ def test_a_study_begun_anew_under_its_name_is_another_one(study: list[Event]) ->
     second.apply(study[0].model_copy(update={"time": 91.0}))
     assert first.study == second.study
     assert first.study_id != second.study_id
+
+
+def reached(trial: int, rung: int, **changes: object) -> RungReached:
+    values = {"time": 120.5 + rung, "trial": trial, "rung": rung, "epochs": rung, "value": 0.3, "peers": 4}
+    return RungReached.model_validate(values | {"threshold": 0.25, "stopped": False} | changes)
+
+
+def test_a_stopped_trial_says_where_and_why(study: list[Event]) -> None:
+    end = next(event for event in study if isinstance(event, TrialFinished) and event.trial == 2)
+    place = study.index(end)
+    study[place] = end.model_copy(update={"rung": 2})
+    study[place:place] = [
+        reached(2, 1, threshold=None, peers=1),
+        reached(2, 2, stopped=True, threshold=0.5, reason="below"),
+    ]
+    (update,) = project(study)[2]
+    assert update.status == "KILLED"
+    assert update.tags["autockd.state"] == "pruned"
+    assert update.tags["autockd.reason"] == "below its peers"
+    assert update.tags["autockd.rung"] == "2"
+    assert update.tags["autockd.rung_1"] == "0.3 at epoch 1, too few peers to judge, 1 peers: went on"
+    assert update.tags["autockd.rung_2"] == "0.3 at epoch 2, 0.5 needed, 4 peers: stopped"
+
+
+def test_a_study_that_goes_on_is_open_again(study: list[Event]) -> None:
+    cut = study.index(next(e for e in study if isinstance(e, TrialFinished) and e.trial == 2))
+    assert isinstance(study[0], StudyStarted)
+    origin = study[0].provenance.model_copy(update={"host": "grace"})
+    again = StudyResumed(time=300.0, config=study[0].config, changes=("search.trials: 4 -> 8",), provenance=origin)
+    projection = Projection()
+    for event in study[:cut]:
+        projection.apply(event)
+    projection.interrupt()
+    projection.take()
+    assert projection.apply(again)
+    (update,) = projection.take()
+    assert (update.trial, update.status, update.ended) == (None, "RUNNING", None)
+    assert update.tags["autockd.state"] == "running"
+    assert update.tags["autockd.resumed"] == "1"
+    assert update.tags["autockd.changes"] == "search.trials: 4 -> 8"
+    assert update.tags["autockd.host"] == "grace"
+    for event in study[cut:]:
+        projection.apply(event)
+    updates = {update.trial: update for update in projection.take()}
+    assert updates[None].status == "FINISHED"
+    assert updates[None].tags["autockd.state"] == "complete"
+
+
+def test_a_finished_study_that_goes_on_is_not_finished(study: list[Event]) -> None:
+    assert isinstance(study[0], StudyStarted)
+    again = StudyResumed(time=300.0, config=study[0].config, provenance=study[0].provenance)
+    (update,) = project([*study, again, again.model_copy(update={"time": 400.0})])[None]
+    assert (update.status, update.ended, update.tags["autockd.state"]) == ("RUNNING", None, "running")
+    assert update.tags["autockd.resumed"] == "2"
+    assert "Result" in update.tags["mlflow.note.content"], "what was evaluated stays known"

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted, TrialFinished
+from autockd.tracking.study_note import StudyNote
+
+HOSTILE = "<img src=x onerror=alert(1)> | `code` [link](http://ada:hunter2-c4nary@host) **bold**\n# head " + "x" * 200
+
+
+def note_after(events: list[Event]) -> str:
+    assert isinstance(events[0], StudyStarted)
+    note = StudyNote(events[0])
+    for event in events:
+        note.hear(event)
+    return note.text.replace("\N{NO-BREAK SPACE}", "")
+
+
+def changed(study: list[Event], **config: object) -> list[Event]:
+    assert isinstance(study[0], StudyStarted)
+    return [study[0].model_copy(update={"config": study[0].config | config}), *study[1:]]
+
+
+def test_a_study_that_runs_says_what_it_searches(study: list[Event]) -> None:
+    text = note_after(study[:1])
+    assert "### Result" not in text
+    assert "| learning\\_rate | 0.001 to 1 | log |" in text
+    assert "| temperature | 1 to 8 | linear |" in text
+    assert text.endswith("### Note\n\n# why")
+
+
+def test_a_finished_study_says_what_came_of_it(study: list[Event]) -> None:
+    text = note_after(study)
+    assert text.startswith("### Result\n\nThe best student is **trial 1 (continuation)**, validation accuracy 0.95;")
+    assert "2 trials complete, 1 stopped early, 1 failed" in text
+    assert "| student, none | 0 | 0.9 | 0.89 | 4,800 | 19,200 |" in text
+    assert "| learning\\_rate | 0.001 to 1 | log |  | 0.1 |" in text
+    assert "| temperature | 1 to 8 | linear |  |  |" in text
+
+
+def test_without_a_student_it_says_so(study: list[Event]) -> None:
+    end = StudyFinished(time=1.0, complete=0, pruned=0, failed=4, best_trial=None, best_value=None, seconds={})
+    assert "No student: 0 trials complete, 0 stopped early, 4 failed." in note_after([study[0], end])
+
+
+def test_a_study_that_goes_on_has_no_result_yet_and_its_new_note(study: list[Event]) -> None:
+    assert isinstance(study[0], StudyStarted)
+    ran = [event for event in study if event.event != "evaluated"]
+    config = study[0].config | {"note": "longer now"}
+    again = StudyResumed(time=300.0, config=config, provenance=study[0].provenance)
+    text = note_after([*ran, again])
+    assert "### Result" not in text
+    assert text.endswith("longer now")
+
+
+def test_only_some_events_change_the_text(study: list[Event]) -> None:
+    assert isinstance(study[0], StudyStarted)
+    note = StudyNote(study[0])
+    heard = {event.event for event in study if note.hear(event)}
+    assert heard == {"study_started", "evaluated", "study_finished"}
+    assert not any(note.hear(event) for event in study if isinstance(event, TrialFinished))
+
+
+def test_names_that_are_not_ours_stay_plain_text(study: list[Event]) -> None:
+    space = {HOSTILE: {"type": "choice", "choices": [HOSTILE], "when": {HOSTILE: [HOSTILE]}}}
+    search = {"space": space, "sampler": HOSTILE, "baselines": [{"name": HOSTILE}], "stopping": {"rule": HOSTILE}}
+    text = note_after(changed(study, search=search, note=""))
+    assert "<img" not in text
+    assert "c4nary" not in text
+    assert "`code`" not in text.replace("\\`", "")
+    assert "**bold**" not in text.replace("\\*", "")
+    row = next(line for line in text.splitlines() if line.startswith("| &lt;img"))
+    assert row.replace("\\|", "").count("|") == 6, "a cell for each of the five columns"
+    assert not [line for line in text.splitlines() if line.startswith("# head")]
