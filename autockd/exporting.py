@@ -9,15 +9,16 @@ from pathlib import Path
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import TaskConfig
 from autockd.config.trial import TrialConfig, trial_config
-from autockd.data import Split, Task, load_task
+from autockd.data import ImageTask, Split, Task, load_task
 from autockd.distillation import compile_plan
 from autockd.errors import ExportError, StudyError
 from autockd.export import BundleConfig, evaluate_bundle, load_bundle, write_bundle
-from autockd.models import build_model, count_parameters, load_weights
+from autockd.models import count_parameters, load_weights
 from autockd.provenance import provenance
 from autockd.records import Exported, TrialStarted
 from autockd.report import StudySummary, TrialRow
 from autockd.tracking import events
+from autockd.training.networks import based_on, build_network, student_model
 
 BUNDLE, LEDGER = "bundle", "ledger.jsonl"
 
@@ -43,13 +44,8 @@ def export_trial(
         raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
     started = _started(folder, row.trial)
     trial = TrialConfig.model_validate(started.config)
-    model = build_model(
-        trial.student.model_copy(update={"weights": None}),  # what it started from may have moved
-        classes=len(task.classes),
-        channels=task.channels,
-        image_size=task.image_size,
-        seed=trial.seed,
-    )
+    bare = trial.student.model_copy(update={"weights": None})  # what it started from may have moved
+    model = build_network(based_on(bare, folder / "teacher"), task, seed=trial.seed)
     load_weights(model, folder / row.weights)
     scores = {scored.trial: scored for scored in summary.evaluated}
     scored = scores.get(row.trial)
@@ -140,8 +136,7 @@ def check_study(config: StudyConfig) -> list[str]:
     task, held_out = load_task(config.task)
     found = [
         f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
-        f"{len(held_out.split)} test images of {task.channels}x{task.image_size[0]}x{task.image_size[1]}, "
-        f"{len(task.classes)} classes, {task.views.count} views of each"
+        f"{len(held_out.split)} test {_samples(task)}"
     ]
     found += check_models(config, task)
     trial = trial_config(config, {})
@@ -160,13 +155,20 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
         ModelError: an architecture or a file of weights is not usable.
     """
     found = []
-    for role, model in (("teacher", config.teacher.model), ("student", config.student.model)):
-        built = build_model(
-            model, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0
-        )
+    for role, model in (("teacher", config.teacher.model), ("student", student_model(config))):
+        built = build_network(model, task, seed=0)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
+
+
+def _samples(task: Task) -> str:
+    """Such as `images of 1x8x8, 10 classes, 9 views of each`."""
+    kinds = f"{len(task.classes)} classes" if task.classes else "a score each"
+    if isinstance(task, ImageTask):
+        height, width = task.image_size
+        return f"images of {task.channels}x{height}x{width}, {kinds}, {task.views.count} views of each"
+    return f"texts, {kinds}"
 
 
 def _started(folder: Path, trial: int) -> TrialStarted:

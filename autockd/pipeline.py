@@ -36,6 +36,7 @@ from autockd.search.stages import Subject, score
 from autockd.search.worker import WorkerSetting
 from autockd.session import CONFIG, Session, open_session
 from autockd.tracking import events, save_figures
+from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
 
 JOURNAL = "optuna.journal"
@@ -171,7 +172,7 @@ def _subjects(session: Session, teacher: TeacherSpec) -> list[Subject]:
         if any(subject.label == label for subject in subjects):
             label = f"{label} {row.trial}"
         student = TrialConfig.model_validate(trials[row.trial].config).student
-        subjects.append(Subject(label, row.trial, student, session.folder / row.weights))
+        subjects.append(Subject(label, row.trial, based_on(student, teacher.folder), session.folder / row.weights))
     return subjects
 
 

@@ -245,6 +245,8 @@ class Study:
         task = self.config.task
         if task.source == "torchvision":
             return task.dataset.lower()
+        if task.source in ("glue", "text"):
+            return task.name
         if task.source == "huggingface":
             return Path(task.path).name.lower()
         return task.source if task.source == "digits" else task.path.stem.lower()

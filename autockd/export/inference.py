@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from autockd.data.batches import Normalisation
+from autockd.data.image_feed import Normalisation
 
 Runtime = Callable[[torch.Tensor], torch.Tensor]
 """Images, uint8 [N, C, H, W], to logits, float32 [N, K] on the CPU."""
