@@ -128,13 +128,18 @@ def _draw_plan(path: Path, trial: TrialConfig, task: Task, second_moment: float,
 
 
 def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> BankRecord:
-    shards = machine.allocation.parallel
-    device, epochs = machine.allocation.device, longest_run(session.config)
+    """Fill the bank of every node, and check it; the record is that of all of them."""
+    device, epochs, seed = machine.allocation.device, longest_run(session.config), session.config.seed
     began = time.perf_counter()
-    parts = machine.map(fill_bank, [(teacher, task, device, epochs, shard, shards) for shard in range(shards)])
-    checked = machine.call(check_bank, teacher, task, device, session.config.seed)
-    return checked.model_copy(
+    parts = machine.on_every_node(
+        fill_bank, lambda slots: [(teacher, task, device, epochs, shard, slots) for shard in range(slots)]
+    )
+    checked = machine.on_every_node(check_bank, lambda slots: [(teacher, task, device, seed)])
+    return checked[0].model_copy(
         update={
+            "filled": min(bank.filled for bank in checked),
+            "checked": min(bank.checked for bank in checked),
+            "max_difference": max(bank.max_difference for bank in checked),
             "hits": sum(part.hits for part in parts),
             "misses": sum(part.misses for part in parts),
             "seconds": time.perf_counter() - began,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autockd.config.schema import ResourceConfig
@@ -10,6 +10,8 @@ from autockd.errors import EnvironmentProblem
 
 TRIALS_PER_GPU = 4
 """Trials that share a GPU where the study does not say: small students leave most of it idle."""
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -38,34 +40,46 @@ class Allocation:
         """As Ray wants it."""
         return {"CPU": self.cpus, "GPU": self.gpus} if self.gpus else {"CPU": self.cpus}
 
+    def slots(self, node: Mapping[str, float]) -> int:
+        """How many trials a node has room for at a time."""
+        return min(self.parallel, _slots(node, self.cpus, self.gpus))
 
-def allocate(config: ResourceConfig, cluster: Mapping[str, float]) -> Allocation:
-    """Share a cluster's CPUs and GPUs out to trials.
+
+def allocate(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> Allocation:
+    """Share the CPUs and GPUs of a cluster's nodes out to trials; a trial runs on one node.
 
     Args:
         config: what the study asks for.
-        cluster: Ray's totals, by name.
+        nodes: what each node has in all, by Ray's names.
 
     Raises:
-        EnvironmentProblem: not even one trial fits.
+        EnvironmentProblem: not even one trial fits on any node.
     """
-    cpus, gpus = cluster.get("CPU", 0), cluster.get("GPU", 0)
+    cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     wanted = config.gpus_per_trial
-    gpu_share = (1 / TRIALS_PER_GPU if gpus else 0.0) if wanted is None else wanted
-    slots = int(cpus // config.cpus_per_trial)
-    if gpu_share:
-        slots = min(slots, int(gpus / gpu_share + 1e-9))
+    share = (1 / TRIALS_PER_GPU if gpus else 0.0) if wanted is None else wanted
+    slots = sum(_slots(node, config.cpus_per_trial, share) for node in nodes)
+    where = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
     if slots < 1:
         raise EnvironmentProblem(
-            f"a trial needs {config.cpus_per_trial} CPU cores and {gpu_share:g} GPUs, but there are {cpus:g} and "
-            f"{gpus:g}; lower resources.cpus_per_trial or resources.gpus_per_trial"
+            f"a trial needs {config.cpus_per_trial} CPU cores and {share:g} GPUs{' of one node' if where else ''}, but "
+            f"there are {cpus:g} and {gpus:g}{where}; lower resources.cpus_per_trial or resources.gpus_per_trial"
         )
     parallel = min(slots, config.parallel_trials or slots)
     each = f"{config.cpus_per_trial} core{'s' if config.cpus_per_trial > 1 else ''}"
-    each += f" and {gpu_share:g} GPU" if gpu_share else ""
+    each += f" and {share:g} GPU" if share else ""
     return Allocation(
         parallel,
         config.cpus_per_trial,
-        gpu_share,
-        f"{parallel} trials at a time with {each} each, of {cpus:g} cores and {gpus:g} GPUs",
+        share,
+        f"{parallel} trials at a time with {each} each, of {cpus:g} cores and {gpus:g} GPUs{where}",
     )
+
+
+def _slots(node: Mapping[str, float], cpus: int, gpus: float) -> int:
+    """How many trials fit on a node; a fraction of a GPU is one of a single GPU."""
+    slots = int(node.get("CPU", 0) // cpus)
+    if not gpus:
+        return slots
+    there = node.get("GPU", 0)
+    return min(slots, int(there) * int(1 / gpus + _ROUNDING) if gpus < 1 else int(there / gpus + _ROUNDING))

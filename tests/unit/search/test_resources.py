@@ -28,7 +28,7 @@ from autockd.search.resources import TRIALS_PER_GPU, allocate
 def test_trials_share_a_cluster(
     asked: dict[str, float], cluster: dict[str, float], parallel: int, each: dict[str, float]
 ) -> None:
-    allocation = allocate(ResourceConfig.model_validate(asked), cluster)
+    allocation = allocate(ResourceConfig.model_validate(asked), [cluster])
     assert (allocation.parallel, allocation.ray) == (parallel, each)
     assert allocation.device == ("cuda" if "GPU" in each else "cpu")
     assert all(parallel * share <= cluster[name] + 1e-9 for name, share in each.items())
@@ -45,12 +45,52 @@ def test_trials_share_a_cluster(
 )
 def test_a_trial_that_does_not_fit_is_refused(asked: dict[str, float], cluster: dict[str, float]) -> None:
     with pytest.raises(EnvironmentProblem, match=r"a trial needs .* but there are .*; lower resources\.cpus_per_trial"):
-        allocate(ResourceConfig.model_validate(asked), cluster)
+        allocate(ResourceConfig.model_validate(asked), [cluster])
 
 
 def test_it_says_how_it_was_decided() -> None:
-    assert allocate(ResourceConfig(), {"CPU": 2.0}).reason == (
+    assert allocate(ResourceConfig(), [{"CPU": 2.0}]).reason == (
         "2 trials at a time with 1 core each, of 2 cores and 0 GPUs"
     )
-    reason = allocate(ResourceConfig(cpus_per_trial=2, gpus_per_trial=0.5), {"CPU": 8.0, "GPU": 1.0}).reason
+    reason = allocate(ResourceConfig(cpus_per_trial=2, gpus_per_trial=0.5), [{"CPU": 8.0, "GPU": 1.0}]).reason
     assert reason == "2 trials at a time with 2 cores and 0.5 GPU each, of 8 cores and 1 GPUs"
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "slots"),
+    [
+        ({}, [{"CPU": 1.0}, {"CPU": 1.0}], [1, 1]),
+        ({"cpus_per_trial": 2}, [{"CPU": 3.0}, {"CPU": 3.0}], [1, 1]),
+        ({"cpus_per_trial": 4}, [{"CPU": 2.0}, {"CPU": 8.0}], [0, 2]),
+        ({}, [{}, {"CPU": 2.0}], [0, 2]),
+        ({"gpus_per_trial": 1}, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 64.0}], [1, 2, 0]),
+        ({"gpus_per_trial": 2}, [{"CPU": 8.0, "GPU": 3.0}, {"CPU": 8.0, "GPU": 3.0}], [1, 1]),
+        ({"gpus_per_trial": 0.6}, [{"CPU": 8.0, "GPU": 2.0}], [2]),
+        ({"gpus_per_trial": 0}, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 2.0}], [8, 2]),
+    ],
+)
+def test_a_trial_has_to_fit_on_one_node(
+    asked: dict[str, float], nodes: list[dict[str, float]], slots: list[int]
+) -> None:
+    allocation = allocate(ResourceConfig.model_validate(asked), nodes)
+    assert [allocation.slots(node) for node in nodes] == slots
+    assert allocation.parallel == sum(slots)
+
+
+def test_a_node_has_no_more_trials_than_run_at_all() -> None:
+    allocation = allocate(ResourceConfig(parallel_trials=2), [{"CPU": 8.0}, {"CPU": 1.0}])
+    assert [allocation.slots({"CPU": 8.0}), allocation.slots({"CPU": 1.0})] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "node", "needs"),
+    [
+        ({"gpus_per_trial": 2}, {"CPU": 8.0, "GPU": 1.0}, "1 CPU cores and 2 GPUs of one node, but .* 16 and 2 on 2"),
+        ({"cpus_per_trial": 3}, {"CPU": 2.0}, "3 CPU cores and 0 GPUs of one node, but there are 4 and 0 on 2 nodes"),
+    ],
+)
+def test_what_only_all_nodes_together_have_is_not_enough(
+    asked: dict[str, float], node: dict[str, float], needs: str
+) -> None:
+    with pytest.raises(EnvironmentProblem, match=needs):
+        allocate(ResourceConfig.model_validate(asked), [node, node])

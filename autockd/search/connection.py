@@ -1,0 +1,136 @@
+"""This process's connection with Ray: one of its own on the loopback interface, or a cluster that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from autockd.errors import ConfigError, EnvironmentProblem
+
+LOCAL = "local"
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "1000",
+    "TUNE_GLOBAL_CHECKPOINT_S": "60",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+}
+"""Ray reads these when it is imported.
+
+TUNE_MAX_PENDING_TRIALS_PG: workers start side by side, as many as the book has trials for. One by one, as they would by
+themselves, takes minutes on a cluster, and trials shorter than a worker's start take each other's workers: one runs.
+
+RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER makes 127.0.0.1 the address of this machine, on any system: so none of Ray's servers
+can be reached from outside, and a cluster on the loopback interface can be joined.
+"""
+
+_ONE_ATTEMPT = {"RAY_gcs_server_port_wait_time_s": "1"}
+"""One attempt of Ray's to reach a cluster takes 40 s at most; by itself it makes 20."""
+
+_PATIENCE = 5.0
+"""Seconds until something must listen at an address."""
+
+
+@contextmanager
+def connection(address: str) -> Iterator[None]:
+    """Start Ray on this machine, on the loopback interface alone, or join a cluster; at the end stop or leave it.
+
+    Args:
+        address: `local`, `auto`, or host:port of a cluster of which this machine is a node.
+
+    Raises:
+        ConfigError: the address is of a kind that cannot work.
+        EnvironmentProblem: there is no cluster, or it does not let this process in.
+    """
+    if "://" in address:
+        raise ConfigError.of(
+            "resources.address",
+            f"is {address!r}, and a search cannot run through Ray's client",
+            "run it on a node of the cluster, with the cluster's host:port or with auto",
+        )
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+    from ray._private import ray_constants
+
+    ray_constants.ENABLE_RAY_CLUSTER = False  # as in _ENVIRONMENT, where this process had imported Ray before
+    # What Tune says of a lost worker, a page long, the study records in a sentence.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        _connect(address)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise EnvironmentProblem(f"resources.address {address!r}: {_explain(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == LOCAL:
+        ray.init(address=address, include_dashboard=False, **options)
+        return
+    _check_somebody_listens(address)
+    with _environment(_ONE_ATTEMPT):
+        ray.init(address=address, **options)
+
+
+def _check_somebody_listens(address: str) -> None:
+    from ray._private import services
+
+    try:
+        where = urlsplit(f"//{services.canonicalize_bootstrap_address(address)}")
+        socket.create_connection((where.hostname or "", where.port or 0), timeout=_PATIENCE).close()
+    except (OSError, ValueError) as error:
+        what = "no cluster runs on this machine" if address == "auto" else "nothing answers there"
+        raise EnvironmentProblem(
+            f"resources.address {address!r}: {what} ({error}); start one with `ray start --head`, or name another "
+            "by its host:port"
+        ) from error
+
+
+def _explain(error: Exception) -> str:
+    """What stands in the way, with its remedy where it is known; Ray hides reasons in the causes of its errors."""
+    text = " ".join(f"{error} {error.__cause__ or ''}".split())
+    if type(error).__name__ == "AuthenticationError" or "InvalidAuthToken" in text:
+        return (
+            "the cluster asks for its token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, or "
+            "~/.ray/auth_token to what its nodes were started with"
+        )
+    if "No node info found" in text:
+        return (
+            "this machine is no node of that cluster; make it one with `ray start --address=HOST:PORT` (and "
+            "--num-cpus=0 if it should run no trials)"
+        )
+    if "Version mismatch" in text:
+        return f"{text}; install the same versions here and there"
+    return f"Ray does not answer ({text})"
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,39 @@
+"""Ways not to reach a cluster; the real ones, and real refusals, are in tests/integration/test_two_nodes.py."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+import pytest
+
+from autockd.errors import ConfigError, EnvironmentProblem
+from autockd.search.connection import connection
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connecting sets variables of Ray's, which are not to outlive a test."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+def test_rays_client_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"'ray://127.0.0.1:10001'.* run it on a node of the cluster"):
+        connection("ray://127.0.0.1:10001").__enter__()
+
+
+def test_a_closed_port_is_no_cluster() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(EnvironmentProblem, match=rf"'{address}': nothing answers there .* `ray start --head`"):
+            connection(address).__enter__()
+    assert time.monotonic() - began < 20  # Ray is imported in here
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.1:port", "nobody.invalid:6379", "127.0.0.1:99999"])
+def test_what_is_no_address_is_named(address: str) -> None:
+    with pytest.raises(EnvironmentProblem, match=f"resources.address '{address}'"):
+        connection(address).__enter__()
