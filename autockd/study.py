@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
+from autockd.config.tasks import Glue, Text
 from autockd.errors import ConfigError, EnvironmentProblem, Problem, StudyError
 from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event, StudyStarted
@@ -245,7 +246,7 @@ class Study:
         task = self.config.task
         if task.source == "torchvision":
             return task.dataset.lower()
-        if task.source in ("glue", "text"):
+        if isinstance(task, Glue | Text):
             return task.name
         if task.source == "huggingface":
             return Path(task.path).name.lower()

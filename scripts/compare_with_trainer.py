@@ -26,7 +26,7 @@ from autockd.config import StudyConfig, load_study
 from autockd.config.methods import NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.trial import TrialConfig, baseline_config
-from autockd.data import TextTask, Texts, load_task
+from autockd.data import Texts, TextTask, load_task
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.errors import AutockdError, UsageError
@@ -57,7 +57,7 @@ def by_autockd(trial: TrialConfig, task: TextTask, threads: int) -> Outcome:
 
 
 def by_transformers(trial: TrialConfig, task: TextTask, threads: int) -> Outcome:
-    """transformers' Trainer with its padding collator."""
+    """Transformers' Trainer with its padding collator."""
     torch.set_num_threads(threads)
     assert isinstance(trial.student, Encoder), "a text task has encoders"
     student = build_network(trial.student, task, seed=trial.seed)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from autockd.config.kinds import kind_mistakes
 from autockd.config.models import Encoder
+from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
 from autockd.config.tasks import Glue, HuggingFace, Text
@@ -281,7 +282,7 @@ def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
             if isinstance(value, Path):
                 changes[name] = (folder / value.expanduser()).resolve()
             elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
-                local = folder / Path(value).expanduser()
+                local = package_path(value) or folder / Path(value).expanduser()
                 changes[name] = str(local.resolve()) if local.exists() else value
             elif isinstance(value, BaseModel):
                 changes[name] = resolve(value)

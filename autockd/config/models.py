@@ -113,4 +113,6 @@ class Encoder(Config):
         return self
 
 
+ImageModelConfig = CifarResNet | TorchvisionModel
+
 ModelConfig = Annotated[CifarResNet | TorchvisionModel | Encoder, Field(discriminator="family")]

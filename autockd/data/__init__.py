@@ -5,4 +5,15 @@ from autockd.data.task import HeldOut, ImageTask, Split, Task, TextTask
 from autockd.data.texts import Texts
 from autockd.data.views import Views, order_of_epoch, seeded
 
-__all__ = ["HeldOut", "ImageTask", "Split", "Task", "TextTask", "Texts", "Views", "load_task", "order_of_epoch", "seeded"]
+__all__ = [
+    "HeldOut",
+    "ImageTask",
+    "Split",
+    "Task",
+    "TextTask",
+    "Texts",
+    "Views",
+    "load_task",
+    "order_of_epoch",
+    "seeded",
+]

@@ -82,6 +82,7 @@ class ImageFeed:
 
     def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """In order, always as many images."""
-        for places in torch.split(torch.arange(len(rows)), ANSWER_BATCH):
+        for start in range(0, len(rows), ANSWER_BATCH):
+            places = torch.arange(start, min(start + ANSWER_BATCH, len(rows)))
             filled = torch.cat([places, places[:1].expand(ANSWER_BATCH - len(places))])
             yield places, self.read(rows[filled], views[filled])

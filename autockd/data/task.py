@@ -62,7 +62,7 @@ class Task:
     seed: int
     metric: str = "accuracy"
     direction: Direction = "maximize"
-    views: Views = Views()
+    views: Views = field(default_factory=Views)
     fingerprint: str = ""
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autockd.models.encoder import TextEncoder, build_encoder, save_encoder
+from autockd.models.encoder import ENCODER_WEIGHTS, TextEncoder, build_encoder, save_encoder
 from autockd.models.factory import build_model
 from autockd.models.resnet import BasicBlock, PaddedShortcut, ResNet6n2
 from autockd.models.tokens import Tokens, load_tokenizer
@@ -10,6 +10,7 @@ from autockd.models.vision import build_torchvision
 from autockd.models.weights import count_parameters, load_weights, read_state, save_weights, weights_hash
 
 __all__ = [
+    "ENCODER_WEIGHTS",
     "BasicBlock",
     "PaddedShortcut",
     "ResNet6n2",

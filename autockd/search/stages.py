@@ -142,7 +142,12 @@ def _probe(
     order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
     inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
     return choose_precision(
-        lambda: build_network(_bare(model), task, seed=0), inputs, training, wanted=wanted, threads=threads, device=device
+        lambda: build_network(_bare(model), task, seed=0),
+        inputs,
+        training,
+        wanted=wanted,
+        threads=threads,
+        device=device,
     )
 
 

@@ -52,4 +52,4 @@ class LiveTeacher:
 
     @cached_property
     def _feed(self) -> Feed:
-        return make_feed(self.config, self.task, self.task.train, self.device, views=True, channels_last=True)
+        return make_feed(self.config, self.task, self.task.train, self.device, augmented=True, channels_last=True)

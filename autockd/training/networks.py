@@ -61,7 +61,8 @@ def make_feed(
         assert isinstance(task, ImageTask), "only an image task has images"
         normalise = Normalisation.of(task, device, channels_last=channels_last)
         return ImageFeed(split.inputs, task.views if augmented else Views(), normalise)
-    assert isinstance(task, TextTask) and isinstance(config, Encoder), "only an encoder is given texts"
+    assert isinstance(task, TextTask), "only a text task has texts"
+    assert isinstance(config, Encoder), "only an encoder is given texts"
     return TextFeed(_tokens(config, split.inputs, task.max_length).to(device))
 
 

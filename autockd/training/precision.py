@@ -113,7 +113,9 @@ def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[
     has_bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported()
     last: Precision = "bf16" if has_bf16 else "fp32"
     pairs: dict[tuple[Precision, bool], None] = dict.fromkeys(
-        [("fp32", False), (last, True), ("fp32", True), (last, False)] if has_layouts else [("fp32", False), (last, False)]
+        [("fp32", False), (last, True), ("fp32", True), (last, False)]
+        if has_layouts
+        else [("fp32", False), (last, False)]
     )
     return [Variant(precision, layout, n) for n in counts for precision, layout in pairs]
 

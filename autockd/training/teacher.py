@@ -138,7 +138,8 @@ def _keep(model: nn.Module, config: TeacherConfig, target: Path) -> None:
     """Put the weights at `target`; an encoder's configuration and tokenizer beside them, for students cut from it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(config.model, Encoder):
-        assert isinstance(model, TextEncoder) and target.name == ENCODER_WEIGHTS, "transformers looks for that name"
+        assert isinstance(model, TextEncoder), "an encoder's configuration makes a text encoder"
+        assert target.name == ENCODER_WEIGHTS, "transformers looks for that name"
         save_encoder(model, target.parent, load_tokenizer(config.model))
     else:
         save_weights(model, target)

@@ -63,7 +63,7 @@ class TextFeed:
     def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, NetworkTokens]]:
         """By length rounded up to 16 tokens, always as many samples."""
         rounded = -(-self._lengths[rows] // _ANSWER_MULTIPLE) * _ANSWER_MULTIPLE
-        for length in rounded.unique().tolist():
+        for length in torch.unique(rounded).tolist():
             for places in torch.split((rounded == length).nonzero()[:, 0], ANSWER_BATCH):
                 filled = torch.cat([places, places[:1].expand(ANSWER_BATCH - len(places))])
                 yield places, self._tokens.batch(rows[filled], length=length)

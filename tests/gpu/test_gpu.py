@@ -130,10 +130,14 @@ def test_the_probe_chooses_with_a_reason(task: Task) -> None:
     def make() -> torch.nn.Module:
         return build_model(CifarResNet(width=16), classes=10, channels=1, image_size=task.image_size, seed=0)
 
-    found = choose_precision(make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="auto", threads=4, device=CUDA)
+    found = choose_precision(
+        make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="auto", threads=4, device=CUDA
+    )
     assert (found.device, found.threads) == ("cuda", 1)
     assert " ms a step" in found.reason
-    insisted = choose_precision(make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="fp32", threads=1, device=CUDA)
+    insisted = choose_precision(
+        make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="fp32", threads=1, device=CUDA
+    )
     assert insisted.precision == "fp32"
 
 

@@ -62,6 +62,7 @@ def student(digits: Split) -> nn.Module:
 def recorded(student: nn.Module, digits: Split) -> float:
     """The test metric as training code computes and records it."""
     from autockd.data.batches import Normalisation
+
     from autockd.training.evaluation import evaluate
 
     mean, std = torch.tensor([[[[0.3]]]]), torch.tensor([[[[0.4]]]])

@@ -32,7 +32,9 @@ def network() -> nn.Module:
 
 
 def choose(wanted: Wanted = "auto", threads: int = 1) -> PrecisionChoice:
-    return choose_precision(network, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, wanted=wanted, threads=threads, device=CPU)
+    return choose_precision(
+        network, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, wanted=wanted, threads=threads, device=CPU
+    )
 
 
 def decide(

@@ -21,12 +21,12 @@ from autockd.distillation import compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
 from autockd.models import weights_hash
 from autockd.records import EpochRecord, PrecisionChoice
-from autockd.training.batches import Batches
 from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.batches import Batches
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
-from autockd.training.networks import make_feed
 from autockd.training.live_teacher import LiveTeacher
+from autockd.training.networks import make_feed
 from autockd.training.trainer import Trainer
 
 MakeTrial = Callable[..., TrialConfig]
@@ -462,7 +462,14 @@ import autockd.training.bank, autockd.training.teacher, autockd.training.checkpo
 
 split = Split(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8), torch.randint(10, (64,)))
 task = ImageTask(
-    name="x", train=split, validation=split, classes=tuple("abcdefghij"), seed=0, views=Views(1), mean=(0.5,), std=(0.5,)
+    name="x",
+    train=split,
+    validation=split,
+    classes=tuple("abcdefghij"),
+    seed=0,
+    views=Views(1),
+    mean=(0.5,),
+    std=(0.5,),
 )
 model = build_model(CifarResNet(width=2), classes=10, channels=1, image_size=(8, 8), seed=0)
 live = LiveTeacher(CifarResNet(width=2), model, task, torch.device("cpu"))
