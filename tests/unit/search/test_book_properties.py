@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -96,11 +96,12 @@ def epoch_record(trial: int, epoch: int) -> EpochRecord:
 
 @dataclass
 class Worker:
-    """One trial in the hands of a worker, with what its checkpoint holds."""
+    """One trial in the hands of a worker, with what its checkpoint holds: how far it is, and the last report."""
 
     proposal: Proposal
     epoch: int = 0
     kept: int = 0
+    kept_report: TrialReport | None = None
     last: TrialReport | None = None
 
     @property
@@ -262,7 +263,8 @@ class CrashingStudy(RuleBasedStateMachine):
     def lose_a_worker(self, data: st.DataObject) -> None:
         """Another goes on from its checkpoint, or from the start."""
         worker = self.choose(data)
-        worker.epoch = worker.kept
+        with self.mortal():
+            self.take_over(worker)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), again=st.booleans())
@@ -344,8 +346,9 @@ class CrashingStudy(RuleBasedStateMachine):
         while not self.office.book.is_over:
             while self.hire():
                 pass
-            worker = next(iter(self.workers.values()))
-            self.tell(worker, worker.advance(EPOCHS), keeps=False)
+            if self.workers:
+                worker = next(iter(self.workers.values()))
+                self.tell(worker, worker.advance(EPOCHS), keeps=False)
         assert self.office.book.propose() is None
         assert not self.workers
 
@@ -360,13 +363,19 @@ class CrashingStudy(RuleBasedStateMachine):
         assert proposal.number not in self.workers, "one trial runs once"
         worker = self.checkpoints.setdefault(proposal.number, Worker(proposal))
         assert worker.proposal.config == proposal.config
-        worker.epoch = worker.kept
         self.workers[proposal.number] = worker
+        self.take_over(worker)
         return True
+
+    def take_over(self, worker: Worker) -> None:
+        """Go on from the checkpoint; the report in it is told again, for it may not have arrived."""
+        worker.epoch = worker.kept
+        if worker.kept_report is not None:
+            self.tell(worker, worker.kept_report, keeps=False)
 
     def tell(self, worker: Worker, report: TrialReport, *, keeps: bool) -> None:
         if keeps:
-            worker.kept = worker.epoch
+            worker.kept, worker.kept_report = worker.epoch, report
         if self.office.book.report(report):
             self.workers.pop(worker.number, None)
 
@@ -466,6 +475,8 @@ TestCrashingStudy = CrashingStudy.TestCase
 TestCrashingStudy.settings = settings(
     max_examples=25,
     stateful_step_count=30,
+    derandomize=True,
+    phases=(Phase.explicit, Phase.generate),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
