@@ -193,6 +193,10 @@ def _number(line: str) -> int:
     return int(json.loads(line)["event"]["trial"])
 
 
+Begin = Callable[..., Battered]
+"""The fixture `begin`: a study by name and overrides."""
+
+
 def torn(folder: Path) -> None:
     """A line that did not get to the disk as a whole: the last one's beginning, as another event's."""
     path = folder / "ledger.jsonl"

@@ -9,14 +9,12 @@ from pathlib import Path
 
 import pytest
 import tiny
-from battered import Battered, Figures
+from battered import Battered, Begin, Figures
 from nursery import Nursery
 
 from autockd.folders import CACHE_ENV
 
 _FIGURES = pytest.StashKey[Figures]()
-
-Begin = Callable[..., Battered]
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,10 @@ import random
 from collections.abc import Callable
 
 import pytest
-from battered import AtEvent, Battered, Damage, Moment, corrupt_checkpoints, stale_lock, torn
-from conftest import Begin
-from invariant import check_invariant, check_mlflow, mlflow_runs, running, same
+from battered import AtEvent, Begin, Damage, Moment, corrupt_checkpoints, stale_lock, torn
+from ending import check_end
 from moments import DAMAGES, FINAL, SEARCH, START, STOPPED, plan
 from tiny import Story
-
-from autockd.tracking import events
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,27 +39,6 @@ NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["while the book is restored"], ()),
     (FINAL["between Exported and StudyFinished"], ()),
 ]
-
-
-def check_end(study: Battered, expected: Story) -> None:
-    """The invariant, and MLflow after `sync`, twice."""
-    check_invariant(study.folder, study.seen, expected)
-    told = events(study.folder / "ledger.jsonl")
-    uri = f"sqlite:///{study.folder.parent / 'mlflow.db'}"
-    looks = []
-    for _ in range(2):
-        synced = study.command("sync")
-        assert synced.wait() == 0, synced.stderr
-        looks.append({key: run for key, run in mlflow_runs(uri, "digits").items() if is_of(run, study.name)})
-    check_mlflow(looks[0], told)
-    assert not same(*looks), "a second sync changed something"
-    study.figures.running += running(told, looks[1])
-    assert running(told, looks[1]) == 0
-
-
-def is_of(run: dict[str, dict[str, str]], study: str) -> bool:
-    tags = run["tags"]
-    return tags.get("autockd.study") == study or tags.get("autockd.trial_key", "").startswith(f"{study}/")
 
 
 @pytest.mark.parametrize(("rule", "moments"), [("fraction", FRACTION), ("none", NONE)])

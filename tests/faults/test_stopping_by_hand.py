@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from conftest import Begin
+from battered import Begin
+from ending import check_end
 from invariant import check_invariant, of
 from nursery import Nursery, wait_until
-from test_driver_kills import check_end
 from tiny import Story
 
 from autockd.records import TestOpened
