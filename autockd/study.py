@@ -294,7 +294,7 @@ class Study:
         uri = self.mlflow_uri() or ""
         start = next((event for event in self.events() if isinstance(event, StudyStarted)), None)
         site = redact(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
-        return site + (study_page(uri, self.experiment, start) or "/")
+        return site + study_page(uri, self.experiment, start)
 
 
 def list_studies(studies: Path) -> list[StudySummary]:

@@ -11,6 +11,7 @@ from ray import tune
 from ray.tune.execution import class_cache
 
 from autockd.data.task import Task
+from autockd.errors import AutockdError
 from autockd.search.book import StudyBook
 from autockd.search.halt import Halt
 from autockd.search.resources import Allocation
@@ -79,7 +80,19 @@ def drive(
             failure_config=tune.FailureConfig(max_failures=retries),
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    except Exception as error:
+        if (own := _own(error)) is not None:
+            raise own from error
+        raise
+
+
+def _own(error: BaseException | None) -> AutockdError | None:
+    """The error of ours that Tune wrapped into its own."""
+    while error is not None and not isinstance(error, AutockdError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _keep_credentials_here() -> None:

@@ -33,7 +33,7 @@ class RayNode:
     """`ray start --block` with one core.
 
     Args:
-        environment: its variables, beside this process's own.
+        environment: its variables, all of them.
         head: address of the cluster to join; None starts one.
     """
 
@@ -48,7 +48,7 @@ class RayNode:
         self._log = self._folder / "start.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
+                command, env=dict(environment), stdout=log, stderr=log, start_new_session=True
             )
 
     def wait(self) -> None:

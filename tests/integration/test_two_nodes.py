@@ -73,7 +73,9 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     (folder / "study.yaml").write_text(STUDY)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AUTOCKD", "MLFLOW"))}
+    # A study that ran in this process before has left Ray's variables here.
+    foreign = ("AUTOCKD", "MLFLOW", "RAY_", "TUNE_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     environment |= {**token_authentication(), "OMP_NUM_THREADS": "1"}
     head = RayNode({**environment, "AUTOCKD_CACHE": str(folder / "cache-0")})
     try:

@@ -1,0 +1,72 @@
+"""The driver dies, again and again, at moments that were chosen and at moments that were not."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import pytest
+from battered import AtEvent, Begin, Damage, Moment, corrupt_checkpoints, stale_lock, torn
+from ending import check_end
+from moments import DAMAGES, FINAL, SEARCH, START, STOPPED, plan
+from tiny import Story
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    # MLflow 3.17 under SQLAlchemy 2.1
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
+
+KILLS = int(os.environ.get("AUTOCKD_FAULT_KILLS", "0"))
+"""Further kills, half of them at random moments."""
+
+PER_STUDY = 6
+
+FRACTION: list[tuple[Moment, tuple[Damage, ...]]] = [
+    (START["between ledger and MLflow, at the start"], (torn,)),
+    (SEARCH["inside tell"], (stale_lock,)),
+    (SEARCH["between ledger and MLflow, a result"], ()),
+    (STOPPED, (torn,)),
+    (FINAL["after the test split is opened"], ()),
+    (FINAL["with a bundle that is not recorded"], ()),
+    (FINAL["while the bundle is replaced"], ()),
+]
+NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
+    (SEARCH["before a checkpoint takes its place"], (corrupt_checkpoints,)),
+    (AtEvent("epoch_finished", count=2), (torn, stale_lock)),
+    (SEARCH["while the book is restored"], ()),
+    (FINAL["between Exported and StudyFinished"], ()),
+]
+
+
+@pytest.mark.parametrize(("rule", "moments"), [("fraction", FRACTION), ("none", NONE)])
+def test_a_study_survives_every_aimed_kill(
+    rule: str, moments: list[tuple[Moment, tuple[Damage, ...]]], begin: Begin, undisturbed: Callable[..., Story]
+) -> None:
+    override = f"search.stopping.rule={rule}"
+    expected = undisturbed(override)
+    study = begin(f"aimed-{rule}", override)
+    for place, (moment, damage) in enumerate(moments):
+        assert study.die(moment, damage, patience=0.0 if place % 2 else None), f"{moment} never came"
+    study.finish()
+    check_end(study, expected)
+
+
+@pytest.mark.parametrize("number", range(-(-KILLS // PER_STUDY)))
+def test_a_study_survives_kills_at_random(number: int, begin: Begin, undisturbed: Callable[..., Story]) -> None:
+    dice = random.Random(number)
+    override = f"search.stopping.rule={('fraction', 'none', 'ladder')[number % 3]}"
+    expected = undisturbed(override)
+    study = begin(f"random-{number}", override)
+    kills = min(PER_STUDY, KILLS - number * PER_STUDY)
+    for name, moment in plan(dice, kills):
+        print(name)
+        patience = dice.choice([None, 0.0])
+        if not study.die(moment, dice.choice(DAMAGES), patience=patience):
+            print("it never came")
+            if study.count("study_finished"):
+                break
+    study.finish()
+    check_end(study, expected)

@@ -1,0 +1,132 @@
+"""Ctrl-C once and twice, SIGTERM, two drivers, a worker killed, a full disk, and going on under other settings."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from battered import Begin
+from ending import check_end
+from invariant import check_invariant, of
+from nursery import Nursery, wait_until
+from tiny import Story
+
+from autockd.records import TestOpened
+from autockd.tracking import events
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # MLflow 3.17 under SQLAlchemy 2.1
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
+
+WORKER_KILLS = int(os.environ.get("AUTOCKD_FAULT_WORKER_KILLS", "2"))
+AGENTS = ("ray::RuntimeEnvAgent", "ray::DashboardAgent")
+"""Ray's own helpers, which notice within a minute that their raylet is no more. They hold nothing and do nothing."""
+
+
+IS_LONG = "AUTOCKD_FAULT_KILLS" in os.environ
+
+only_in_the_long_run = pytest.mark.skipif(not IS_LONG, reason="takes minutes; scripts/test_faults has it")
+
+
+def workers(nursery: Nursery) -> list[str]:
+    return [name for name in nursery.processes().values() if not name.startswith(AGENTS)]
+
+
+@only_in_the_long_run
+def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
+    begin: Begin, nursery: Nursery, undisturbed: Callable[..., Story]
+) -> None:
+    study = begin("by-hand")
+    for number, kind, count in ((signal.SIGINT, "epoch_finished", 1), (signal.SIGTERM, "trial_finished", 2)):
+        command = study.go()
+        study.wait_for(kind, study.count(kind) + count, command)
+        command.signal(number)
+        assert command.wait() == 130, command.stderr
+        assert f"autockd resume {study.name}" in command.stderr
+        assert wait_until(lambda: not workers(nursery), 20.0), workers(nursery)
+        study.look()
+
+    command = study.go()
+    study.wait_for("trial_finished", study.count("trial_finished") + 1, command)
+    other = study.command("resume")
+    assert other.wait() == 2, "a second driver is refused"
+    assert "is in use by" in other.stderr, other.stderr
+    asked = study.command("stop")
+    assert asked.wait() == 0, asked.stderr
+    assert command.wait() == 130, command.stderr
+    study.look()
+
+    command = study.go()
+    study.wait_for("trial_finished", study.count("trial_finished") + 1, command)
+    began = time.monotonic()
+    command.signal(signal.SIGINT)
+    time.sleep(0.3)
+    command.signal(signal.SIGINT)
+    assert command.wait() == 130
+    assert time.monotonic() - began < 5.0, "twice is at once"
+    nursery.clear(5.0)
+    study.look()
+
+    for override, changed in (
+        ("search.space.learning_rate.high=0.4", "search.space"),
+        ("task.limit_train=200", "task"),
+        ("teacher.training.epochs=3", "teacher"),
+    ):
+        before = study.ledger
+        refused = nursery.start("resume", study.name, override, "--studies", study.folder.parent)
+        assert refused.wait() == 2, refused.stderr
+        assert changed in refused.stderr
+        assert study.ledger == before
+    study.finish()
+    check_end(study, undisturbed())
+
+
+def test_lost_workers_cost_no_trial(begin: Begin, nursery: Nursery, undisturbed: Callable[..., Story]) -> None:
+    killed, number = 0, 0
+    while killed < WORKER_KILLS:
+        study = begin(f"workers-{number}", f"resources.max_failures={WORKER_KILLS}")
+        command = study.go()
+        for _ in range(min(4, WORKER_KILLS - killed)):
+            if not study.wait_for("trial_finished", study.count("trial_finished") + 1, command):
+                break
+            training = [pid for pid, name in nursery.processes().items() if "Trainable" in name and ".train" in name]
+            if training:
+                os.kill(training[0], signal.SIGKILL)
+                killed += 1
+                study.figures.worker_kills += 1
+        assert command.wait(240.0) == 0, command.stderr
+        check_end(study, undisturbed(f"resources.max_failures={WORKER_KILLS}"))
+        number += 1
+
+
+def test_a_full_disk_ends_a_study_that_then_goes_on(begin: Begin, undisturbed: Callable[..., Story]) -> None:
+    """The disk is full as far as the driver can tell: its files may not grow beyond what the ledger has."""
+    study = begin("full", "tracking.enabled=false", "search.stopping.rule=none")
+    command = study.go()
+    study.wait_for("trial_finished", 2, command)
+    limit = len(study.ledger) + 600
+    resource.prlimit(command.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    assert command.wait() == 3, command.stderr
+    assert "ledger" in command.stderr
+    study.look()
+    study.nursery.clear(10.0)
+    study.finish()
+    check_invariant(study.folder, study.seen, undisturbed("tracking.enabled=false", "search.stopping.rule=none"))
+
+
+@only_in_the_long_run
+def test_a_finished_study_is_closed_for_more_trials(begin: Begin) -> None:
+    """Its test split is open: nobody chooses trials who has seen it."""
+    study = begin("closed", "search.trials=4", "tracking.enabled=false")
+    study.finish()
+    assert len(of(TestOpened, events(study.folder / "ledger.jsonl"))) == 1
+    more = study.command("resume", "--trials", "8")
+    assert more.wait() == 2, more.stderr
+    assert "opened its test split" in more.stderr
