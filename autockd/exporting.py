@@ -5,15 +5,29 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
+from torch import nn
+
+from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
-from autockd.config.tasks import TaskConfig
+from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
 from autockd.config.trial import TrialConfig, trial_config
-from autockd.data import ImageTask, Split, Task, load_task
+from autockd.data import ImageTask, Task, TextTask, load_task
+from autockd.data.texts import Texts
 from autockd.distillation import compile_plan
 from autockd.errors import ExportError, StudyError
-from autockd.export import BundleConfig, evaluate_bundle, load_bundle, write_bundle
-from autockd.models import count_parameters, load_weights
+from autockd.export import (
+    ImageBundleConfig,
+    ImageStudent,
+    Student,
+    TextBundleConfig,
+    TextStudent,
+    evaluate_bundle,
+    load_bundle,
+    write_bundle,
+)
+from autockd.models import TextEncoder, count_parameters, load_tokenizer, load_weights
 from autockd.provenance import provenance
 from autockd.records import Exported, TrialStarted
 from autockd.report import StudySummary, TrialRow
@@ -45,39 +59,45 @@ def export_trial(
     started = _started(folder, row.trial)
     trial = TrialConfig.model_validate(started.config)
     bare = trial.student.model_copy(update={"weights": None})  # what it started from may have moved
-    model = build_network(based_on(bare, folder / "teacher"), task, seed=trial.seed)
+    architecture = based_on(bare, folder / "teacher")
+    model = build_network(architecture, task, seed=trial.seed)
     load_weights(model, folder / row.weights)
-    scores = {scored.trial: scored for scored in summary.evaluated}
-    scored = scores.get(row.trial)
-    card = BundleConfig(
-        architecture=trial.student,
-        classes=task.classes,
-        channels=task.channels,
-        image_size=task.image_size,
-        mean=task.mean,
-        std=task.std,
-        metric=task.metric,
-        direction=task.direction,
-        validation=scored.validation if scored else row.value,
-        test=scored.test if scored else None,
-        study=config.name,
-        trial=row.trial,
-        method=row.method,
-        conventions=started.conventions,
-        task=json.loads(config.task.model_dump_json()),
-        provenance=provenance(Path.cwd()),
-    )
-    examples = task.validation
-    info = write_bundle(
-        to or folder / BUNDLE,
-        model=model,
-        card=card,
-        examples=examples.inputs,
-        labels=examples.targets,
-        onnx=onnx,
-        force=force,
-    )
+    scored = next((scored for scored in summary.evaluated if scored.trial == row.trial), None)
+    description: dict[str, Any] = {
+        "architecture": trial.student,
+        "classes": task.classes,
+        "metric": task.metric,
+        "direction": task.direction,
+        "validation": scored.validation if scored else row.value,
+        "test": scored.test if scored else None,
+        "others": scored.others if scored else {},
+        "study": config.name,
+        "trial": row.trial,
+        "method": row.method,
+        "conventions": started.conventions,
+        "task": json.loads(config.task.model_dump_json()),
+        "provenance": provenance(Path.cwd()),
+    }
+    student = _student(architecture, model, task, description)
+    info = write_bundle(to or folder / BUNDLE, student, examples=task.validation, onnx=onnx, force=force)
     return Exported(time=time.time(), trial=row.trial, bundle=str(info.folder), manifest_hash=info.manifest_hash)
+
+
+def _student(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
+    """A trained network with what a bundle says of it."""
+    if isinstance(task, ImageTask):
+        shape = {"channels": task.channels, "image_size": task.image_size, "mean": task.mean, "std": task.std}
+        return ImageStudent(ImageBundleConfig(**description, **shape), model)
+    assert isinstance(task, TextTask), "there are tasks of images and of texts"
+    assert isinstance(architecture, Encoder), "texts are read by encoders"
+    assert isinstance(model, TextEncoder), "which are built as such"
+    assert isinstance(task.train.inputs, Texts), "of a text task"
+    limits = {
+        "pairs": task.train.inputs.second is not None,
+        "max_length": task.max_length,
+        "score_range": task.score_range,
+    }
+    return TextStudent(TextBundleConfig(**description, **limits), model, load_tokenizer(architecture))
 
 
 def chosen_row(summary: StudySummary, trial: int | None) -> TrialRow:
@@ -101,12 +121,15 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
         if loaded.config.task is None:
             raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
         config = _trusted(loaded.config.task, bundle)
-    if split not in ("test", "validation") or runtime not in ("torch", "onnx"):
-        raise ExportError(f"split is test or validation, runtime is torch or onnx, not {split!r} and {runtime!r}")
+    if runtime not in ("torch", "onnx"):
+        raise ExportError(f"runtime: {runtime!r} is none -> use torch or onnx")
     task, held_out = load_task(config)
-    samples: Split = held_out.split if split == "test" else task.validation
+    splits = {"test": held_out.split, "validation": task.validation, **held_out.others}
+    if split not in splits:
+        raise ExportError(f"split: there is no {split!r} -> use {', '.join(splits)}")
+    samples = splits[split]
     value = evaluate_bundle(loaded, samples, runtime="onnx" if runtime == "onnx" else "torch")
-    recorded = loaded.config.test if split == "test" else loaded.config.validation
+    recorded = {"test": loaded.config.test, "validation": loaded.config.validation, **loaded.config.others}.get(split)
     result: dict[str, float | str | int] = {
         "bundle": str(bundle),
         "split": split,
@@ -126,8 +149,8 @@ def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
     """
     if task.source == "torchvision":
         return task.model_copy(update={"download": False})
-    if task.source == "huggingface" and not Path(task.path).is_dir():
-        raise ExportError(f"{bundle}: its data set {task.path!r} is no local folder; name it yourself with --data FILE")
+    if isinstance(task, HuggingFace | Glue | Text) and not Path(task.path).expanduser().exists():
+        raise ExportError(f"{bundle}: its data set {task.path!r} is not on this machine; name it yourself, --data FILE")
     return task
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autockd.models.encoder import ENCODER_WEIGHTS, TextEncoder, build_encoder, save_encoder
+from autockd.models.encoder import ENCODER_WEIGHTS, TextEncoder, build_encoder, encoder_shapes, save_encoder
 from autockd.models.factory import build_model
 from autockd.models.resnet import BasicBlock, PaddedShortcut, ResNet6n2
 from autockd.models.tokens import Tokens, load_tokenizer
@@ -20,6 +20,7 @@ __all__ = [
     "build_model",
     "build_torchvision",
     "count_parameters",
+    "encoder_shapes",
     "load_tokenizer",
     "load_weights",
     "read_state",

@@ -89,6 +89,25 @@ def build_encoder(
     return model
 
 
+def encoder_shapes(config: Encoder, *, outputs: int, labels: tuple[str, ...] = ()) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor of a fresh encoder by its name, of which none is made.
+
+    Raises:
+        ModelError: as `build_encoder`.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    folder = base_folder(config)
+    with quiet_transformers():
+        shape, _ = _shape(config, folder, outputs, labels)
+        try:
+            with torch.device("meta"):
+                hf = AutoModelForSequenceClassification.from_config(shape, trust_remote_code=False)
+        except Exception as error:  # each architecture has its own rules for its sizes
+            raise _unreadable(folder, error) from error
+    return {name: tuple(size) for name, size in _shapes(hf).items()}
+
+
 def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
     """Write all that `from_pretrained` needs: configuration, tokenizer and, last, the weights; no path of this machine.
 

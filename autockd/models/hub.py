@@ -6,15 +6,19 @@ own cache first, safetensors only. So there is one way to read, and neither pick
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from autockd.config.models import Encoder
 from autockd.errors import ModelError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
+_KERNELS = ("attn_implementation", "attn_implementation_internal", "experts_implementation")
+_PLAIN_KERNELS = (None, "eager", "sdpa")
 _NEEDED = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
 
@@ -28,6 +32,12 @@ def base_folder(config: Encoder, base: Path | None = None) -> Path:
     Raises:
         ModelError: there is no such folder or hub model, or the hub cannot be reached and its cache has no such model.
     """
+    folder = _found(config, base)
+    _require_plain(folder)
+    return folder
+
+
+def _found(config: Encoder, base: Path | None) -> Path:
     if config.path is None:
         if base is None:
             raise ModelError("path: an encoder starts from another one -> name a local folder or a hub id")
@@ -40,6 +50,29 @@ def base_folder(config: Encoder, base: Path | None = None) -> Path:
     if folder.exists() or not _HUB_ID.fullmatch(config.path):
         raise ModelError(f"path: {config.path} is no folder -> name a folder with a transformers model, or a hub id")
     return _fetched(config.path, config.revision)
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuse what transformers would fetch code for on behalf of a config.json, whatever it is told."""
+    try:
+        settings = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return  # whoever reads it next says so
+    for name, value in _settings(settings):
+        kernels = name.strip("_") in _KERNELS and value not in _PLAIN_KERNELS
+        if kernels or (name == "quantization_config" and value):
+            raise ModelError(
+                f"path: {folder / 'config.json'} sets {name}, for which transformers may fetch and run other code -> "
+                "name a model that does without, or remove the key"
+            )
+
+
+def _settings(settings: Any) -> Iterator[tuple[str, Any]]:
+    """Every key with its value, those of nested objects as well."""
+    if isinstance(settings, dict):
+        for name, value in settings.items():
+            yield name, value
+            yield from _settings(value)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from autockd.config.models import Encoder
 from autockd.errors import ModelError
 from autockd.models.hub import base_folder, quiet_transformers
 
+EVALUATION_BATCH = 64
+"""Samples of a forward pass where a metric is computed."""
+
 _CHUNK = 4096
 """Texts that are tokenized at a time: enough for the tokenizer's threads, few enough for the memory."""
 
@@ -130,6 +133,11 @@ class Tokens:
         """The same tokens on a device."""
         types = self.types if self.types is None else self.types.to(device)
         return replace(self, ids=self.ids.to(device), offsets=self.offsets.to(device), types=types)
+
+    def by_length(self, batch_size: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """All samples by rising length: the rows of each batch, int64 [B] on the CPU, and the batch."""
+        for rows in torch.split(self.lengths.cpu().argsort(stable=True), batch_size):
+            yield rows, self.batch(rows)
 
     def batch(self, rows: Tensor, *, multiple: int = 8, length: int | None = None) -> dict[str, Tensor]:
         """Samples as the encoder takes them, on the tokens' device.

@@ -8,13 +8,10 @@ import torch
 from torch import Tensor
 
 from autockd.data.order import EpochOrder
-from autockd.models.tokens import Tokens
+from autockd.models.tokens import EVALUATION_BATCH, Tokens
 
 WINDOW = 32
 """Batches among whose samples those of like length are put together."""
-
-EVALUATION_BATCH = 64
-"""Samples of a forward pass of `TextFeed.evaluation`."""
 
 ANSWER_BATCH = 32
 """Samples of a forward pass of `TextFeed.answering`."""
@@ -57,12 +54,12 @@ class TextFeed:
 
     def evaluation(self) -> Iterator[tuple[Tensor, NetworkTokens]]:
         """By rising length."""
-        for rows in torch.split(self._lengths.argsort(stable=True), EVALUATION_BATCH):
-            yield rows, self._tokens.batch(rows)
+        return self._tokens.by_length(EVALUATION_BATCH)
 
     def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, NetworkTokens]]:
         """By length rounded up to 16 tokens, always as many samples."""
         rounded = -(-self._lengths[rows] // _ANSWER_MULTIPLE) * _ANSWER_MULTIPLE
+        rounded = rounded.clamp(max=self._tokens.longest)
         for length in torch.unique(rounded).tolist():
             for places in torch.split((rounded == length).nonzero()[:, 0], ANSWER_BATCH):
                 filled = torch.cat([places, places[:1].expand(ANSWER_BATCH - len(places))])
