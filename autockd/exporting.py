@@ -13,8 +13,7 @@ from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
 from autockd.config.trial import TrialConfig, trial_config
-from autockd.data import ImageTask, Task, TextTask, load_task
-from autockd.data.texts import Texts
+from autockd.data import ImageTask, Task, Texts, TextTask, load_task
 from autockd.distillation import compile_plan
 from autockd.errors import ExportError, StudyError
 from autockd.export import (

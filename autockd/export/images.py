@@ -108,7 +108,7 @@ class ImageStudent:
         """As `Student` says."""
         assert isinstance(examples, Tensor), "checked before"
         model = PixelModel(self.model, self.config.mean, self.config.std).eval()
-        export_onnx(model, path, {PIXELS: to_pixels(examples[:2])}, {PIXELS: {0: "batch"}})
+        export_onnx(model, path, {PIXELS: to_pixels(examples[:2])}, {0: "batch"})
 
 
 class PixelModel(nn.Module):

@@ -19,16 +19,14 @@ _PROTOBUF_LIMIT = 2**31 - 2**24
 """A protobuf file ends at 2 GiB; the rest is room for the graph."""
 
 
-def export_onnx(
-    model: nn.Module, path: Path, examples: Mapping[str, Tensor], dimensions: Mapping[str, Mapping[int, str]]
-) -> None:
+def export_onnx(model: nn.Module, path: Path, examples: Mapping[str, Tensor], free: Mapping[int, str]) -> None:
     """Write a model as ONNX and check the file.
 
     Args:
         model: in eval mode, on the CPU; takes the examples by name to logits [batch, K].
         path: the .onnx file; the weights are inside it.
         examples: the inputs to trace it on, by name; no free dimension may be 1 (it would be taken for a constant).
-        dimensions: names of the free dimensions of each input, by their index.
+        free: names of the dimensions that are free, by their index; the same for all inputs.
 
     Raises:
         ExportError: the model has a part that ONNX cannot express, or is too large for one file.
@@ -39,7 +37,7 @@ def export_onnx(
     if size > _PROTOBUF_LIMIT:
         raise ExportError(f"{path}: {size} bytes of weights do not fit one ONNX file -> set export.onnx: false")
     try:
-        program = _trace(model, examples, dimensions)
+        program = _trace(model, examples, free)
         _forget_sources(program.model)
         program.save(path, external_data=False)
         onnx.checker.check_model(path, full_check=True)
@@ -97,7 +95,9 @@ class OnnxModel:
         return torch.from_numpy(outputs[0])
 
 
-def _trace(model: nn.Module, examples: Mapping[str, Tensor], dimensions: Mapping[str, Mapping[int, str]]) -> Any:
+def _trace(model: nn.Module, examples: Mapping[str, Tensor], free: Mapping[int, str]) -> Any:
+    first, *rest = examples
+    unnamed = dict.fromkeys(free, torch.export.Dim.DYNAMIC)  # torch finds that they are the first one's
     return torch.onnx.export(
         model,
         (),
@@ -106,7 +106,7 @@ def _trace(model: nn.Module, examples: Mapping[str, Tensor], dimensions: Mapping
         opset_version=OPSET,
         input_names=list(examples),
         output_names=[OUTPUT],
-        dynamic_shapes={name: dict(free) for name, free in dimensions.items()},
+        dynamic_shapes={first: dict(free), **dict.fromkeys(rest, unnamed)},
         verbose=False,
     )
 

@@ -22,23 +22,23 @@ WEIGHTS = "model.safetensors"
 
 
 class Student(Protocol):
-    """A student of one kind of data.
-
-    Attributes:
-        config: what its bundle says of it.
-        model: in eval mode for every runtime; may be moved to another device.
-        batch_size: inputs that are run at a time unless a caller says otherwise.
-        parity_examples: inputs that prove a bundle of it.
-    """
+    """A student of one kind of data."""
 
     @property
-    def config(self) -> BundleConfig: ...
+    def config(self) -> BundleConfig:
+        """What its bundle says of it."""
+
     @property
-    def model(self) -> nn.Module: ...
+    def model(self) -> nn.Module:
+        """In eval mode, but for a student that is yet to be copied; it may be moved to another device."""
+
     @property
-    def batch_size(self) -> int: ...
+    def batch_size(self) -> int:
+        """Inputs that are run at a time unless a caller says otherwise."""
+
     @property
-    def parity_examples(self) -> int: ...
+    def parity_examples(self) -> int:
+        """Inputs that prove a bundle of it."""
 
     def check(self, inputs: Inputs) -> None:
         """Refuse inputs that it cannot take.

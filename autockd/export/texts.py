@@ -26,6 +26,9 @@ from autockd.models.tokens import EVALUATION_BATCH
 SHAPE = "config.json"
 """The encoder's configuration, as transformers has it."""
 
+TOKENIZER = "tokenizer.json"
+"""Its vocabulary; without the file, transformers may make a tokenizer that knows no word."""
+
 _LARGEST = 1 << 17
 """Whatever a configuration counts (positions, words) may be this large without a tensor that is."""
 
@@ -51,8 +54,9 @@ class TextStudent:
         Raises:
             ExportError: a file is missing or cannot be read, or the weights are not those of the configuration.
         """
-        if not (folder / SHAPE).is_file():
-            raise ExportError(f"{folder}: {SHAPE} is missing, a bundle of a text encoder must have it -> {AGAIN}")
+        for name in (SHAPE, TOKENIZER):
+            if not (folder / name).is_file():
+                raise ExportError(f"{folder}: {name} is missing, a bundle of a text encoder must have it -> {AGAIN}")
         _refuse_too_large(folder)
         architecture = Encoder(path=str(folder.absolute()), initial="random", weights=folder / WEIGHTS)
         try:
@@ -111,8 +115,8 @@ class TextStudent:
     def save_onnx(self, path: Path, examples: Inputs) -> None:
         """As `Student` says."""
         _, batch = next(self._batches(examples, len(examples), torch.device("cpu")))
-        dimensions = {name: {0: "batch", 1: "length"} for name in batch}
-        export_onnx(_TokenModel(self.model).eval(), path, {name: part[-2:] for name, part in batch.items()}, dimensions)
+        longest = {name: part[-2:] for name, part in batch.items()}
+        export_onnx(_TokenModel(self.model).eval(), path, longest, {0: "batch", 1: "length"})
 
     @property
     def input_names(self) -> tuple[str, ...]:
