@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,19 +97,19 @@ class OnnxModel:
 
 
 def _trace(model: nn.Module, examples: Mapping[str, Tensor], free: Mapping[int, str]) -> Any:
-    first, *rest = examples
-    unnamed = dict.fromkeys(free, torch.export.Dim.DYNAMIC)  # torch finds that they are the first one's
-    return torch.onnx.export(
-        model,
-        (),
-        kwargs=dict(examples),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=list(examples),
-        output_names=[OUTPUT],
-        dynamic_shapes={first: dict(free), **dict.fromkeys(rest, unnamed)},
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name")  # that several inputs have it in common, as they should
+        return torch.onnx.export(
+            model,
+            (),
+            kwargs=dict(examples),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(examples),
+            output_names=[OUTPUT],
+            dynamic_shapes={name: dict(free) for name in examples},
+            verbose=False,
+        )
 
 
 def _forget_sources(model: Any) -> None:
