@@ -12,10 +12,10 @@ from torch import nn
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
-from autockd.config.trial import TrialConfig, trial_config
+from autockd.config.trial import TrialConfig, baseline_config, trial_config
 from autockd.data import ImageTask, Task, Texts, TextTask, load_task
-from autockd.distillation import compile_plan
-from autockd.errors import ExportError, StudyError
+from autockd.distillation import Run, compile_plan
+from autockd.errors import ConfigError, ExportError, Problem, StudyError, TrialFailed
 from autockd.export import (
     ImageBundleConfig,
     ImageStudent,
@@ -161,10 +161,11 @@ def check_study(config: StudyConfig) -> list[str]:
         f"{len(held_out.split)} test {_samples(task)}"
     ]
     found += check_models(config, task)
+    check_plans(config, task)
     trial = trial_config(config, {})
-    plan = compile_plan(trial, len(task.train), 1.0)
+    run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
     found.append(
-        f"trial: {trial.method.name}, {trial.training.epochs} epochs of {plan.run.steps_per_epoch} steps; "
+        f"trial: {trial.method.name}, {trial.training.epochs} epochs of {run.steps_per_epoch} steps; "
         f"{config.search.trials} trials over {', '.join(config.search.space) or 'no dimension'}"
     )
     return found
@@ -182,6 +183,25 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
+
+
+def check_plans(config: StudyConfig, task: Task) -> None:
+    """Compile the study's own setting and its baselines, whose schedules may not fit into the steps of a run.
+
+    Raises:
+        ConfigError: one does not fit.
+    """
+    baselines = ((f"search.baselines.{place}", each) for place, each in enumerate(config.search.baselines))
+    trials = {"method": trial_config(config, {}), **{field: baseline_config(config, each) for field, each in baselines}}
+    problems = []
+    for field, trial in trials.items():
+        try:
+            compile_plan(trial, len(task.train), 1.0)
+        except TrialFailed as error:
+            message, _, remedy = str(error).partition("; ")
+            problems.append(Problem(f"{field}.smoothing_start", message, remedy, config.name))
+    if problems:
+        raise ConfigError(problems)
 
 
 def _samples(task: Task) -> str:

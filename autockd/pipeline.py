@@ -14,7 +14,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task, load_task
 from autockd.errors import Interrupted, NoTrialSucceeded
-from autockd.exporting import BUNDLE, LEDGER, check_models, export_trial
+from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
 from autockd.history import check_goes_on
@@ -95,6 +95,7 @@ def _begin(session: Session, task: Task) -> None:
         if changes:
             save_study(session.config, session.folder / CONFIG)
     else:
+        check_plans(session.config, task)
         check_models(session.config, task)
         event = StudyStarted(
             time=time.time(),

@@ -90,7 +90,7 @@ def test_killed_writer_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
     code = (
         "import os, signal; from pathlib import Path; from autockd.export.folders import staged\n"
         f"with staged(Path({str(tmp_path / 'b')!r}), force=False) as stage:\n"
-        "    (stage / 'manifest.json').write_text('half')\n"
+        "    (stage / 'README.md').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
