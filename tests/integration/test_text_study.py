@@ -14,7 +14,7 @@ from autockd.config import load_study
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.export import TextStudent, load_bundle
-from autockd.records import BankReady, Evaluated, Event, Exported, TeacherReady, TrialFinished, TrialStarted
+from autockd.records import BankReady, Evaluated, Event, Exported, TrialFinished, TrialStarted
 from autockd.study import Study, evaluate
 from autockd.tracking import events
 from tests.encoders import make_tiny_encoder
@@ -94,8 +94,8 @@ def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(tmp_path: Path
     assert layers - {None} <= {1, 2, 3}
     assert len(layers - {None}) > 1
     assert [event.state for event in _of(TrialFinished, found)] == ["complete"] * 5
-    (bank,) = _of(BankReady, found)
-    assert bank.entries == len(_of(TeacherReady, found)) * 240  # of 400: 80 to test on, 80 to compare trials on
+    bank = _of(BankReady, found)[0]
+    assert bank.bank.entries == 240  # of 400: 80 to test on, 80 to compare trials on
     (exported,) = _of(Exported, found)
     bundle = Path(exported.bundle)
     loaded = load_bundle(bundle)
