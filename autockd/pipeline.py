@@ -14,7 +14,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task, load_task
 from autockd.errors import Interrupted, NoTrialSucceeded
-from autockd.exporting import BUNDLE, LEDGER, check_models, export_trial
+from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
 from autockd.history import check_goes_on
@@ -36,6 +36,7 @@ from autockd.search.stages import Subject, score
 from autockd.search.worker import WorkerSetting
 from autockd.session import CONFIG, Session, open_session
 from autockd.tracking import events, save_figures
+from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
 
 JOURNAL = "optuna.journal"
@@ -94,6 +95,7 @@ def _begin(session: Session, task: Task) -> None:
         if changes:
             save_study(session.config, session.folder / CONFIG)
     else:
+        check_plans(session.config, task)
         check_models(session.config, task)
         event = StudyStarted(
             time=time.time(),
@@ -171,7 +173,7 @@ def _subjects(session: Session, teacher: TeacherSpec) -> list[Subject]:
         if any(subject.label == label for subject in subjects):
             label = f"{label} {row.trial}"
         student = TrialConfig.model_validate(trials[row.trial].config).student
-        subjects.append(Subject(label, row.trial, student, session.folder / row.weights))
+        subjects.append(Subject(label, row.trial, based_on(student, teacher.folder), session.folder / row.weights))
     return subjects
 
 

@@ -28,6 +28,9 @@ from autockd.session import Session
 from autockd.tracking import plan_figure
 from autockd.training.teacher import TeacherSpec
 
+TEACHER = "teacher/model.safetensors"
+"""A study's own copy of its teacher's weights."""
+
 _SHOW_EVERY = 10.0
 """Seconds between two lines about a teacher in training."""
 
@@ -70,7 +73,7 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
 def _teacher(session: Session, task: Task, machine: Cluster) -> TeacherSpec:
     """The teacher; for a study that goes on, its own copy of it, or the same from where it came from."""
     config, known = session.config.teacher, session.history.teacher
-    own = session.folder / "teacher" / "teacher.safetensors"
+    own = session.folder / TEACHER
     if known is not None and config.model.weights is None and own.exists():
         found = weights_hash(read_state(own))
         spec = TeacherSpec(config, own, known)

@@ -42,8 +42,10 @@ class EpochRecord(Record):
     """The plan's row at the epoch's last step: hard_weight (psi), smoothing (phi), margin, learning_rate, ..."""
     train_seconds: float
     evaluate_seconds: float
-    images_per_second: float
+    samples_per_second: float
     """Training samples per second of training."""
+    tokens_per_second: float | None = None
+    """Of real tokens, padding left out; None for images."""
 
 
 class PrecisionChoice(Record):
@@ -291,6 +293,8 @@ class Evaluated(Record):
     parameters: int
     bytes: int
     """Size of the weights as safetensors."""
+    others: dict[str, float] = {}
+    """Further test splits, by name, such as `mismatched`."""
 
 
 class Exported(Record):

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Self
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
+from autockd.config.tasks import Glue, Text
 from autockd.errors import ConfigError, EnvironmentProblem, Problem, StudyError
 from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event, StudyStarted
@@ -245,6 +246,8 @@ class Study:
         task = self.config.task
         if task.source == "torchvision":
             return task.dataset.lower()
+        if isinstance(task, Glue | Text):
+            return task.name
         if task.source == "huggingface":
             return Path(task.path).name.lower()
         return task.source if task.source == "digits" else task.path.stem.lower()

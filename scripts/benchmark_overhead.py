@@ -75,7 +75,7 @@ class Sleeper(tune.Trainable):  # type: ignore[misc]
         time.sleep(self._pause)
         self._epoch += 1
         told = {"metric": self._value, "best_metric": self._value, "best_epoch": 1, "loss": 1.0, "hard_loss": 1.0}
-        spent = {"train_seconds": self._pause, "evaluate_seconds": 0.0, "images_per_second": 1.0}
+        spent = {"train_seconds": self._pause, "evaluate_seconds": 0.0, "samples_per_second": 1.0}
         record = EpochRecord.model_validate({"epoch": self._epoch, "step": self._epoch, **told, **spent})
         outcome = None
         if self._epoch == REPORTS:

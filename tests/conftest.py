@@ -21,9 +21,9 @@ from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task, load_task
 from autockd.folders import CACHE_ENV
-from autockd.models import build_model
 from autockd.records import PrecisionChoice
 from autockd.training.live_teacher import LiveTeacher
+from autockd.training.networks import build_network
 
 TEACHER, STUDENT = CifarResNet(depth=8, width=4), CifarResNet(depth=8, width=2)
 RECIPE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.1}
@@ -74,9 +74,7 @@ def task(digits: tuple[Task, HeldOut]) -> Task:
 @pytest.fixture
 def live(task: Task) -> LiveTeacher:
     """A teacher with fresh weights: as good as any where only its answers count."""
-    size = task.image_size
-    model = build_model(TEACHER, classes=len(task.classes), channels=task.channels, image_size=size, seed=7)
-    return LiveTeacher(model, task, torch.device("cpu"))
+    return LiveTeacher(TEACHER, build_network(TEACHER, task, seed=7), task, torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")

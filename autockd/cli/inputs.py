@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autockd.config import StudyConfig
-from autockd.config.tasks import HuggingFace, ImageFolder, Npz, Torchvision
+from autockd.config.tasks import Glue, HuggingFace, ImageFolder, Npz, Text, Torchvision
 from autockd.errors import ConfigError, Problem
 
 
@@ -35,6 +35,10 @@ def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
         yield "task.path", f"there is no folder {task.path}", "name a folder with one folder of images a class"
     if isinstance(task, HuggingFace) and _is_local(task.path) and not Path(task.path).expanduser().exists():
         yield "task.path", f"there is no folder {task.path}", "name a local folder, or a hub id such as uoft-cs/cifar10"
+    if isinstance(task, Glue | Text) and _is_local(task.path) and not Path(task.path).expanduser().exists():
+        yield "task.path", f"there is nothing at {task.path}", "name a local folder or file, or a hub id"
+    if isinstance(task, Text) and task.test_file is not None and not task.test_file.is_file():
+        yield "task.test_file", f"there is no file {task.test_file}", "name a file of test samples, or remove the key"
     if isinstance(task, Torchvision) and not task.download and not task.root.is_dir():
         yield "task.root", f"there is no folder {task.root}", "name the data's folder, or set task.download: true"
 

@@ -12,13 +12,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from autockd.config.kinds import kind_mistakes
+from autockd.config.models import Encoder
+from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
-from autockd.config.tasks import HuggingFace
+from autockd.config.tasks import Glue, HuggingFace, Text
 from autockd.errors import ConfigError, Problem
 
 Location = tuple[str | int, ...]
 
+_HUB_OR_LOCAL = (Encoder, Glue, HuggingFace, Text)
+"""Configurations whose `path` is a hub id, unless something of that name is there."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -95,7 +100,7 @@ def parse_study(
         problems += [_problem(detail, data, origins, source) for detail in error.errors()]
     if problems:
         raise ConfigError(problems)
-    if mistakes := space_mistakes(study):
+    if mistakes := [*kind_mistakes(study)] or space_mistakes(study):
         raise ConfigError(
             [
                 Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))
@@ -276,8 +281,9 @@ def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
             value = getattr(model, name)
             if isinstance(value, Path):
                 changes[name] = (folder / value.expanduser()).resolve()
-            elif isinstance(model, HuggingFace) and name == "path" and (folder / value).expanduser().is_dir():
-                changes[name] = str((folder / Path(value).expanduser()).resolve())
+            elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
+                local = package_path(value) or folder / Path(value).expanduser()
+                changes[name] = str(local.resolve()) if local.exists() else value
             elif isinstance(value, BaseModel):
                 changes[name] = resolve(value)
         return model.model_copy(update=changes)

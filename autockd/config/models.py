@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from autockd.config.base import Config
 
@@ -62,4 +63,56 @@ class TorchvisionModel(Config):
     """safetensors, or a PyTorch state dict that loads with `weights_only`."""
 
 
-ModelConfig = Annotated[CifarResNet | TorchvisionModel, Field(discriminator="family")]
+class Encoder(Config):
+    """Any text encoder of transformers, with a head for the task; its tokenizer is that of its base."""
+
+    family: Literal["encoder"] = "encoder"
+    path: str | None = None
+    """The base: a local folder with config, safetensors and tokenizer (relative paths count from the study file), or
+    a hub id such as `distilbert/distilroberta-base`. Null, for a student only, is the teacher as fine-tuned."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub model."""
+    layers: int | tuple[int, ...] | None = None
+    """Layers kept: null keeps all; a number keeps so many, evenly spread from the first to the last (1 keeps the
+    first); a list names those to keep, counted from 0, such as [0, 2, 5]."""
+    initial: Literal["pretrained", "random"] = "pretrained"
+    """Whether to start from the base's weights, or from fresh ones and take only its shape and tokenizer."""
+    hidden_size: PositiveInt | None = None
+    """Width of a fresh encoder, a multiple of `heads`; null keeps the base's."""
+    heads: PositiveInt | None = None
+    """Attention heads of a fresh encoder; null keeps the base's."""
+    intermediate_size: PositiveInt | None = None
+    """Width inside the feed-forward blocks of a fresh encoder; null keeps the base's."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Probability at all places where the architecture has dropout; null keeps the base's probabilities."""
+    weights: Path | None = None
+    """safetensors of a whole classifier of this shape, fine-tuned on the task."""
+
+    @field_validator("layers")
+    @classmethod
+    def _layers_rise(cls, layers: int | tuple[int, ...] | None) -> int | tuple[int, ...] | None:
+        if isinstance(layers, int) and layers < 1:
+            raise ValueError(f"an encoder keeps at least one layer, not {layers}")
+        if isinstance(layers, tuple):
+            rising = all(below < above for below, above in itertools.pairwise(layers))
+            if not layers or layers[0] < 0 or not rising:
+                raise ValueError(f"layers are counted from 0 and must rise, such as [0, 2, 5], not {list(layers)}")
+        return layers
+
+    @model_validator(mode="after")
+    def _shape_is_fresh(self) -> Self:
+        sizes = [name for name in ("hidden_size", "heads", "intermediate_size") if getattr(self, name) is not None]
+        if sizes and self.initial == "pretrained":
+            raise ValueError(
+                f"{', '.join(sizes)} cannot be set for pretrained weights; leave out, or set initial: random"
+            )
+        if isinstance(self.layers, tuple) and self.initial == "random":
+            raise ValueError(f"fresh layers are all alike; give their number, layers: {len(self.layers)}")
+        if self.revision is not None and self.path is None:
+            raise ValueError("revision is of a hub model; name that by path")
+        return self
+
+
+ImageModelConfig = CifarResNet | TorchvisionModel
+
+ModelConfig = Annotated[CifarResNet | TorchvisionModel | Encoder, Field(discriminator="family")]

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from autockd.config.methods import METHOD_CONFIGS
-from autockd.config.models import CifarResNet
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Choice, active_params, as_tuple, ordered
 from autockd.config.training import TRAINING_DIMENSIONS
@@ -28,7 +27,8 @@ def known_dimensions(study: StudyConfig) -> tuple[str, ...]:
     """Every name that this study's space may use."""
     known = [name for name in study.methods if name in METHOD_CONFIGS]
     fields = itertools.chain.from_iterable(METHOD_CONFIGS[name].model_fields for name in known)
-    student = STUDENT_DIMENSIONS if isinstance(study.student.model, CifarResNet) else {}
+    fields_of_student = type(study.student.model).model_fields
+    student = [name for name, field in STUDENT_DIMENSIONS.items() if field in fields_of_student]
     return tuple(dict.fromkeys(["method", *TRAINING_DIMENSIONS, *student, *(f for f in fields if f != "name")]))
 
 

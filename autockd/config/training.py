@@ -48,6 +48,8 @@ class TrainingConfig(Config):
     """L2 penalty on all parameters (SGD), or decoupled decay that spares biases and normalisation (AdamW)."""
     lr_schedule: LrSchedule = LrSchedule()
     """The learning rate over the run."""
+    max_grad_norm: float | None = Field(default=None, gt=0)
+    """Gradients are scaled down to this norm, of all parameters together, where it is larger; null never."""
 
 
 TRAINING_DIMENSIONS = ("learning_rate", "weight_decay", "batch_size", "momentum", "epochs")

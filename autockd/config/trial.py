@@ -15,7 +15,7 @@ from autockd.config.space import AnyDimension, Params, active_params
 from autockd.config.training import TRAINING_DIMENSIONS, TrainingConfig
 from autockd.hashing import content_hash
 
-STUDENT_DIMENSIONS = {"student_depth": "depth", "student_width": "width"}
+STUDENT_DIMENSIONS = {"student_depth": "depth", "student_width": "width", "student_layers": "layers"}
 """Names in a search space, and the field of the student's model that each sets."""
 
 
@@ -90,7 +90,7 @@ def default_params(study: StudyConfig) -> Params:
     values |= {
         name: getattr(study.student.model, field)
         for name, field in STUDENT_DIMENSIONS.items()
-        if hasattr(study.student.model, field)
+        if getattr(study.student.model, field, None) is not None
     }
     values |= study.method.model_dump(exclude={"name"})
     space = conditioned_space(study)

@@ -1,7 +1,19 @@
 """Data sets as tensors in memory: where they come from, how they are split, and the finite views of their images."""
 
 from autockd.data.load import load_task
-from autockd.data.task import HeldOut, Split, Task
+from autockd.data.task import HeldOut, ImageTask, Split, Task, TextTask
+from autockd.data.texts import Texts
 from autockd.data.views import Views, order_of_epoch, seeded
 
-__all__ = ["HeldOut", "Split", "Task", "Views", "load_task", "order_of_epoch", "seeded"]
+__all__ = [
+    "HeldOut",
+    "ImageTask",
+    "Split",
+    "Task",
+    "TextTask",
+    "Texts",
+    "Views",
+    "load_task",
+    "order_of_epoch",
+    "seeded",
+]

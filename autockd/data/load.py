@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from autockd.config.tasks import TaskConfig
+from autockd.config.tasks import ImageTaskConfig, TaskConfig, TextTaskConfig
+from autockd.data.metrics import METRICS
 from autockd.data.sources.digits import read_digits
 from autockd.data.sources.folder import read_folder
 from autockd.data.sources.huggingface import read_huggingface
 from autockd.data.sources.images import equalise
 from autockd.data.sources.npz import read_npz
 from autockd.data.sources.raw import RawImages
+from autockd.data.sources.raw_text import TextPart
 from autockd.data.sources.torchvision_sets import read_torchvision
 from autockd.data.splits import choose_rows
-from autockd.data.task import HeldOut, Split, Task
+from autockd.data.task import HeldOut, ImageTask, Split, Task, TextTask
+from autockd.data.text_load import read_text_splits
+from autockd.data.texts import Texts
 from autockd.data.views import Views
 from autockd.hashing import bytes_hash, content_hash
 
@@ -39,21 +43,60 @@ _STATISTICS_CHUNK = 4096
 def load_task(config: TaskConfig) -> tuple[Task, HeldOut]:
     """What trials may see of a data set, and apart from it the sealed test split.
 
-    Mean and standard deviation are those of the training split alone.
-
     Raises:
         DataError: the data set cannot be read, or cannot be split as the configuration says.
     """
+    if config.kind == "text":
+        return _load_texts(config)
+    return _load_images(config)
+
+
+def _load_texts(config: TextTaskConfig) -> tuple[Task, HeldOut]:
+    parts = read_text_splits(config)
+    task = TextTask(
+        name=parts.name,
+        train=_split_of(parts.train),
+        validation=_split_of(parts.validation),
+        classes=parts.classes,
+        seed=config.seed,
+        metric=parts.metric,
+        direction=METRICS[parts.metric].direction,
+        max_length=config.max_length,
+        score_range=parts.score_range,
+    )
+    others = {name: _split_of(part) for name, part in parts.others.items()}
+    test = _split_of(parts.test)
+    hashes = {"classes": parts.classes, "test": _split_hash(test)}
+    hashes |= {name: _split_hash(split) for name, split in others.items()}
+    return replace(task, fingerprint=_fingerprint(task)), HeldOut(test, content_hash(hashes), others)
+
+
+def _split_of(part: TextPart) -> Split:
+    return Split(part.texts, torch.from_numpy(part.targets))
+
+
+def _load_images(config: ImageTaskConfig) -> tuple[Task, HeldOut]:
+    """Mean and standard deviation are those of the training split alone."""
     raw = READERS[config.source](config)
     train, validation, test = _read_splits(raw, config)
+    assert isinstance(train.inputs, torch.Tensor), "an image task has images"
     mean, std = channel_statistics(train.inputs)
     views = Views(config.augmentation.crop_padding, config.augmentation.flip)
-    task = Task(raw.name, train, validation, raw.classes, mean, std, views, config.seed, fingerprint="")
+    task = ImageTask(
+        name=raw.name,
+        train=train,
+        validation=validation,
+        classes=raw.classes,
+        seed=config.seed,
+        views=views,
+        mean=mean,
+        std=std,
+    )
     held_out = HeldOut(test, content_hash({"classes": raw.classes, "test": _split_hash(test)}))
     return replace(task, fingerprint=_fingerprint(task)), held_out
 
 
-def _read_splits(raw: RawImages, config: TaskConfig) -> tuple[Split, Split, Split]:
+def _read_splits(raw: RawImages, config: ImageTaskConfig) -> tuple[Split, Split, Split]:
     rows = choose_rows(raw, config)
     test = raw.test or raw.train
     sources = {"train": (raw.train, rows.train), "validation": (raw.train, rows.validation), "test": (test, rows.test)}
@@ -96,17 +139,26 @@ def _fingerprint(task: Task) -> str:
             "train": _split_hash(task.train),
             "validation": _split_hash(task.validation),
             "classes": task.classes,
-            "mean": task.mean,
-            "std": task.std,
+            **_particulars(task),
             "views": [task.views.crop_padding, task.views.flip],
             "seed": task.seed,
-            "kind": task.kind,
             "metric": task.metric,
             "direction": task.direction,
         }
     )
 
 
+def _particulars(task: Task) -> dict[str, object]:
+    match task:
+        case ImageTask():
+            return {"kind": "image", "mean": task.mean, "std": task.std}
+        case TextTask():
+            return {"kind": "text", "max_length": task.max_length, "score_range": task.score_range}
+    raise AssertionError("there are two kinds of tasks")
+
+
 def _split_hash(split: Split) -> str:
+    if isinstance(split.inputs, Texts):
+        return content_hash([split.inputs.content_hash, bytes_hash(split.targets.numpy().data)])
     shape = np.array(split.inputs.shape, dtype=np.int64)
     return bytes_hash(shape.data, split.inputs.numpy().data, split.targets.numpy().data)

@@ -1,14 +1,20 @@
-"""Which rows of a data set train, validate and test: stratified by class, a function of the seed."""
+"""Which rows of a data set train, validate and test: stratified by class or score, a function of the seed."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from autockd.config.tasks import TaskConfig, Torchvision
+from autockd.config.tasks import Glue, TaskConfig, Torchvision
 from autockd.data.sources.raw import Indices, RawImages, data_error, listed
+from autockd.data.sources.raw_text import RawTexts, Scores
+
+SCORE_BANDS = 10
+"""Bands of scores, from low to high, each as large, that take the part of classes where there are none."""
 
 
 @dataclass(frozen=True)
@@ -25,26 +31,32 @@ class Rows:
     test: Indices
 
 
-def choose_rows(raw: RawImages, config: TaskConfig) -> Rows:
+def choose_rows(raw: RawImages | RawTexts, config: TaskConfig) -> Rows:
     """The rows of each split: first a test split where there is none, then the limits, then the validation split.
 
     Raises:
-        DataError: a class has too few images to stand in every split.
+        DataError: a class, or the whole, has too few samples to stand in every split.
     """
-    _check_classes(raw)
+    chooser = _Chooser(raw.train.targets, raw.classes, config)
+    chooser.check(raw.test.targets if raw.test is not None else None)
     train = np.arange(len(raw.train.targets))
     if raw.test is not None:
-        test, test_targets = np.arange(len(raw.test.targets)), raw.test.targets
+        test = limited_rows(raw.test.targets, config)
     else:
-        assert not isinstance(config, Torchvision)
-        train, test = _split(raw, train, "test_fraction", config.test_fraction, config.seed)
-        test_targets = raw.train.targets
+        assert not isinstance(config, Torchvision | Glue)
+        train, test = chooser.split(train, "test_fraction", config.test_fraction)
+        test = test[limited_rows(raw.train.targets[test], config)]
     if config.limit_train is not None:
-        train = train[stratified_sample(raw.train.targets[train], config.limit_train, config.seed)]
-    if config.limit_test is not None:
-        test = test[stratified_sample(test_targets[test], config.limit_test, config.seed)]
-    train, validation = _split(raw, train, "validation_fraction", config.validation_fraction, config.seed)
+        train = train[stratified_sample(_strata(raw.train.targets[train]), config.limit_train, config.seed)]
+    train, validation = chooser.split(train, "validation_fraction", config.validation_fraction)
     return Rows(train, validation, test)
+
+
+def limited_rows(targets: Indices | Scores, config: TaskConfig) -> Indices:
+    """Rows of test samples: all, or as many as `limit_test` says, stratified."""
+    if config.limit_test is None:
+        return np.arange(len(targets))
+    return stratified_sample(_strata(targets), config.limit_test, config.seed)
 
 
 def stratified_split(targets: Indices, held: int, seed: int) -> tuple[Indices, Indices]:
@@ -78,40 +90,80 @@ def stratified_sample(targets: Indices, limit: int, seed: int) -> Indices:
     return np.sort(order[np.argsort(place[order], kind="stable")[:limit]])
 
 
-def _split(raw: RawImages, rows: Indices, field: str, fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """`rows` less a stratified fraction of them, and that fraction."""
-    targets = raw.train.targets[rows]
-    counts = np.bincount(targets, minlength=len(raw.classes))
-    few = int(counts.argmin())
-    if counts[few] < 2:
-        images = f"{counts[few]} image{'' if counts[few] == 1 else 's'}"
-        message = f"the class {raw.classes[few]!r} has {images}, too few to be split: at least 2 are needed"
-        remedy = "add images of it, remove the class, or raise limit_train where it is set"
-        raise data_error(f"task.{field}", message, remedy)
-    held = math.ceil(fraction * len(rows))
-    if not len(counts) <= held <= len(rows) - len(counts):
-        message = f"{fraction:g} splits {len(rows)} images into {len(rows) - held} and {held}"
-        remedy = f"choose a fraction that gives each side an image for each of the {len(counts)} classes"
-        raise data_error(f"task.{field}", message, remedy)
-    rest, out = stratified_split(targets, held, seed)
-    lost = np.flatnonzero(np.bincount(targets[rest], minlength=len(counts)) == 0)
-    if len(lost):
-        message = f"{fraction:g} leaves no training image of {listed([raw.classes[index] for index in lost])}"
-        raise data_error(f"task.{field}", message, "lower it")
-    return rows[rest], rows[out]
+def _strata(targets: NDArray[Any], bands: int = SCORE_BANDS) -> Indices:
+    """Classes as they are; of scores, the band of each, by its rank: int64 [N]."""
+    if targets.dtype == np.int64:
+        return targets
+    band: Indices = np.empty(len(targets), dtype=np.int64)
+    band[np.argsort(targets, kind="stable")] = np.arange(len(targets)) * bands // len(targets)
+    return band
 
 
-def _check_classes(raw: RawImages) -> None:
-    """Every class must have training images, and there must be two of them."""
-    if len(raw.classes) < 2:
-        message = f"the data set has {len(raw.classes)} class ({listed(raw.classes)})"
-        raise data_error("task", message, "at least two are needed to classify")
-    for part in filter(None, (raw.train, raw.test)):
-        outside = part.targets[(part.targets < 0) | (part.targets >= len(raw.classes))]
-        if len(outside):
-            message = f"a label is {outside[0]}, but there are {len(raw.classes)} classes"
-            raise data_error("task", message, "number the classes from 0 and give every image a label")
-    counts = np.bincount(raw.train.targets, minlength=len(raw.classes))
-    if empty := [raw.classes[index] for index in np.flatnonzero(counts == 0)]:
-        message = f"no training image has the class {listed(empty)}"
-        raise data_error("task", message, "add images, or remove the class and number the others without gaps")
+@dataclass(frozen=True)
+class _Chooser:
+    """Splits training rows, and says what is wrong with a data set that cannot be split.
+
+    Attributes:
+        targets: class indices, int64 [N]; or scores, float32 [N].
+        classes: name of each class; empty where there are scores.
+        config: the task.
+    """
+
+    targets: Indices | Scores
+    classes: tuple[str, ...]
+    config: TaskConfig
+
+    @property
+    def _sample(self) -> str:
+        return "image" if self.config.kind == "image" else "example"
+
+    def split(self, rows: Indices, field: str, fraction: float) -> tuple[Indices, Indices]:
+        """`rows` less a stratified fraction of them, and that fraction."""
+        held = math.ceil(fraction * len(rows))
+        divide = self._by_score if self.config.is_regression else self._by_class
+        rest, out = divide(self.targets[rows], held, field, fraction)
+        return rows[rest], rows[out]
+
+    def _by_score(self, targets: NDArray[Any], held: int, field: str, fraction: float) -> tuple[Indices, Indices]:
+        smaller = min(held, len(targets) - held)
+        if smaller < 2:
+            message = f"{fraction:g} splits {len(targets)} examples into {len(targets) - held} and {held}"
+            raise data_error(f"task.{field}", message, "choose a fraction that gives each side two at least")
+        return stratified_split(_strata(targets, min(SCORE_BANDS, smaller)), held, self.config.seed)
+
+    def _by_class(self, targets: NDArray[Any], held: int, field: str, fraction: float) -> tuple[Indices, Indices]:
+        counts = np.bincount(targets, minlength=len(self.classes))
+        few = int(counts.argmin())
+        if counts[few] < 2:
+            samples = f"{counts[few]} {self._sample}{'' if counts[few] == 1 else 's'}"
+            message = f"the class {self.classes[few]!r} has {samples}, too few to be split: at least 2 are needed"
+            remedy = f"add {self._sample}s of it, remove the class, or raise limit_train where it is set"
+            raise data_error(f"task.{field}", message, remedy)
+        if not len(counts) <= held <= len(targets) - len(counts):
+            message = f"{fraction:g} splits {len(targets)} {self._sample}s into {len(targets) - held} and {held}"
+            remedy = f"choose a fraction that gives each side an {self._sample} for each of the {len(counts)} classes"
+            raise data_error(f"task.{field}", message, remedy)
+        rest, out = stratified_split(targets, held, self.config.seed)
+        lost = np.flatnonzero(np.bincount(targets[rest], minlength=len(counts)) == 0)
+        if len(lost):
+            names = listed([self.classes[index] for index in lost])
+            raise data_error(f"task.{field}", f"{fraction:g} leaves no training {self._sample} of {names}", "lower it")
+        return rest, out
+
+    def check(self, test: Indices | Scores | None) -> None:
+        """Every class must have training samples, and there must be two of them. Of scores, nothing is asked."""
+        if self.config.is_regression:
+            return
+        if len(self.classes) < 2:
+            message = f"the data set has {len(self.classes)} class ({listed(self.classes)})"
+            raise data_error("task", message, "at least two are needed to classify")
+        for part in (self.targets,) if test is None else (self.targets, test):
+            outside = part[(part < 0) | (part >= len(self.classes))]
+            if len(outside):
+                message = f"a label is {outside[0]}, but there are {len(self.classes)} classes"
+                raise data_error("task", message, f"number the classes from 0 and give every {self._sample} a label")
+        counts = np.bincount(self.targets, minlength=len(self.classes))
+        if empty := [self.classes[index] for index in np.flatnonzero(counts == 0)]:
+            message = f"no training {self._sample} has the class {listed(empty)}"
+            remedy = f"add {self._sample}s, or remove the class and number the others without gaps"
+            raise data_error("task", message, remedy)

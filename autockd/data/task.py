@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
 
 import torch
 
+from autockd.data.texts import Texts
 from autockd.data.views import Views
 
-Kind = Literal["image"]
 Direction = Literal["maximize", "minimize"]
 
 
@@ -18,11 +19,11 @@ class Split:
     """Samples of one split, resident in memory.
 
     Attributes:
-        inputs: uint8 [N, C, H, W], pixels 0..255.
-        targets: int64 [N], class indices 0..K-1.
+        inputs: images, uint8 [N, C, H, W], pixels 0..255; or texts.
+        targets: class indices 0..K-1, int64 [N]; or scores, float32 [N].
     """
 
-    inputs: torch.Tensor
+    inputs: torch.Tensor | Texts
     targets: torch.Tensor
 
     def __len__(self) -> int:
@@ -30,14 +31,15 @@ class Split:
 
     def take(self, indices: torch.Tensor) -> Split:
         """The samples at `indices`, int64 [M], in that order."""
-        return Split(self.inputs[indices], self.targets[indices])
+        chosen = self.inputs.take(indices) if isinstance(self.inputs, Texts) else self.inputs[indices]
+        return Split(chosen, self.targets[indices])
 
     def to(self, device: torch.device) -> Split:
         """The same samples on another device."""
         return Split(self.inputs.to(device), self.targets.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """What trials learn from and are compared on.
 
@@ -45,49 +47,88 @@ class Task:
         name: short name, such as `digits`; names the MLflow experiment.
         train: training samples.
         validation: samples that trials are compared on.
-        classes: name of each class, by index.
-        mean, std: per channel over the training split, of pixels scaled to 0..1.
-        views: the finite set of augmented views of a training image.
+        classes: name of each class, by index; empty where targets are scores.
         seed: the data seed: of the splits, the order of samples and their views.
-        fingerprint: SHA-256 of everything above.
         metric: name of the validation metric.
         direction: whether more of the metric is better.
+        views: the finite set of augmented views of a training sample.
+        fingerprint: SHA-256 of everything above.
     """
 
     name: str
     train: Split
     validation: Split
     classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    views: Views
     seed: int
-    fingerprint: str
-    kind: Kind = "image"
     metric: str = "accuracy"
     direction: Direction = "maximize"
+    views: Views = field(default_factory=Views)
+    fingerprint: str = ""
 
     @property
-    def channels(self) -> int:
-        """Channels of an image."""
-        return self.train.inputs.shape[1]
+    def outputs(self) -> int:
+        """Numbers that a network gives for a sample: a logit for each class, or one score."""
+        return len(self.classes) or 1
 
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width of an image in pixels."""
-        return self.train.inputs.shape[2], self.train.inputs.shape[3]
-
-    def to(self, device: torch.device) -> Task:
+    def to(self, device: torch.device) -> Self:
         """The same task with its arrays on another device."""
         return replace(self, train=self.train.to(device), validation=self.validation.to(device))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageTask(Task):
+    """Images of one size, each of one class.
+
+    Attributes:
+        mean, std: per channel over the training split, of pixels scaled to 0..1.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image."""
+        return self.images.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of an image in pixels."""
+        return self.images.shape[2], self.images.shape[3]
+
+    @property
+    def images(self) -> torch.Tensor:
+        """The training images."""
+        assert isinstance(self.train.inputs, torch.Tensor), "an image task has images"
+        return self.train.inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTask(Task):
+    """Sentences or pairs of sentences, each of one class or with one score.
+
+    Attributes:
+        max_length: tokens after which a sample is cut, whoever's tokens they are.
+        score_range: the least and the largest score there can be, where that is known.
+    """
+
+    max_length: int
+    score_range: tuple[float, float] | None = None
+
+
 @dataclass(frozen=True)
 class HeldOut:
-    """The test split, sealed: nothing but the final evaluation is given one."""
+    """The test split, sealed: nothing but the final evaluation is given one.
+
+    Attributes:
+        split: the test split.
+        fingerprint: its SHA-256.
+        others: further splits to report, by name, such as `mismatched`.
+    """
 
     split: Split
     fingerprint: str
+    others: Mapping[str, Split] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"HeldOut({len(self.split)} samples, {self.fingerprint[:12]})"

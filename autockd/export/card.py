@@ -1,70 +1,9 @@
-"""What a bundle says about its model: config.json for programs, README.md for people."""
+"""What a bundle says about its model, for people: README.md, the model card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import Field, FiniteFloat, field_validator, model_validator
-
-from autockd.config.models import CifarResNet, ModelConfig, TorchvisionModel
-from autockd.config.tasks import TaskConfig
-from autockd.records import Provenance, Record
-
-Side = Annotated[int, Field(ge=1, le=4096)]
-Deviation = Annotated[FiniteFloat, Field(gt=0)]
-
-
-class BundleConfig(Record):
-    """Everything that is needed to rebuild and judge an exported model, but its weights."""
-
-    format_version: Literal[1] = 1
-    architecture: ModelConfig
-    """Without a `weights` path: a bundle's weights are its own."""
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    """Name of each class, by index."""
-    channels: Annotated[int, Field(ge=1, le=64)]
-    image_size: tuple[Side, Side]
-    """Height and width in pixels."""
-    mean: tuple[FiniteFloat, ...]
-    """Per channel, of pixels scaled to 0..1; subtracted."""
-    std: tuple[Deviation, ...]
-    """Per channel, of pixels scaled to 0..1; divided by."""
-    metric: str = "accuracy"
-    direction: Literal["maximize", "minimize"] = "maximize"
-    validation: float | None = None
-    """The metric on the validation split, as recorded."""
-    test: float | None = None
-    """The metric on the test split, as recorded."""
-    study: str
-    trial: int | None = None
-    method: str
-    """Name of the distillation method."""
-    conventions: str = ""
-    """How the method's losses are scaled and reduced."""
-    task: TaskConfig | None = None
-    """The data set that its metrics are of, to evaluate it on again; its paths are those of the machine it ran on."""
-    provenance: Provenance
-
-    @field_validator("architecture", mode="before")
-    @classmethod
-    def _without_weights(cls, architecture: Any) -> Any:
-        if isinstance(architecture, CifarResNet | TorchvisionModel):
-            return architecture.model_copy(update={"weights": None})
-        if isinstance(architecture, Mapping) and architecture.get("weights") is not None:
-            raise ValueError("a bundle's architecture names no weights file")
-        return architecture
-
-    @model_validator(mode="after")
-    def _channels_agree(self) -> Self:
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != self.channels:
-                raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
-        return self
-
-    def to_json(self) -> str:
-        """The text of config.json."""
-        return self.model_dump_json(indent=2, exclude={"architecture": {"weights"}}) + "\n"
+from autockd.config.models import CifarResNet, Encoder, TorchvisionModel
+from autockd.export.description import BundleConfig, ImageBundleConfig, TextBundleConfig
 
 
 def model_card(config: BundleConfig, *, parameters: int, onnx: bool) -> str:
@@ -75,41 +14,84 @@ def model_card(config: BundleConfig, *, parameters: int, onnx: bool) -> str:
         parameters: number of its trainable values.
         onnx: whether the bundle has a model.onnx.
     """
-    parts = [_summary(config, parameters), _USE_TORCH]
-    if onnx:
-        height, width = config.image_size
-        parts.append(_USE_ONNX.format(channels=config.channels, height=height, width=width))
-    return "\n".join([*parts, _FILES])
-
-
-def _summary(config: BundleConfig, parameters: int) -> str:
-    height, width = config.image_size
+    kind = _image_parts(config, onnx=onnx) if isinstance(config, ImageBundleConfig) else _text_parts(config, onnx=onnx)
+    head, inputs, outputs, *usage = kind
     trial = "" if config.trial is None else f", trial {config.trial}"
-    return f"""# {config.study}{trial}
+    metric = config.metric.replace("_", " and ").capitalize()
+    scores = {"validation": config.validation, "test": config.test, **config.others}
+    facts = [
+        f"Architecture: {_architecture(config.architecture)}, {parameters:,} parameters",
+        inputs,
+        outputs,
+        *(f"{metric}, {split} split: {_number(value)}" for split, value in scores.items()),
+        f"Written by autockd {config.provenance.autockd}",
+    ]
+    listing = "\n".join(f"- {fact}" for fact in facts)
+    title = f"# {config.study}{trial}\n\n{head} trained by knowledge distillation (method: {config.method}).\n\n"
+    front = "" if isinstance(config, ImageBundleConfig) else _FRONT
+    return front + "\n".join([f"{title}{listing}\n", *usage, _FILES])
 
-An image classifier trained by knowledge distillation (method: {config.method}).
 
-- Architecture: {_architecture(config.architecture)}, {parameters:,} parameters
-- Input: {config.channels} x {height} x {width} (channels, height, width), pixels 0..255
-- Output: one logit for each of {len(config.classes)} classes, named in config.json
-- {config.metric.capitalize()}, validation split: {_number(config.validation)}
-- {config.metric.capitalize()}, test split: {_number(config.test)}
-- Written by autockd {config.provenance.autockd}
-"""
+def _image_parts(config: ImageBundleConfig, *, onnx: bool) -> list[str]:
+    height, width = config.image_size
+    parts = [
+        "An image classifier",
+        f"Input: {config.channels} x {height} x {width} (channels, height, width), pixels 0..255",
+        f"Output: one logit for each of {len(config.classes)} classes, named in autockd.json",
+        _IMAGES_IN_TORCH,
+    ]
+    return [*parts, _IMAGES_IN_ONNX.format(channels=config.channels, height=height, width=width)] if onnx else parts
 
 
-def _architecture(model: ModelConfig) -> str:
+def _text_parts(config: TextBundleConfig, *, onnx: bool) -> list[str]:
+    what = "pairs of texts" if config.pairs else "texts"
+    texts = '["The first text of a pair."], ["The second."]' if config.pairs else '["A text."]'
+    form = {"texts": texts, "max_length": config.max_length}
+    output = f"one logit for each of {len(config.classes)} classes, named in config.json"
+    if not config.classes:
+        known = "" if config.score_range is None else " for scores of {:g} to {:g}".format(*config.score_range)
+        output = f"one number, the score{known}; it may run past either end"
+    parts = [
+        "A text classifier" if config.classes else "A text encoder with one output, a score,",
+        f"Input: {what} of up to {config.max_length} tokens; longer ones are cut",
+        f"Output: {output}",
+        _TEXTS_IN_TRANSFORMERS.format(**form),
+    ]
+    return [*parts, _TEXTS_IN_ONNX.format(**form)] if onnx else parts
+
+
+def _architecture(model: CifarResNet | TorchvisionModel | Encoder) -> str:
     if isinstance(model, TorchvisionModel):
         return f"torchvision's {model.name}"
-    widths = "-".join(map(str, model.stage_widths))
-    return f"CIFAR ResNet-{model.depth} with {widths} channels, shortcut {model.shortcut}"
+    if isinstance(model, CifarResNet):
+        widths = "-".join(map(str, model.stage_widths))
+        return f"CIFAR ResNet-{model.depth} with {widths} channels, shortcut {model.shortcut}"
+    if model.initial == "random":
+        return "a transformers encoder, trained from fresh weights"
+    return f"a transformers encoder, {_layers(model.layers)} of the pretrained one it started from"
+
+
+def _layers(layers: int | tuple[int, ...] | None) -> str:
+    if layers is None:
+        return "all layers"
+    if isinstance(layers, tuple):
+        return f"layers {', '.join(map(str, layers))}"
+    return "1 layer" if layers == 1 else f"{layers} layers"
 
 
 def _number(metric: float | None) -> str:
     return "not recorded" if metric is None else f"{metric:.4f}"
 
 
-_USE_TORCH = """## Use with autockd (PyTorch)
+_FRONT = """---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [knowledge-distillation]
+---
+
+"""
+
+_IMAGES_IN_TORCH = """## Use with autockd (PyTorch)
 
 ```python
 from pathlib import Path
@@ -120,7 +102,7 @@ logits = bundle.predict(images)  # uint8 [N, C, H, W] -> float32 [N, K]
 ```
 """
 
-_USE_ONNX = """## Use with onnxruntime alone
+_IMAGES_IN_ONNX = """## Use with onnxruntime alone
 
 ```python
 import numpy as np
@@ -133,8 +115,33 @@ logits = session.run(["logits"], {{"pixels": pixels}})[0]
 ```
 """
 
+_TEXTS_IN_TRANSFORMERS = """## Use with transformers alone
+
+```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")  # this folder
+model = AutoModelForSequenceClassification.from_pretrained(".")
+tokens = tokenizer({texts}, truncation=True, max_length={max_length}, padding=True, return_tensors="pt")
+logits = model(**tokens).logits
+```
+"""
+
+_TEXTS_IN_ONNX = """## Use with onnxruntime
+
+```python
+import onnxruntime
+from transformers import AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+tokens = tokenizer({texts}, truncation=True, max_length={max_length}, padding=True, return_tensors="np")
+logits = session.run(["logits"], dict(tokens))[0]
+```
+"""
+
 _FILES = """## Files
 
-`config.json` says what the model is and where it comes from, `parity.json` how closely the files reproduce it on
-validation images, and `manifest.json` the SHA-256 and size of every other file. No file holds code.
+`autockd.json` says where the model comes from and how it was judged, `parity.json` how closely the files reproduce it
+on validation samples, and `manifest.json` the SHA-256 and size of every other file. No file holds code.
 """

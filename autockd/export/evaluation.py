@@ -4,49 +4,51 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-
-from autockd.data.metrics import accuracy
+from autockd.data.metrics import METRICS
 from autockd.data.task import Split
 from autockd.errors import DataError, ExportError
-from autockd.export.bundle import Bundle, check_images
-from autockd.export.inference import in_batches
-from autockd.export.onnx import onnx_runtime
+from autockd.export.bundle import Bundle
+from autockd.export.student import Runtime
 
 
 def evaluate_bundle(
-    bundle: Bundle, split: Split, batch_size: int = 512, runtime: Literal["torch", "onnx"] = "torch"
+    bundle: Bundle, split: Split, batch_size: int | None = None, runtime: Literal["torch", "onnx"] = "torch"
 ) -> float:
-    """Accuracy, 0..1, of a bundle on a split; the recorded metric again on the same split, where that was in fp32.
+    """The bundle's metric on a split; the recorded one again on the same split, where that was in fp32.
 
     Args:
         bundle: from `load_bundle`.
-        split: images and labels, on any device.
-        batch_size: images at a time.
+        split: samples, on any device.
+        batch_size: samples at a time; None takes that of the recorded metric.
         runtime: torch, on the model's device, or model.onnx in onnxruntime on the CPU.
 
     Raises:
-        ExportError: the bundle's metric is not accuracy, it has no model.onnx, or the images do not fit it.
-        DataError: a label is not one of the bundle's classes.
+        ExportError: the bundle has no model.onnx, or the samples do not fit it.
+        DataError: a target is not one of the bundle's classes, or not a score.
     """
-    if bundle.config.metric != "accuracy":
-        raise ExportError(f"metric: {bundle.config.metric!r} cannot be evaluated -> only 'accuracy' can")
-    _check_labels(bundle, split)
-    return accuracy(_logits(bundle, split.inputs, batch_size, runtime), split.targets.cpu())
+    bundle.student.check(split.inputs)
+    _check_targets(bundle, split)
+    logits = _runtime(bundle, runtime)(split.inputs, batch_size or bundle.student.batch_size)
+    return METRICS[bundle.config.metric].compute(logits, split.targets.cpu())
 
 
-def _logits(bundle: Bundle, images: torch.Tensor, batch_size: int, runtime: str) -> torch.Tensor:
+def _runtime(bundle: Bundle, runtime: str) -> Runtime:
     if runtime == "torch":
-        return bundle.predict(images, batch_size)
+        return bundle.student.in_torch()
     if bundle.onnx_path is None:
         raise ExportError(f"{bundle.folder}: has no model.onnx -> export with ONNX, or evaluate with torch")
-    check_images(images, bundle.config)
-    return in_batches(onnx_runtime(bundle.onnx_path), images, batch_size)
+    return bundle.student.in_onnx(bundle.onnx_path)
 
 
-def _check_labels(bundle: Bundle, split: Split) -> None:
-    classes = len(bundle.config.classes)
-    if len(split) and not 0 <= int(split.targets.min()) <= int(split.targets.max()) < classes:
+def _check_targets(bundle: Bundle, split: Split) -> None:
+    classes, is_scores = len(bundle.config.classes), split.targets.is_floating_point()
+    if is_scores != (classes == 0):
+        kinds = ("classes", "scores") if is_scores else ("scores", "classes")
+        raise DataError(
+            f"targets: the bundle was trained for {kinds[0]}, and these are {kinds[1]} -> evaluate on a data set like "
+            "that it was trained for"
+        )
+    if classes and len(split) and not 0 <= int(split.targets.min()) <= int(split.targets.max()) < classes:
         raise DataError(
             f"targets: labels run from {int(split.targets.min())} to {int(split.targets.max())}, "
             f"but the bundle has {classes} classes, 0 to {classes - 1} -> evaluate on the data set it was trained for"

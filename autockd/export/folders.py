@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from autockd.errors import EnvironmentProblem, ExportError
-from autockd.export.manifest import MANIFEST, SUFFIXES
+from autockd.export.manifest import MANIFEST, Manifest, read_json
 
 
 @contextmanager
@@ -53,8 +55,13 @@ def _is_bundle(folder: Path) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         return False
     entries = list(folder.iterdir())
-    plain = all(path.suffix in SUFFIXES and path.is_file() and not path.is_symlink() for path in entries)
-    return not entries or (plain and (folder / MANIFEST).exists())
+    if not entries:
+        return True
+    try:
+        listed = read_json(TypeAdapter(Manifest), folder / MANIFEST).files
+    except ExportError:
+        return False
+    return all(path.name in (MANIFEST, *listed) and path.is_file() and not path.is_symlink() for path in entries)
 
 
 def _put_in_place(stage: Path, target: Path, *, force: bool) -> None:

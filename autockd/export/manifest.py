@@ -10,20 +10,22 @@ import os
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from autockd.errors import ExportError
 from autockd.hashing import file_hash
 from autockd.records import Record
 
 MANIFEST = "manifest.json"
-SUFFIXES = (".json", ".md", ".onnx", ".safetensors")
+SUFFIXES = (".json", ".md", ".onnx", ".safetensors", ".txt")
 """What a bundle's files may be: formats that hold no code. Pickles (.pt, .pth, .bin, .pkl) are not among them."""
 
-Model = TypeVar("Model", bound=Record)
+Value = TypeVar("Value")
 
-_JSON_LIMIT = 16 << 20
-_AGAIN = "export the study again, or fetch an undamaged copy of the bundle"
+JSON_LIMIT = 16 << 20
+"""Bytes of the largest description or manifest that is read."""
+AGAIN = "export the study again, or fetch an undamaged copy of the bundle"
+"""The remedy for a damaged bundle."""
 
 
 class FileEntry(Record):
@@ -58,7 +60,7 @@ def verify_manifest(folder: Path) -> Manifest:
     present = _plain_files(folder)
     if MANIFEST not in present:
         raise ExportError(f"{folder}: {MANIFEST} is missing, so this is not a bundle -> name a folder that holds one")
-    manifest = read_json(Manifest, folder / MANIFEST)
+    manifest = read_json(TypeAdapter(Manifest), folder / MANIFEST)
     for name in manifest.files:
         _check_name(folder, name)
     if added := sorted(present - manifest.files.keys() - {MANIFEST}):
@@ -68,22 +70,22 @@ def verify_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def read_json(model: type[Model], path: Path) -> Model:
+def read_json(model: TypeAdapter[Value], path: Path) -> Value:
     """Read a JSON file of a bundle into its record.
 
     Raises:
         ExportError: it cannot be read, is larger than 16 MiB, or does not have the record's fields.
     """
     try:
-        if path.stat().st_size > _JSON_LIMIT:
-            raise ExportError(f"{path}: is larger than {_JSON_LIMIT} bytes -> {_AGAIN}")
-        return model.model_validate_json(path.read_bytes())
+        if path.stat().st_size > JSON_LIMIT:
+            raise ExportError(f"{path}: is larger than {JSON_LIMIT} bytes -> {AGAIN}")
+        return model.validate_json(path.read_bytes())
     except OSError as error:
-        raise ExportError(f"{path}: cannot be read: {error.strerror} -> {_AGAIN}") from error
+        raise ExportError(f"{path}: cannot be read: {error.strerror} -> {AGAIN}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "(whole file)"
-        raise ExportError(f"{path}: {field}: {first['msg']} -> {_AGAIN}") from None
+        raise ExportError(f"{path}: {field}: {first['msg']} -> {AGAIN}") from None
 
 
 def _plain_files(folder: Path) -> set[str]:
@@ -109,15 +111,15 @@ def _check_name(folder: Path, name: str) -> None:
     plain = PurePath(name).name == name and not set(name) & set("/\\:\0") and not name.startswith(".")
     if not plain or PurePath(name).suffix not in SUFFIXES or name == MANIFEST:
         raise ExportError(
-            f"{folder / MANIFEST}: files: {name!r} is not the plain name of a {', '.join(SUFFIXES)} file -> {_AGAIN}"
+            f"{folder / MANIFEST}: files: {name!r} is not the plain name of a {', '.join(SUFFIXES)} file -> {AGAIN}"
         )
 
 
 def _check_file(path: Path, entry: FileEntry) -> None:
     if not path.exists():
-        raise ExportError(f"{path}: is in {MANIFEST} but missing -> {_AGAIN}")
+        raise ExportError(f"{path}: is in {MANIFEST} but missing -> {AGAIN}")
     size = path.stat().st_size
     if size != entry.bytes:
-        raise ExportError(f"{path}: has {size} bytes where {MANIFEST} says {entry.bytes} -> {_AGAIN}")
+        raise ExportError(f"{path}: has {size} bytes where {MANIFEST} says {entry.bytes} -> {AGAIN}")
     if file_hash(path) != entry.sha256:
-        raise ExportError(f"{path}: its SHA-256 is not the one in {MANIFEST} -> {_AGAIN}")
+        raise ExportError(f"{path}: its SHA-256 is not the one in {MANIFEST} -> {AGAIN}")

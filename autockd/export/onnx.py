@@ -1,32 +1,33 @@
-"""The ONNX model of a bundle: one file, pixels in, logits out, any batch size."""
+"""The ONNX model of a bundle: one file, whose first dimension, and that of text's length, are free."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from autockd.errors import ExportError
-from autockd.export.inference import PixelModel, Runtime, to_pixels
 
 OPSET = 18
 """What torch's exporter emits without a conversion, and what every onnxruntime since 1.14 runs."""
-INPUT, OUTPUT = "pixels", "logits"
+OUTPUT = "logits"
 
 _PROTOBUF_LIMIT = 2**31 - 2**24
 """A protobuf file ends at 2 GiB; the rest is room for the graph."""
 
 
-def export_onnx(model: PixelModel, path: Path, examples: torch.Tensor) -> None:
+def export_onnx(model: nn.Module, path: Path, examples: Mapping[str, Tensor], free: Mapping[int, str]) -> None:
     """Write a model as ONNX and check the file.
 
-    The graph takes `pixels`, float32 [batch, C, H, W] in 0..1, normalises them, and yields `logits`, [batch, K].
-
     Args:
-        model: in eval mode, on the CPU.
+        model: in eval mode, on the CPU; takes the examples by name to logits [batch, K].
         path: the .onnx file; the weights are inside it.
-        examples: uint8 [N, C, H, W], N >= 2 (a batch of one would be exported as a constant).
+        examples: the inputs to trace it on, by name; no free dimension may be 1 (it would be taken for a constant).
+        free: names of the dimensions that are free, by their index; the same for all inputs.
 
     Raises:
         ExportError: the model has a part that ONNX cannot express, or is too large for one file.
@@ -37,7 +38,7 @@ def export_onnx(model: PixelModel, path: Path, examples: torch.Tensor) -> None:
     if size > _PROTOBUF_LIMIT:
         raise ExportError(f"{path}: {size} bytes of weights do not fit one ONNX file -> set export.onnx: false")
     try:
-        program = _trace(model, to_pixels(examples[:2]))
+        program = _trace(model, examples, free)
         _forget_sources(program.model)
         program.save(path, external_data=False)
         onnx.checker.check_model(path, full_check=True)
@@ -47,47 +48,68 @@ def export_onnx(model: PixelModel, path: Path, examples: torch.Tensor) -> None:
         ) from error
 
 
-def onnx_runtime(path: Path) -> Runtime:
-    """The ONNX model at `path` in onnxruntime: CPU, one thread.
+class OnnxModel:
+    """An ONNX model in onnxruntime: CPU, one thread.
+
+    Args:
+        path: the file.
+        inputs: names of what it must take, in any order; it must give `logits`.
 
     Raises:
-        ExportError: onnxruntime refuses the file, or it does not take `pixels` to `logits`.
+        ExportError: onnxruntime refuses the file, or it has other inputs or outputs.
     """
-    import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no base of their own
-        raise ExportError(f"{path}: onnxruntime cannot load it: {_first_line(error)} -> export again") from error
-    names = [[value.name for value in values] for values in (session.get_inputs(), session.get_outputs())]
-    if names != [[INPUT], [OUTPUT]]:
-        raise ExportError(f"{path}: takes {names[0]} to {names[1]}, not {INPUT!r} to {OUTPUT!r} -> export again")
+    def __init__(self, path: Path, inputs: Sequence[str]) -> None:
+        import onnxruntime
 
-    def run(images: torch.Tensor) -> torch.Tensor:
+        self._path = path
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
         try:
-            outputs = session.run([OUTPUT], {INPUT: to_pixels(images).cpu().numpy()})
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions have no common base
+            raise ExportError(
+                f"{path}: onnxruntime cannot load it: {_first_line(error)} -> export the study again"
+            ) from error
+        taken = [value.name for value in self._session.get_inputs()]
+        given = [value.name for value in self._session.get_outputs()]
+        if sorted(taken) != sorted(inputs) or given != [OUTPUT]:
+            raise ExportError(
+                f"{path}: takes {taken} to {given}, not {list(inputs)} to {[OUTPUT]} -> export the study again"
+            )
+
+    def run(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Logits, float32 [N, K], of one batch.
+
+        Raises:
+            ExportError: the graph fails on it.
+        """
+        try:
+            outputs = self._session.run([OUTPUT], {name: tensor.numpy() for name, tensor in inputs.items()})
         except Exception as error:  # as above
-            raise ExportError(f"{path}: fails on a batch of {len(images)}: {_first_line(error)}") from error
+            shapes = {name: list(tensor.shape) for name, tensor in inputs.items()}
+            raise ExportError(
+                f"{self._path}: fails on a batch of {shapes}: {_first_line(error)} -> export the study again"
+            ) from error
         return torch.from_numpy(outputs[0])
 
-    return run
 
-
-def _trace(model: PixelModel, pixels: torch.Tensor) -> Any:
-    return torch.onnx.export(
-        model,
-        (pixels,),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
+def _trace(model: nn.Module, examples: Mapping[str, Tensor], free: Mapping[int, str]) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name")  # that several inputs have it in common, as they should
+        return torch.onnx.export(
+            model,
+            (),
+            kwargs=dict(examples),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(examples),
+            output_names=[OUTPUT],
+            dynamic_shapes={name: dict(free) for name in examples},
+            verbose=False,
+        )
 
 
 def _forget_sources(model: Any) -> None:

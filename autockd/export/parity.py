@@ -1,14 +1,16 @@
-"""Parity: what the files of a bundle compute is what the student computed, on real validation images."""
+"""Parity: what the files of a bundle compute is what the student computed, on real validation samples."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+from torch import Tensor
 
-from autockd.data.metrics import accuracy
+from autockd.data.metrics import METRICS
+from autockd.data.task import Split
 from autockd.errors import ExportError
-from autockd.export.inference import Runtime
+from autockd.export.student import Runtime
 from autockd.records import Record
 
 TOLERANCE = 1e-3
@@ -32,57 +34,64 @@ class Comparison(Record):
     """Share of predictions with the same class, ties counted as the same; 1 unless something is wrong."""
     ties: int
     """Predictions that differ because two logits of the student are equal up to rounding."""
-    accuracy: float
-    """On the examples' labels."""
+    value: float
+    """The metric on the examples."""
 
 
 class Parity(Record):
     """What parity.json holds."""
 
     examples: int
-    accuracy: float
-    """Of the student in memory, on the examples' labels."""
+    metric: str
+    value: float
+    """The metric of the student in memory, on the examples."""
     comparisons: tuple[Comparison, ...]
 
 
 def compare(
-    runtime: str, run: Runtime, reference: torch.Tensor, images: torch.Tensor, labels: torch.Tensor
+    runtime: str, run: Runtime, reference: Tensor, examples: Split, *, metric: str, batch_size: int
 ) -> Comparison:
-    """Run the images as one batch, and some of them one by one, and compare with the student's logits.
+    """Run the examples in batches, and some of them one by one, and compare with the student's logits.
 
     Args:
         runtime: its name, for the record and for messages.
         run: the runtime under test.
         reference: [N, K], the student's logits.
-        images: uint8 [N, C, H, W].
-        labels: int64 [N].
+        examples: N samples.
+        metric: name of the metric.
+        batch_size: samples of a batch.
 
     Raises:
         ExportError: a logit differs by more than the tolerance, or a prediction differs that is no tie.
     """
-    singles = min(_SINGLES, len(images))
-    whole = run(images)
-    logits = torch.cat([whole, *(run(images[i : i + 1]) for i in range(singles))])
-    expected = torch.cat([reference, reference[:singles]])
+    singles = torch.arange(min(_SINGLES, len(examples)))
+    whole = run(examples.inputs, batch_size)
+    logits = torch.cat([whole, *(run(examples.take(single).inputs, 1) for single in singles[:, None])])
+    expected = torch.cat([reference, reference[singles]])
     if logits.shape != expected.shape:
-        raise ExportError(f"{runtime}: yields logits of shape {tuple(logits.shape)}, not {tuple(expected.shape)}")
+        raise ExportError(
+            f"{runtime}: yields logits of shape {tuple(logits.shape)}, not {tuple(expected.shape)} -> {_REMEDY}"
+        )
     unit = float(expected.abs().max())
     different, ties = _disagreements(expected, logits, TIE * unit)
     comparison = Comparison(
         runtime=runtime,
-        batch_sizes=(1, len(images)),
+        batch_sizes=(1, min(batch_size, len(examples))),
         max_difference=float((logits - expected).abs().max()),
         tolerance=TOLERANCE * unit,
         agreement=1 - different / len(logits),
         ties=ties,
-        accuracy=accuracy(whole, labels),
+        value=METRICS[metric].compute(whole, examples.targets),
     )
     _insist(comparison)
     return comparison
 
 
-def _disagreements(expected: torch.Tensor, logits: torch.Tensor, tie: float) -> tuple[int, int]:
-    """Predictions that differ and are no ties, and those that are."""
+_REMEDY = "do not use this export; set export.onnx: false, or report the model"
+
+
+def _disagreements(expected: Tensor, logits: Tensor, tie: float) -> tuple[int, int]:
+    """Predictions that differ and are no ties, and those that are. One output is a score, and never differs here."""
     chosen = logits.argmax(1)
     differs = chosen != expected.argmax(1)
     gap = expected.amax(1) - expected.gather(1, chosen[:, None])[:, 0]
@@ -91,13 +100,12 @@ def _disagreements(expected: torch.Tensor, logits: torch.Tensor, tie: float) -> 
 
 
 def _insist(comparison: Comparison) -> None:
-    remedy = "do not use this export; set export.onnx: false, or report the model"
     if not comparison.max_difference <= comparison.tolerance < math.inf:  # so that NaN and infinity fail too
         raise ExportError(
             f"{comparison.runtime}: logits differ from the student's by {comparison.max_difference:.3g}, "
-            f"more than {comparison.tolerance:.3g} -> {remedy}"
+            f"more than {comparison.tolerance:.3g} -> {_REMEDY}"
         )
     if comparison.agreement < 1:
         raise ExportError(
-            f"{comparison.runtime}: only {comparison.agreement:.4f} of the predictions are the student's -> {remedy}"
+            f"{comparison.runtime}: only {comparison.agreement:.4f} of the predictions are the student's -> {_REMEDY}"
         )

@@ -1,4 +1,4 @@
-"""From what a study says about a model to the model."""
+"""From what a study says about an image classifier to the model."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import assert_never
 import torch
 from torch import nn
 
-from autockd.config.models import CifarResNet, ModelConfig, TorchvisionModel
+from autockd.config.models import CifarResNet, ImageModelConfig, TorchvisionModel
 from autockd.models.resnet import ResNet6n2
 from autockd.models.vision import build_torchvision
 from autockd.models.weights import load_weights
 
 
 def build_model(
-    config: ModelConfig, *, classes: int, channels: int, image_size: tuple[int, int], seed: int
+    config: ImageModelConfig, *, classes: int, channels: int, image_size: tuple[int, int], seed: int
 ) -> nn.Module:
     """The model that `config` describes, on the CPU, in training mode, in float32.
 
@@ -40,7 +40,7 @@ def build_model(
     return model
 
 
-def _fresh(config: ModelConfig, classes: int, channels: int, image_size: tuple[int, int]) -> nn.Module:
+def _fresh(config: ImageModelConfig, classes: int, channels: int, image_size: tuple[int, int]) -> nn.Module:
     match config:
         case CifarResNet():
             return ResNet6n2(config.depth, config.stage_widths, config.shortcut, classes=classes, channels=channels)

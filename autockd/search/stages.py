@@ -11,14 +11,15 @@ import torch
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig
-from autockd.data.batches import EpochOrder, Normalisation
-from autockd.data.task import HeldOut, Task
+from autockd.data.order import EpochOrder
+from autockd.data.task import HeldOut, Split, Task
 from autockd.folders import cache_folder, write_whole
-from autockd.models import build_model, count_parameters, load_weights
+from autockd.models import count_parameters, load_weights
 from autockd.records import BankRecord, EpochRecord, PrecisionChoice
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.evaluation import evaluate
+from autockd.training.networks import build_network, make_feed, student_model
 from autockd.training.precision import Wanted, choose_precision
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
@@ -42,6 +43,7 @@ class Score:
 
     validation: float
     test: float
+    others: dict[str, float]
     parameters: int
     bytes: int
 
@@ -49,7 +51,7 @@ class Score:
 def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> PrecisionChoice:
     """The arithmetic for all trials, from timing the study's own student."""
     wanted = study.resources.precision
-    return _probe(study.student.model, study.training, task, wanted, threads, torch.device(device))
+    return _probe(student_model(study), study.training, task, wanted, threads, torch.device(device))
 
 
 def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
@@ -112,35 +114,46 @@ def check_bank(teacher: TeacherSpec, task: Task, device: str, seed: int) -> Bank
 
 def score(subjects: list[Subject], task: Task, held_out: HeldOut, device: str) -> list[Score]:
     """Evaluate final models in fp32 on the validation and the test split. Nothing else is given the test split."""
-    scores = []
-    place = torch.device(device)
-    for subject in subjects:
-        model = _build(subject.model, task)
-        load_weights(model, subject.weights)
-        model = model.to(place).to(memory_format=torch.channels_last)
-        normalise = Normalisation.of(task, place, channels_last=True)
-        scores.append(
-            Score(
-                evaluate(model, task.validation, normalise),
-                evaluate(model, held_out.split, normalise),
-                count_parameters(model),
-                subject.weights.stat().st_size,
-            )
-        )
-    return scores
+    return [_score(subject, task, held_out, torch.device(device)) for subject in subjects]
+
+
+def _score(subject: Subject, task: Task, held_out: HeldOut, device: torch.device) -> Score:
+    model = build_network(_bare(subject.model), task, seed=0)
+    load_weights(model, subject.weights)
+    model = model.to(device).to(memory_format=torch.channels_last)
+
+    def metric(split: Split) -> float:
+        feed = make_feed(subject.model, task, split, device, channels_last=True)
+        return evaluate(model, feed, split.targets, task.metric)
+
+    return Score(
+        validation=metric(task.validation),
+        test=metric(held_out.split),
+        others={name: metric(split) for name, split in held_out.others.items()},
+        parameters=count_parameters(model),
+        bytes=subject.weights.stat().st_size,
+    )
 
 
 def _probe(
     model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
 ) -> PrecisionChoice:
-    shape = (task.channels, *task.image_size)
-    return choose_precision(lambda: _build(model, task), shape, training, wanted=wanted, threads=threads, device=device)
+    feed = make_feed(model, task, task.train, device, augmented=True)
+    order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
+    inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
+    return choose_precision(
+        lambda: build_network(_bare(model), task, seed=0),
+        inputs,
+        training,
+        wanted=wanted,
+        threads=threads,
+        device=device,
+    )
 
 
-def _build(config: ModelConfig, task: Task) -> torch.nn.Module:
+def _bare(config: ModelConfig) -> ModelConfig:
     """The architecture alone: the file of weights that a student started from may have moved."""
-    bare = config.model_copy(update={"weights": None})
-    return build_model(bare, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0)
+    return config.model_copy(update={"weights": None})
 
 
 def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:

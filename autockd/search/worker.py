@@ -200,6 +200,7 @@ class TrialWorker:
             bank=self._bank,
             second_moment=setting.teacher.record.second_moment,
             micro_batches=self._micro_batches,
+            base=setting.teacher.folder,
         )
         self._epochs = self._trainer.fit()
         return self._trainer

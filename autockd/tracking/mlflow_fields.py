@@ -146,7 +146,7 @@ def trial_params(event: TrialStarted, space: Space) -> dict[str, str]:
 def curve_keys(metric: str) -> tuple[str, ...]:
     """Metric keys of a trial that have a value for every epoch."""
     losses = ("loss", "hard_loss", "soft_loss", "active_fraction")
-    return (f"val_{metric}", *losses, *_COEFFICIENTS, "images_per_second")
+    return (f"val_{metric}", *losses, *_COEFFICIENTS, "samples_per_second")
 
 
 def outcome_keys(metric: str) -> tuple[str, ...]:
@@ -158,7 +158,7 @@ def epoch_metrics(record: EpochRecord, metric: str) -> Metrics:
     """The learning curves: 10 keys. How long an epoch took is between the moments of their points."""
     losses = (record.metric, record.loss, record.hard_loss, record.soft_loss, record.active_fraction)
     coefficients = [record.coefficients.get(name) for name in _COEFFICIENTS]
-    return dict(zip(curve_keys(metric), (*losses, *coefficients, record.images_per_second), strict=True))
+    return dict(zip(curve_keys(metric), (*losses, *coefficients, record.samples_per_second), strict=True))
 
 
 def trial_metrics(event: TrialFinished, metric: str) -> Metrics:

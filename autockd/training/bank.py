@@ -4,7 +4,7 @@ One entry is one (sample, view) pair, so a bank is exact: a trial gets what a li
 are filled on first use or beforehand; either way they are the same. A bank's folder is named by its content: teacher
 weights, preprocessing, training split and views; a bank of anything else is never read.
 
-    <cache>/<key>/logits.f32    float32 [samples, views, classes], sparse until filled
+    <cache>/<key>/logits.f32    float32 [samples, views, outputs], sparse until filled
     <cache>/<key>/filled.u8     uint8   [samples, views], 1 once the entry is on disk
     <cache>/<key>/bank.json     what it is a bank of
 """
@@ -25,11 +25,11 @@ from torch import Tensor
 from autockd.data.task import Task
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.hashing import content_hash
-from autockd.training.live_teacher import FORWARD_BATCH, LiveTeacher
+from autockd.training.live_teacher import LiveTeacher
 
 _FORMAT = 1
-_FLUSH_EVERY = 32
-"""Forward passes between two writes to disk."""
+_FLUSH_EVERY = 8192
+"""Entries between two writes to disk."""
 
 TOLERANCE = 1e-3
 """Largest difference to the live teacher, relative to its largest logit, that rounding on other hardware explains."""
@@ -45,14 +45,14 @@ class BankIdentity:
     """Fingerprint of the task: training images, preprocessing, views."""
     samples: int
     views: int
-    classes: int
+    outputs: int
     dtype: str = "float32"
     format: int = _FORMAT
 
     @classmethod
     def of(cls, teacher: str, task: Task) -> BankIdentity:
         """The identity of a teacher's bank for a task."""
-        return cls(teacher, task.fingerprint, len(task.train), task.views.count, len(task.classes))
+        return cls(teacher, task.fingerprint, len(task.train), task.views.count, task.outputs)
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class TeacherBank:
             ) from error
         shape = (identity.samples, identity.views)
         self._filled = np.memmap(self.folder / "filled.u8", np.uint8, "r+", shape=shape)
-        self._logits = np.memmap(self.folder / "logits.f32", np.float32, "r+", shape=(*shape, identity.classes))
+        self._logits = np.memmap(self.folder / "logits.f32", np.float32, "r+", shape=(*shape, identity.outputs))
 
     @property
     def filled(self) -> int:
@@ -109,8 +109,8 @@ class TeacherBank:
         """Compute those entries of the given pairs that are missing; returns how many were."""
         pairs = indices.numpy() * self.identity.views + views.numpy()
         absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
-        for start in range(0, len(absent), FORWARD_BATCH * _FLUSH_EVERY):
-            chunk = absent[start : start + FORWARD_BATCH * _FLUSH_EVERY]
+        for start in range(0, len(absent), _FLUSH_EVERY):
+            chunk = absent[start : start + _FLUSH_EVERY]
             rows, columns = np.divmod(chunk, self.identity.views)
             self._logits[rows, columns] = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
             self._logits.flush()  # the logits must be on disk before their marks are
@@ -151,7 +151,7 @@ class TeacherBank:
         described = self.folder / "bank.json"
         wanted = json.dumps(asdict(self.identity), indent=2).encode()
         entries = self.identity.samples * self.identity.views
-        sizes = {"filled.u8": entries, "logits.f32": 4 * entries * self.identity.classes}
+        sizes = {"filled.u8": entries, "logits.f32": 4 * entries * self.identity.outputs}
         if described.exists():
             if described.read_bytes() != wanted:
                 raise StudyError(f"{described}: a teacher bank of something else; delete the folder {self.folder}")

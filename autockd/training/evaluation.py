@@ -1,38 +1,35 @@
-"""Metrics of a network on a split, in fp32 and in batches of a fixed size."""
+"""Metrics of a network on a split, in fp32."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from autockd.data.batches import Normalisation
-from autockd.data.metrics import accuracy
-from autockd.data.task import Split
-
-BATCH = 512
-"""Images a forward pass; large enough to be fast, small enough for any device."""
+from autockd.data.feeds import Feed
+from autockd.data.metrics import METRICS
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images: Tensor, normalise: Normalisation) -> Tensor:
-    """Logits of images in eval mode.
+def predict(model: nn.Module, feed: Feed) -> Tensor:
+    """What a network gives for every sample of a feed, in eval mode.
 
     Args:
-        model: returns logits [B, K]; its training flag is restored.
-        images: uint8 [N, C, H, W].
-        normalise: of the task, on the model's device.
+        model: returns [B, outputs]; its training flag is restored.
+        feed: of the split, on the model's device.
 
     Returns:
-        float32 [N, K] on the model's device.
+        float32 [N, outputs] on the model's device, in the order of the split.
     """
-    device = normalise.scale.device
     was_training = model.training
     model.eval()
-    chunks = [model(normalise(chunk.to(device))).float() for chunk in torch.split(images, BATCH)]
+    rows, answers = [], []
+    for chunk, inputs in feed.evaluation():
+        rows.append(chunk)
+        answers.append(model(inputs).float())
     model.train(was_training)
-    return torch.cat(chunks)
+    return torch.cat(answers)[torch.cat(rows).argsort().to(answers[0].device)]
 
 
-def evaluate(model: nn.Module, split: Split, normalise: Normalisation) -> float:
-    """Accuracy of a model on a split."""
-    return accuracy(predict(model, split.inputs, normalise), split.targets)
+def evaluate(model: nn.Module, feed: Feed, targets: Tensor, metric: str) -> float:
+    """A network's metric, by its name, on a split."""
+    return METRICS[metric].compute(predict(model, feed), targets)

@@ -1,4 +1,4 @@
-"""The teacher itself, asked for the logits of some views of some training samples."""
+"""The teacher itself, asked about some views of some training samples."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from autockd.data.batches import Normalisation
+from autockd.config.models import ModelConfig
+from autockd.data.feeds import Feed
 from autockd.data.task import Task
-
-FORWARD_BATCH = 256
-"""Images of a forward pass. Always this many (a short batch is filled up), so that an entry does not depend on its
-neighbours: kernels are chosen by shape, and another kernel rounds differently."""
+from autockd.training.networks import make_feed
 
 
 @dataclass(frozen=True)
@@ -21,32 +19,28 @@ class LiveTeacher:
     """A frozen network in eval mode, in fp32.
 
     Attributes:
-        model: returns logits [B, K].
-        task: whose training samples it is asked for.
+        config: its architecture, which says how it takes samples.
+        model: returns [B, outputs].
+        task: whose training samples it is asked about.
         device: where it runs.
     """
 
+    config: ModelConfig
     model: nn.Module
     task: Task
     device: torch.device
 
     @torch.inference_mode()
     def logits(self, indices: Tensor, views: Tensor) -> Tensor:
-        """Logits of each (sample, view) pair: int64 [B] each to float32 [B, K] on the CPU."""
-        if len(indices) == 0:
-            return torch.empty(0, len(self.task.classes))
+        """Logits of each (sample, view) pair: int64 [B] each to float32 [B, outputs] on the CPU."""
         model = self._ready
-        parts = []
-        for rows, columns in zip(torch.split(indices, FORWARD_BATCH), torch.split(views, FORWARD_BATCH), strict=True):
-            missing = FORWARD_BATCH - len(rows)
-            padded_rows = torch.cat([rows, rows[:1].expand(missing)]).to(self.device)
-            padded_columns = torch.cat([columns, columns[:1].expand(missing)]).to(self.device)
-            images = self.task.views.render(self._padded, padded_rows, padded_columns)
-            parts.append(model(self._normalise(images)).float()[: len(rows)].cpu())
-        return torch.cat(parts)
+        answers = torch.empty(len(indices), self.task.outputs)
+        for places, inputs in self._feed.answering(indices, views):
+            answers[places] = model(inputs).float()[: len(places)].cpu()
+        return answers
 
     def second_moment(self) -> float:
-        """E[z_T^2]: mean over training samples (no augmentation) and classes of the squared logits."""
+        """E[z_T^2]: mean over training samples (no augmentation) and outputs of the squared logits."""
         indices = torch.arange(len(self.task.train))
         views = torch.full_like(indices, self.task.views.identity)
         return self.logits(indices, views).double().square().mean().item()
@@ -57,9 +51,5 @@ class LiveTeacher:
         return model.requires_grad_(False).eval()
 
     @cached_property
-    def _padded(self) -> Tensor:
-        return self.task.views.pad(self.task.train.inputs.to(self.device))
-
-    @cached_property
-    def _normalise(self) -> Normalisation:
-        return Normalisation.of(self.task, self.device, channels_last=True)
+    def _feed(self) -> Feed:
+        return make_feed(self.config, self.task, self.task.train, self.device, augmented=True, channels_last=True)

@@ -10,9 +10,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from autockd.config.training import TrainingConfig
+from autockd.data.feeds import NetworkInput
 from autockd.records import PrecisionChoice
 from autockd.training.optimizer import make_optimizer
 
@@ -53,7 +54,7 @@ def memory_format(choice: PrecisionChoice) -> torch.memory_format:
 
 def choose_precision(
     make_model: Callable[[], nn.Module],
-    image_shape: tuple[int, int, int],
+    inputs: NetworkInput,
     training: TrainingConfig,
     *,
     wanted: Wanted,
@@ -64,8 +65,8 @@ def choose_precision(
 
     Args:
         make_model: builds the student.
-        image_shape: C, H, W of an input.
-        training: its batch size and optimizer.
+        inputs: a batch on that device; its memory format is the variant's.
+        training: its optimizer.
         wanted: a precision to insist on, without any timing, or `auto`.
         threads: CPU threads that a trial may use; one thread is tried too.
         device: where trials run.
@@ -76,13 +77,13 @@ def choose_precision(
     if wanted != "auto":
         chosen = Variant(wanted, channels_last=wanted == "bf16", threads=threads if device.type == "cpu" else 1)
         return _as_choice(chosen, device, f"{chosen}: asked for")
-    reference, *others = _variants(threads, device)
+    reference, *others = _variants(threads, device, has_layouts=isinstance(inputs, Tensor))
     seconds: dict[Variant, float] = {}
     began = time.perf_counter()
     for variant in (reference, *others):
         if len(seconds) >= 2 and time.perf_counter() - began > _BUDGET:
             break
-        seconds[variant] = _time_step(make_model(), image_shape, training, variant, device)
+        seconds[variant] = _time_step(make_model(), inputs, training, variant, device)
     best = min(seconds, key=lambda variant: seconds[variant])
     gain = seconds[reference] / seconds[best]
     if gain < WORTH_IT:
@@ -106,34 +107,37 @@ def _as_choice(variant: Variant, device: torch.device, reason: str) -> Precision
     )
 
 
-def _variants(threads: int, device: torch.device) -> list[Variant]:
+def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[Variant]:
     """What to time, the most promising early; the first is the reference that the others must beat."""
     counts = sorted({1, threads}) if device.type == "cpu" else [1]
     has_bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported()
     last: Precision = "bf16" if has_bf16 else "fp32"
     pairs: dict[tuple[Precision, bool], None] = dict.fromkeys(
         [("fp32", False), (last, True), ("fp32", True), (last, False)]
+        if has_layouts
+        else [("fp32", False), (last, False)]
     )
     return [Variant(precision, layout, n) for n in counts for precision, layout in pairs]
 
 
 def _time_step(
-    model: nn.Module, shape: tuple[int, int, int], training: TrainingConfig, variant: Variant, device: torch.device
+    model: nn.Module, inputs: NetworkInput, training: TrainingConfig, variant: Variant, device: torch.device
 ) -> float:
-    """Seconds of one training step on random images: the least of a few rounds."""
+    """Seconds of one training step: the least of a few rounds."""
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     choice = _as_choice(variant, device, "")
     torch.set_num_threads(variant.threads)
     model = model.to(device).to(memory_format=layout).train()
     optimizer = make_optimizer(model, training)
-    inputs = torch.randn(training.batch_size, *shape, device=device).to(memory_format=layout)
-    targets = torch.zeros(training.batch_size, dtype=torch.int64, device=device)
+    if isinstance(inputs, Tensor):
+        inputs = inputs.to(memory_format=layout)
 
     def run(steps: int) -> float:
         began = time.perf_counter()
         for _ in range(steps):
             with autocast(choice):
-                loss = F.cross_entropy(model(inputs).float(), targets)
+                logits = model(inputs).float()
+                loss = F.cross_entropy(logits, logits.argmax(dim=1))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

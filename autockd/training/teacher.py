@@ -11,17 +11,27 @@ import torch
 from torch import nn
 
 from autockd.config.methods import NoDistillation
+from autockd.config.models import Encoder
 from autockd.config.schema import TeacherConfig
 from autockd.config.trial import TrialConfig
-from autockd.data.batches import Normalisation
 from autockd.data.task import Task
 from autockd.errors import EnvironmentProblem
 from autockd.hashing import content_hash
-from autockd.models import build_model, count_parameters, load_weights, save_weights, weights_hash
+from autockd.models import (
+    ENCODER_WEIGHTS,
+    TextEncoder,
+    count_parameters,
+    load_tokenizer,
+    load_weights,
+    save_encoder,
+    save_weights,
+    weights_hash,
+)
 from autockd.records import EpochRecord, PrecisionChoice, TeacherRecord
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
+from autockd.training.networks import build_network, make_feed
 from autockd.training.trainer import Trainer
 
 Watch = Callable[[EpochRecord], None]
@@ -40,6 +50,11 @@ class TeacherSpec:
     record: TeacherRecord
 
     @property
+    def folder(self) -> Path:
+        """Where its weights are; of an encoder, all that `from_pretrained` needs."""
+        return self.weights.parent
+
+    @property
     def identity(self) -> str:
         """Hash of its architecture and weights."""
         architecture = self.config.model.model_dump(mode="json", exclude={"weights"})
@@ -47,9 +62,9 @@ class TeacherSpec:
 
     def load(self, task: Task, device: torch.device) -> LiveTeacher:
         """The teacher with its weights, ready to answer."""
-        model = _build(self.config, task)
+        model = build_network(self.config.model, task, seed=self.config.seed)
         load_weights(model, self.weights)
-        return LiveTeacher(model, task, device)
+        return LiveTeacher(self.config.model, model, task, device)
 
 
 def prepare_teacher(
@@ -79,9 +94,9 @@ def prepare_teacher(
         EnvironmentProblem: the cache cannot be written.
     """
     began = time.perf_counter()
-    weights = cache / f"{_address(config, task)}.safetensors"
     precision = None
-    model = _build(config, task)
+    model = build_network(config.model, task, seed=config.seed)
+    weights = cache / f"{_address(config, task, model)}.safetensors"
     if config.model.weights is not None:
         origin = "given"
     elif weights.exists():
@@ -91,18 +106,16 @@ def prepare_teacher(
         origin, precision = "trained", choose()
         _train(config, task, precision, weights, watch)
         load_weights(model, weights)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(model, target)
-    live = LiveTeacher(model, task, device)
-    moment = live.second_moment()
-    normalise = Normalisation.of(task, device, channels_last=True)
+    _keep(model, config, target)
+    moment = LiveTeacher(config.model, model, task, device).second_moment()
+    validation = make_feed(config.model, task, task.validation, device, channels_last=True)
     record = TeacherRecord.model_validate(
         {
             "weights_hash": weights_hash(model.state_dict()),
             "weights_path": str(target),
             "parameters": count_parameters(model),
             "bytes": target.stat().st_size,
-            "metric": evaluate(model, task.validation, normalise),
+            "metric": evaluate(model, validation, task.validation.targets, task.metric),
             "second_moment": moment,
             "origin": origin,
             "precision": precision,
@@ -113,19 +126,23 @@ def prepare_teacher(
     return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
 
 
-def _build(config: TeacherConfig, task: Task) -> nn.Module:
-    return build_model(
-        config.model,
-        classes=len(task.classes),
-        channels=task.channels,
-        image_size=task.image_size,
-        seed=config.seed,
-    )
+def _address(config: TeacherConfig, task: Task, fresh: nn.Module) -> str:
+    """Name of a trained teacher: its recipe, what it learned from and, where it began with weights, these."""
+    parts = [config.model_dump(mode="json"), task.fingerprint]
+    if isinstance(config.model, Encoder):  # a folder's content may change while its path stays
+        parts.append(weights_hash(fresh.state_dict()))
+    return content_hash(parts)[:32]
 
 
-def _address(config: TeacherConfig, task: Task) -> str:
-    """Name of a trained teacher: its recipe and what it learned from."""
-    return content_hash([config.model_dump(mode="json"), task.fingerprint])[:32]
+def _keep(model: nn.Module, config: TeacherConfig, target: Path) -> None:
+    """Put the weights at `target`; an encoder's configuration and tokenizer beside them, for students cut from it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(config.model, Encoder):
+        assert isinstance(model, TextEncoder), "an encoder's configuration makes a text encoder"
+        assert target.name == ENCODER_WEIGHTS, "transformers looks for that name"
+        save_encoder(model, target.parent, load_tokenizer(config.model))
+    else:
+        save_weights(model, target)
 
 
 def _train(config: TeacherConfig, task: Task, precision: PrecisionChoice, weights: Path, watch: Watch | None) -> None:

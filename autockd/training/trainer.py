@@ -6,20 +6,22 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autockd.config.trial import TrialConfig
-from autockd.data.batches import Batch, Batches, EpochOrder, Normalisation
+from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.distillation import LossParts, compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
-from autockd.models import build_model
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training.bank import TeacherBank
+from autockd.training.batches import Batch, Batches
 from autockd.training.evaluation import evaluate
+from autockd.training.networks import based_on, build_network, make_feed
 from autockd.training.optimizer import make_optimizer, set_learning_rate
 from autockd.training.precision import autocast, memory_format
 
@@ -51,6 +53,7 @@ class Trainer:
         bank: TeacherBank | None = None,
         second_moment: float = 0.0,
         micro_batches: int = 1,
+        base: Path | None = None,
     ) -> None:
         """Build the student and make the plan.
 
@@ -62,6 +65,7 @@ class Trainer:
             second_moment: E[z_T^2] of the teacher.
             micro_batches: parts that a batch is computed in, one after the other, with gradients added up: the same
                 step in less memory, apart from batch normalisation, whose statistics are then those of a part.
+            base: the teacher's folder, for a student that is cut from the teacher.
 
         Raises:
             ModelError: the student cannot be built.
@@ -80,13 +84,16 @@ class Trainer:
         if self.device.type == "cpu":
             torch.set_num_threads(precision.threads)
         torch.manual_seed(trial.seed)
-        self.model = self._build_student()
+        student = based_on(trial.student, base)
+        network = build_network(student, task, seed=trial.seed)
+        self.model = network.to(self.device).to(memory_format=memory_format(precision))
         self.optimizer = make_optimizer(self.model, trial.training)
         self.progress = Progress()
         self.best_weights: State = _copy(self.model.state_dict())
-        self._normalise = Normalisation.of(task, self.device, channels_last=precision.channels_last)
-        self._batches = Batches(task, trial.training.batch_size, self._normalise)
-        self._validation = task.validation.to(self.device)
+        layout = precision.channels_last
+        self._feed = make_feed(student, task, task.train, self.device, augmented=True, channels_last=layout)
+        self._batches = Batches(self._feed, task.train.targets.to(self.device), trial.training.batch_size)
+        self._validation = make_feed(student, task, task.validation, self.device, channels_last=layout)
 
     def fit(self) -> Iterator[EpochRecord]:
         """Train the epochs that are left; yields after each.
@@ -98,7 +105,7 @@ class Trainer:
             began = time.perf_counter()
             totals = self._train_epoch(self.progress.epoch + 1)
             trained = time.perf_counter()
-            metric = evaluate(self.model, self._validation, self._normalise)
+            metric = evaluate(self.model, self._validation, self.task.validation.targets, self.task.metric)
             self.progress.epoch += 1
             self._keep_best(metric)
             yield self._record(metric, totals, trained - began, time.perf_counter() - trained)
@@ -130,19 +137,9 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         torch.set_rng_state(state["rng"])
 
-    def _build_student(self) -> nn.Module:
-        model = build_model(
-            self.trial.student,
-            classes=len(self.task.classes),
-            channels=self.task.channels,
-            image_size=self.task.image_size,
-            seed=self.trial.seed,
-        )
-        return model.to(self.device).to(memory_format=memory_format(self.precision))
-
     def _train_epoch(self, epoch: int) -> Tensor:
         """One pass over the training samples; returns the sums of total, hard, soft loss and active share."""
-        order = EpochOrder.of(self.task, epoch)
+        order = self._feed.arrange(EpochOrder.of(self.task, epoch), self.trial.training.batch_size)
         teacher = self.bank.logits(order.indices, order.views).to(self.device) if self.bank else None
         totals = torch.zeros(4, device=self.device)
         step = (epoch - 1) * self.plan.run.steps_per_epoch
@@ -158,6 +155,8 @@ class Trainer:
                 share = len(part.targets) / len(batch.targets)
                 (losses.total * share if share < 1 else losses.total).backward()  # type: ignore[no-untyped-call]
                 totals += _stack(losses) * len(part.targets)
+            if self.trial.training.max_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.trial.training.max_grad_norm)
             self.optimizer.step()
             step += 1
         return totals
@@ -180,7 +179,7 @@ class Trainer:
             self.best_weights = _copy(self.model.state_dict())
 
     def _record(self, metric: float, totals: Tensor, train_seconds: float, evaluate_seconds: float) -> EpochRecord:
-        samples = len(self.task.train)
+        samples, tokens = len(self.task.train), self._feed.tokens
         loss, hard, soft, active = (totals / samples).tolist()
         epoch = self.progress.epoch
         if not math.isfinite(loss):
@@ -199,7 +198,8 @@ class Trainer:
             coefficients=self.plan.row(step - 1),
             train_seconds=train_seconds,
             evaluate_seconds=evaluate_seconds,
-            images_per_second=samples / train_seconds,
+            samples_per_second=samples / train_seconds,
+            tokens_per_second=None if tokens is None else tokens / train_seconds,
         )
 
 

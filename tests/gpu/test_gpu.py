@@ -45,7 +45,7 @@ def on_gpu(live: LiveTeacher, task: Task) -> LiveTeacher:
     """The same teacher, with a network of its own on the GPU."""
     model = build_model(CifarResNet(width=4), classes=10, channels=1, image_size=task.image_size, seed=0)
     model.load_state_dict(live.model.state_dict())
-    return LiveTeacher(model, task, CUDA)
+    return LiveTeacher(CifarResNet(width=4), model, task, CUDA)
 
 
 @pytest.fixture
@@ -130,10 +130,14 @@ def test_the_probe_chooses_with_a_reason(task: Task) -> None:
     def make() -> torch.nn.Module:
         return build_model(CifarResNet(width=16), classes=10, channels=1, image_size=task.image_size, seed=0)
 
-    found = choose_precision(make, (1, 8, 8), TrainingConfig(), wanted="auto", threads=4, device=CUDA)
+    found = choose_precision(
+        make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="auto", threads=4, device=CUDA
+    )
     assert (found.device, found.threads) == ("cuda", 1)
     assert " ms a step" in found.reason
-    insisted = choose_precision(make, (1, 8, 8), TrainingConfig(), wanted="fp32", threads=1, device=CUDA)
+    insisted = choose_precision(
+        make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="fp32", threads=1, device=CUDA
+    )
     assert insisted.precision == "fp32"
 
 

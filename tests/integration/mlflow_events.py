@@ -105,7 +105,7 @@ def epoch_of(trial: int, epoch: int, time: float) -> EpochFinished:
         coefficients={"hard_weight": 0.1 * epoch, "smoothing": 0.2, "margin": 0.0, "learning_rate": 0.1},
         train_seconds=0.3,
         evaluate_seconds=0.1,
-        images_per_second=3000.0,
+        samples_per_second=3000.0,
     )
     return EpochFinished(time=time, trial=trial, record=record)
 

@@ -175,7 +175,7 @@ def _epoch(epoch: int, curve: list[float], point: dict[str, Any]) -> EpochRecord
         coefficients={"hard_weight": epoch / EPOCHS, "smoothing": phi, "margin": 0.1, "learning_rate": 0.1 / epoch},
         train_seconds=0.8,
         evaluate_seconds=0.1,
-        images_per_second=1_100.0,
+        samples_per_second=1_100.0,
     )
 
 

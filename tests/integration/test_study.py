@@ -251,7 +251,7 @@ def test_its_folder_holds_what_it_promises(first: Ran) -> None:
         path.name for path in folder.iterdir()
     }
     record = first.one(TeacherReady).teacher
-    assert weights_hash(read_state(folder / "teacher" / "teacher.safetensors")) == record.weights_hash
+    assert weights_hash(read_state(folder / "teacher" / "model.safetensors")) == record.weights_hash
     for event in first.of(TrialFinished):
         if event.state == "complete":
             assert event.weights is not None

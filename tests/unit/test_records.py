@@ -45,7 +45,7 @@ def epoch(**changes: Any) -> EpochRecord:
         "hard_loss": 0.4,
         "train_seconds": 1.5,
         "evaluate_seconds": 0.1,
-        "images_per_second": 1000.0,
+        "samples_per_second": 1000.0,
     }
     return EpochRecord(**(fields | changes))
 

@@ -20,17 +20,22 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 400, 60
 
 PUBLIC: dict[str, set[str]] = {
     "autockd.config": {"StudyConfig", "TrialConfig", "baseline_config", "load_study", "parse_study", "trial_config"},
-    "autockd.data": {"HeldOut", "Split", "Task", "Views", "load_task", "order_of_epoch", "seeded"},
+    "autockd.data": {
+        *("HeldOut", "ImageTask", "Split", "Task", "TextTask", "Texts", "Views"),
+        *("load_task", "order_of_epoch", "seeded"),
+    },
     "autockd.distillation": {
         *("LossParts", "Method", "Outputs", "Plan", "Row", "Run", "compile_plan", "learning_rates", "make_method"),
     },
     "autockd.export": {
-        *("Bundle", "BundleConfig", "BundleInfo", "Comparison", "Parity"),
+        *("Bundle", "BundleConfig", "BundleInfo", "Comparison", "ImageBundleConfig", "ImageStudent", "Parity"),
+        *("Student", "TextBundleConfig", "TextStudent"),
         *("evaluate_bundle", "load_bundle", "write_bundle"),
     },
     "autockd.models": {
-        *("BasicBlock", "PaddedShortcut", "ResNet6n2", "build_model", "build_torchvision", "count_parameters"),
-        *("load_weights", "read_state", "save_weights", "weights_hash"),
+        *("BasicBlock", "ENCODER_WEIGHTS", "PaddedShortcut", "ResNet6n2", "TextEncoder", "Tokens"),
+        *("build_encoder", "build_model", "build_torchvision", "count_parameters", "encoder_shapes"),
+        *("load_tokenizer", "load_weights", "read_state", "save_encoder", "save_weights", "weights_hash"),
     },
     "autockd.report": {"StudySummary", "TrialRow", "best_trial", "summarise", "summary_of"},
     "autockd.study": {

@@ -9,9 +9,9 @@ import pytest
 
 from autockd.config import StudyConfig, load_study, trial_config
 from autockd.config.methods import ContinuationKD
-from autockd.config.models import CifarResNet
+from autockd.config.models import CifarResNet, Encoder
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
-from autockd.config.tasks import Augmentation, HuggingFace, Torchvision
+from autockd.config.tasks import Augmentation, Glue, HuggingFace, Torchvision
 from autockd.config.training import LrSchedule, TrainingConfig
 from autockd.config.trial import default_params
 
@@ -20,6 +20,11 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 NAME = re.compile(r"resnet(?P<student>\d+)_from_resnet(?P<teacher>\d+)_[a-z0-9_]+")
 CIFAR = {10: "resnet8_from_resnet110_cifar10", 100: "resnet8_from_resnet110_cifar100"}
 DEMO = "resnet8_from_resnet20_digits"
+GLUE = {
+    "glue_distilroberta_from_roberta_large": ("distilbert/distilroberta-base", "FacebookAI/roberta-large"),
+    "glue_bert_small_from_bert_large": ("google/bert_uncased_L-4_H-512_A-8", "google-bert/bert-large-uncased"),
+}
+MINILM = {f"minilm3_from_minilm6_{task}": task for task in ("rte", "cola", "mrpc", "stsb", "sst2")}
 CPU_SIZED = ("resnet8_from_resnet56_cifar10_jpeg", "resnet8_from_resnet20_fashion_mnist")
 
 RANGES: dict[str, tuple[float, float, bool]] = {
@@ -29,9 +34,15 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "hard_loss_peak": (0.2, 1, False),
     "soft_loss_weight": (0.1, 10, True),
     "margin": (0.01, 0.99, True),
-    "learning_rate": (0.01, 0.3, True),
 }
 """Low, high and whether logarithmic, of every dimension that all spaces share."""
+
+LEARNING_RATES: dict[str, tuple[float, float, bool]] = {
+    "resnet": (0.01, 0.3, True),
+    "glue": (5e-6, 1e-4, True),
+    "minilm3": (2e-5, 5e-4, True),  # a student of 30 MB bears more than one of 300
+}
+"""That of the learning rate, by how a file's name begins."""
 
 each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
@@ -41,7 +52,7 @@ def study(name: str, *, smoke: bool = False) -> StudyConfig:
 
 
 def test_these_are_shipped() -> None:
-    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED}
+    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM}
 
 
 @each_file
@@ -55,14 +66,46 @@ def test_a_file_opens_with_what_it_is_how_long_it_takes_and_its_command(file: Pa
     assert entries["command"][:3] == ["autockd", "run", file.stem]
 
 
-@each_file
-def test_a_files_name_says_its_nets(file: Path) -> None:
-    found = NAME.fullmatch(file.stem)
+@pytest.mark.parametrize("name", [DEMO, *CIFAR.values(), *CPU_SIZED])
+def test_a_files_name_says_its_nets(name: str) -> None:
+    found = NAME.fullmatch(name)
     assert found is not None
-    config = load_study(file)
+    config = study(name)
     nets = (config.student.model, config.teacher.model)
     assert all(isinstance(net, CifarResNet) for net in nets)
     assert [str(getattr(net, "depth", None)) for net in nets] == [found["student"], found["teacher"]]
+
+
+@pytest.mark.parametrize("name", GLUE)
+def test_the_glue_studies_begin_with_the_papers_preset(name: str) -> None:
+    config = study(name)
+    paths = tuple(getattr(net, "path", None) for net in (config.student.model, config.teacher.model))
+    assert paths == GLUE[name]
+    trial = trial_config(config, default_params(config))
+    assert (trial.training.epochs, trial.training.batch_size, trial.training.learning_rate) == (30, 64, 2e-5)
+    assert trial.method == ContinuationKD(
+        smoothing_start=10,
+        schedule_fraction=1.0,
+        hard_loss_ramp=2 / 3,
+        hard_loss_peak=0.5,
+        soft_loss_weight=1.0,
+        margin=0.0,
+        margin_mode="none",
+        smoothing_shape="step",
+        ramp_shape="linear",
+        granularity="epoch",
+        reduction="mean",
+        hinge="sample",
+    )
+
+
+@pytest.mark.parametrize("name", MINILM)
+def test_the_minilm_studies_cut_the_student_from_the_teacher(name: str) -> None:
+    config = study(name)
+    assert isinstance(config.task, Glue)
+    assert (config.task.task, config.name) == (MINILM[name], f"minilm-{MINILM[name]}")
+    assert config.student.model == Encoder(layers=(0, 2, 5))
+    assert {baseline.name for baseline in config.search.baselines} == {"none", "kd", "annealing"}
 
 
 @each_file
@@ -72,7 +115,7 @@ def test_a_smoke_run_is_the_same_study_made_small(file: Path) -> None:
     assert smoke.search.space == whole.search.space
     assert smoke.training.epochs <= 2
     assert smoke.teacher.training.epochs <= 2
-    assert smoke.search.trials <= 4
+    assert smoke.search.trials <= len(smoke.search.baselines) + 4
     assert smoke.search.trials > len(smoke.search.baselines) + 1, "a trial must be sampled too"
 
 
@@ -89,10 +132,11 @@ def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
 @each_file
 def test_the_ranges_are_those_of_the_method(file: Path) -> None:
     space = load_study(file).search.space
-    for name, (low, high, log) in RANGES.items():
+    rate = next(values for start, values in LEARNING_RATES.items() if file.stem.startswith(start))
+    for name, (low, high, log) in {**RANGES, "learning_rate": rate}.items():
         found = ends(space[name])
-        if file.stem == DEMO:
-            assert low <= found[0] < found[1] <= high, "the demo's two minutes may be spent on a part"
+        if file.stem in (DEMO, *GLUE):
+            assert low <= found[0] < found[1] <= high, "two minutes, or thirty epochs, may be spent on a part"
         else:
             assert found == (low, high, log), name
     assert isinstance(space["margin_mode"], Choice)

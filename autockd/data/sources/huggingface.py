@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import numpy as np
 import torch
 
 from autockd.config.tasks import HuggingFace
+from autockd.data.sources.hub import choose_column, load_splits, require_columns, split_named
 from autockd.data.sources.images import Item, decode
-from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, listed
+from autockd.data.sources.raw import Indices, RawImages, Samples, data_error
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _ROWS_AT_A_TIME = 1000
 
 
@@ -33,61 +32,18 @@ def read_huggingface(config: HuggingFace) -> RawImages:
     if config.test_split == config.train_split:
         message = f"is {config.test_split!r}, the training split itself"
         raise data_error("task.test_split", message, "name another split, or null to set test_fraction aside")
-    splits = _load(config)
-    parts = [_split(splits, "train_split", config.train_split)]
+    splits = load_splits(config.path, config.subset, config.revision)
+    parts = [split_named(splits, "train_split", config.train_split)]
     if config.test_split is not None:
-        parts.append(_split(splits, "test_split", config.test_split))
+        parts.append(split_named(splits, "test_split", config.test_split))
     image_column, label_column = _image_column(parts[0], config.image_column), _label_column(parts[0], config)
     for part in parts[1:]:
-        _require_columns(part, image_column, label_column)
+        require_columns(part, image_column, label_column)
     classes, targets = _targets(parts, label_column)
     samples = [
         _samples(part, image_column, labels, config.image_size) for part, labels in zip(parts, targets, strict=True)
     ]
     return RawImages(Path(config.path).expanduser().resolve().name.lower(), classes, *samples)
-
-
-def _load(config: HuggingFace) -> Any:
-    import datasets
-
-    folder = Path(config.path).expanduser()
-    if not folder.is_dir() and (folder.exists() or not _HUB_ID.fullmatch(config.path)):
-        message = f"{config.path!r} is neither an existing folder nor a hub id"
-        raise data_error("task.path", message, "name a folder, or a data set as owner/name")
-    source = str(folder.resolve()) if folder.is_dir() else config.path
-    try:
-        with _without_progress_bars():
-            return datasets.load_dataset(source, name=config.subset, revision=config.revision)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        place = (
-            "the folder" if folder.is_dir() else "the hub id (no folder has this name), subset, revision and network"
-        )
-        raise data_error("task.path", f"{config.path!r} cannot be loaded: {reason}", f"check {place}") from error
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Silence the library's bars over its conversion to Arrow; downloads keep theirs."""
-    import datasets
-
-    if datasets.utils.are_progress_bars_disabled():
-        yield
-        return
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        datasets.enable_progress_bars()
-
-
-def _split(parts: Any, field: str, name: str) -> Any:
-    if name not in parts:
-        extra = ", or null to set test_fraction aside" if field == "test_split" else ""
-        raise data_error(f"task.{field}", f"there is no split {name!r}", f"name one of {listed(list(parts))}{extra}")
-    if not len(parts[name]):
-        raise data_error(f"task.{field}", f"the split {name!r} is empty", f"name one of {listed(list(parts))}")
-    return parts[name]
 
 
 def _image_column(dataset: Any, named: str | None) -> str:
@@ -98,7 +54,7 @@ def _image_column(dataset: Any, named: str | None) -> str:
         return encoded or isinstance(feature, datasets.Image)
 
     candidates = [name for name, feature in dataset.features.items() if holds_images(feature)]
-    return _column(dataset, "image_column", named, candidates, "images")
+    return choose_column(dataset, "image_column", named, candidates, "images")
 
 
 def _label_column(dataset: Any, config: HuggingFace) -> str:
@@ -111,30 +67,7 @@ def _label_column(dataset: Any, config: HuggingFace) -> str:
     classes = [name for name, feature in features if isinstance(feature, datasets.ClassLabel)]
     values = [name for name, feature in features if holds_values(feature)]
     candidates = [*classes, *values] if config.label_column is not None else classes or values
-    return _column(dataset, "label_column", config.label_column, candidates, "class labels, integers or strings")
-
-
-def _column(dataset: Any, field: str, named: str | None, candidates: list[str], content: str) -> str:
-    """The named column if it is a candidate, or the only candidate."""
-    names = listed(list(dataset.features))
-    if named in candidates:
-        return named
-    if named is not None:
-        known = named in dataset.features
-        message = f"the column {named!r} does not hold {content}" if known else f"{named!r} is not among {names}"
-        raise data_error(f"task.{field}", message, f"name one of {listed(candidates)}")
-    if not candidates:
-        message = f"no column holds {content}; the columns are {names}"
-        raise data_error(f"task.{field}", message, "choose another data set")
-    if len(candidates) > 1:
-        raise data_error(f"task.{field}", f"several columns hold {content}", f"name one of {listed(candidates)}")
-    return candidates[0]
-
-
-def _require_columns(test: Any, *columns: str) -> None:
-    if missing := [column for column in columns if column not in test.features]:
-        message = f"the split {str(test.split)!r} has no column {listed(missing)}"
-        raise data_error("task.test_split", message, "name a labelled split, or null to set test_fraction aside")
+    return choose_column(dataset, "label_column", config.label_column, candidates, "class labels, integers or strings")
 
 
 def _targets(parts: list[Any], column: str) -> tuple[tuple[str, ...], list[Indices]]:

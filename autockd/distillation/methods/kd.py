@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from autockd.config.methods import HintonKD as HintonKDConfig
-from autockd.distillation.losses import hard_loss, softened_kl, standardised
+from autockd.distillation.losses import hard_loss, softened_kl, squared_distance, standardised
 from autockd.distillation.methods.base import LossParts, Outputs, Row
 from autockd.distillation.plan import Plan, Run
 
@@ -25,7 +25,7 @@ class HintonKD:
         logits = "standardised logits" if self.config.standardise_logits else "logits"
         return (
             "L = (1 - alpha) * CE + alpha * tau^2 * KL(T || S); KL of softened softmax outputs of "
-            f"{logits}, summed over classes, mean over samples"
+            f"{logits}, summed over classes, mean over samples; of scores, alpha * (z_S - z_T)^2 in its place"
         )
 
     def plan(self, run: Run, second_moment: float) -> Plan:
@@ -42,11 +42,15 @@ class HintonKD:
     def loss(self, student: Outputs, teacher: Outputs, targets: Tensor, row: Row) -> LossParts:
         """Both losses, weighted; the soft part includes tau^2."""
         hard = hard_loss(student["logits"], targets)
-        of_student, of_teacher = student["logits"], teacher["logits"]
-        if self.config.standardise_logits:
-            of_student, of_teacher = standardised(of_student), standardised(of_teacher)
-        soft = softened_kl(of_student, of_teacher, row["temperature"])
+        soft = self._soft(student["logits"], teacher["logits"], targets, row)
         return LossParts(total=row["hard_weight"] * hard + row["soft_weight"] * soft, hard=hard, soft=soft)
+
+    def _soft(self, student: Tensor, teacher: Tensor, targets: Tensor, row: Row) -> Tensor:
+        if targets.is_floating_point():  # a score has no distribution to soften
+            return squared_distance(student, teacher, smoothing=1.0, reduction="mean").mean()
+        if self.config.standardise_logits:
+            student, teacher = standardised(student), standardised(teacher)
+        return softened_kl(student, teacher, row["temperature"])
 
     def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
         """None."""

@@ -99,7 +99,7 @@ class Curves:
                 hard_loss=other["hard_loss"][epoch - 1],
                 train_seconds=other["seconds"][epoch - 1],
                 evaluate_seconds=0.0,
-                images_per_second=1.0,
+                samples_per_second=1.0,
             )
             for epoch in range(1, self.epochs + 1)
         ]

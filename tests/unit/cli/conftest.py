@@ -67,7 +67,7 @@ def epoch(trial: int, number: int, metric: float, time: float) -> EpochFinished:
         hard_loss=1.0,
         train_seconds=0.1,
         evaluate_seconds=0.1,
-        images_per_second=1000.0,
+        samples_per_second=1000.0,
     )
     return EpochFinished(time=time, trial=trial, record=record)
 

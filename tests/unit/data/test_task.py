@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 import torch
 
-from autockd.data import HeldOut, Split, Task, Views
+from autockd.data import HeldOut, ImageTask, Split, Task
 
 
 def small_split(count: int, channels: int = 3) -> Split:
@@ -13,8 +13,17 @@ def small_split(count: int, channels: int = 3) -> Split:
     return Split(inputs, torch.arange(count) % 2)
 
 
-def small_task() -> Task:
-    return Task("small", small_split(6), small_split(2), ("a", "b"), (0.5,) * 3, (0.2,) * 3, Views(), 0, "f" * 64)
+def small_task() -> ImageTask:
+    return ImageTask(
+        name="small",
+        train=small_split(6),
+        validation=small_split(2),
+        classes=("a", "b"),
+        seed=0,
+        mean=(0.5,) * 3,
+        std=(0.2,) * 3,
+        fingerprint="f" * 64,
+    )
 
 
 def test_take_keeps_the_order_of_the_indices() -> None:

@@ -18,13 +18,25 @@ from torch import nn
 
 from autockd.config.models import CifarResNet
 from autockd.config.tasks import Digits
+from autockd.data.image_feed import ImageFeed, Normalisation
 from autockd.data.task import Split
+from autockd.data.texts import Texts
+from autockd.data.views import Views
 from autockd.errors import DataError, ExportError
-from autockd.export import Bundle, BundleConfig, BundleInfo, evaluate_bundle, load_bundle, write_bundle
-from autockd.export.inference import PixelModel
+from autockd.export import (
+    Bundle,
+    BundleInfo,
+    ImageBundleConfig,
+    ImageStudent,
+    evaluate_bundle,
+    load_bundle,
+    write_bundle,
+)
+from autockd.export.images import PixelModel
 from autockd.hashing import file_hash
 from autockd.models import build_model, count_parameters
 from autockd.records import Provenance
+from autockd.training.evaluation import evaluate
 
 PROVENANCE = Provenance(
     autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
@@ -32,6 +44,15 @@ PROVENANCE = Provenance(
 ARCHITECTURE = CifarResNet(depth=8, width=4)
 CLASSES = tuple(f"digit {index}" for index in range(10))
 VALIDATION, TEST = slice(1000, 1200), slice(1200, 1797)
+
+
+def _images(split: Split) -> torch.Tensor:
+    assert isinstance(split.inputs, torch.Tensor)
+    return split.inputs
+
+
+def _part(split: Split, rows: slice) -> Split:
+    return split.take(torch.arange(len(split))[rows])
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +72,7 @@ def student(digits: Split) -> nn.Module:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for _ in range(3):
         for start in range(0, 1000, 50):
-            logits = normalised(digits.inputs[start : start + 50] / 255)
+            logits = normalised(_images(digits)[start : start + 50] / 255)
             optimizer.zero_grad()
             F.cross_entropy(logits, digits.targets[start : start + 50]).backward()
             optimizer.step()
@@ -61,17 +82,14 @@ def student(digits: Split) -> nn.Module:
 @pytest.fixture(scope="module")
 def recorded(student: nn.Module, digits: Split) -> float:
     """The test metric as training code computes and records it."""
-    from autockd.data.batches import Normalisation
-    from autockd.training.evaluation import evaluate
-
     mean, std = torch.tensor([[[[0.3]]]]), torch.tensor([[[[0.4]]]])
-    split = Split(digits.inputs[TEST], digits.targets[TEST])
-    return evaluate(student, split, Normalisation(1 / (255 * std), -mean / std))
+    feed = ImageFeed(_images(digits)[TEST], Views(), Normalisation(1 / (255 * std), -mean / std))
+    return evaluate(student, feed, digits.targets[TEST], "accuracy")
 
 
 @pytest.fixture(scope="module")
-def card(recorded: float) -> BundleConfig:
-    return BundleConfig(
+def card(recorded: float) -> ImageBundleConfig:
+    return ImageBundleConfig(
         architecture=ARCHITECTURE,
         classes=CLASSES,
         channels=1,
@@ -97,12 +115,15 @@ def said() -> io.StringIO:
 
 @pytest.fixture(scope="module")
 def exported(
-    student: nn.Module, card: BundleConfig, digits: Split, said: io.StringIO, tmp_path_factory: pytest.TempPathFactory
+    student: nn.Module,
+    card: ImageBundleConfig,
+    digits: Split,
+    said: io.StringIO,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> BundleInfo:
     folder = tmp_path_factory.mktemp("export") / "bundle"
-    examples, labels = digits.inputs[VALIDATION], digits.targets[VALIDATION]
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        return write_bundle(folder, model=student, card=card, examples=examples, labels=labels, onnx=True)
+        return write_bundle(folder, ImageStudent(card, student), examples=_part(digits, VALIDATION), onnx=True)
 
 
 @pytest.fixture(scope="module")
@@ -112,14 +133,14 @@ def bundle(exported: BundleInfo) -> Bundle:
 
 def test_holds_its_files_and_nothing_else(exported: BundleInfo) -> None:
     names = {path.name for path in exported.folder.iterdir()}
-    assert names == {"model.safetensors", "config.json", "model.onnx", "parity.json", "README.md", "manifest.json"}
+    assert names == {"model.safetensors", "autockd.json", "model.onnx", "parity.json", "README.md", "manifest.json"}
     assert exported.bytes == sum(path.stat().st_size for path in exported.folder.iterdir())
     assert exported.manifest_hash == file_hash(exported.folder / "manifest.json")
     assert [path.name for path in exported.folder.parent.iterdir()] == ["bundle"]
 
 
-def test_config_says_what_the_card_said_without_a_weights_path(exported: BundleInfo, card: BundleConfig) -> None:
-    written = json.loads((exported.folder / "config.json").read_text())
+def test_config_says_what_the_card_said_without_a_weights_path(exported: BundleInfo, card: ImageBundleConfig) -> None:
+    written = json.loads((exported.folder / "autockd.json").read_text())
     assert written["architecture"] == {
         "family": "cifar_resnet",
         "depth": 8,
@@ -127,7 +148,7 @@ def test_config_says_what_the_card_said_without_a_weights_path(exported: BundleI
         "widths": None,
         "shortcut": "A",
     }
-    assert BundleConfig.model_validate(written) == card
+    assert ImageBundleConfig.model_validate(written) == card
 
 
 def test_exporting_leaves_the_student_as_it_was(student: nn.Module, exported: BundleInfo) -> None:
@@ -148,7 +169,7 @@ def test_loaded_student_is_the_student(bundle: Bundle, student: nn.Module) -> No
 def test_evaluation_gives_the_recorded_test_metric(
     bundle: Bundle, digits: Split, recorded: float, runtime: str, batch_size: int
 ) -> None:
-    split = Split(digits.inputs[TEST], digits.targets[TEST])
+    split = _part(digits, TEST)
     metric = evaluate_bundle(bundle, split, batch_size, runtime=runtime)  # type: ignore[arg-type]
     assert metric == recorded
     assert metric == bundle.config.test
@@ -165,7 +186,7 @@ def test_parity_is_recorded_for_every_runtime(exported: BundleInfo) -> None:
         assert comparison.batch_sizes == (1, 200)
         assert comparison.agreement == 1
         assert comparison.max_difference < 1e-4
-        assert comparison.accuracy == exported.parity.accuracy
+        assert comparison.value == exported.parity.value
 
 
 def test_export_is_quiet(exported: BundleInfo, said: io.StringIO) -> None:
@@ -200,7 +221,7 @@ def test_readme_states_the_metrics_and_runs_with_onnxruntime_alone(
     text = (exported.folder / "README.md").read_text()
     assert f"Accuracy, test split: {bundle.config.test:.4f}" in text
     assert f"{count_parameters(bundle.model):,} parameters" in text
-    images = digits.inputs[TEST]
+    images = _images(digits)[TEST]
     np.save(tmp_path / "images.npy", images.numpy())
     blocks = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
     code = next(block for block in blocks if "onnxruntime" in block)
@@ -230,7 +251,7 @@ def test_loading_imports_no_training_search_or_tracking_code(exported: BundleInf
 
 
 def test_predict_takes_any_number_of_images_and_batches(bundle: Bundle, digits: Split) -> None:
-    images = digits.inputs[:7]
+    images = _images(digits)[:7]
     whole = bundle.predict(images)
     assert whole.shape == (7, 10)
     assert whole.dtype == torch.float32
@@ -254,18 +275,23 @@ def test_predict_refuses_other_images(bundle: Bundle, images: torch.Tensor) -> N
 
 def test_evaluation_refuses_labels_of_another_data_set(bundle: Bundle, digits: Split) -> None:
     with pytest.raises(DataError, match="labels run from 0 to 10"):
-        evaluate_bundle(bundle, Split(digits.inputs[:11], torch.arange(11)))
+        evaluate_bundle(bundle, Split(_images(digits)[:11], torch.arange(11)))
+    with pytest.raises(DataError, match="trained for classes, and these are scores"):
+        evaluate_bundle(bundle, Split(_images(digits)[:11], torch.rand(11)))
+
+
+def test_texts_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(ExportError, match=r"takes uint8 \[N, 1, 8, 8\] .* not Texts\(1 sentences\)"):
+        bundle.predict(Texts(("a text",)))
 
 
 def test_taken_folder_is_refused_and_replaced_by_force(
-    student: nn.Module, card: BundleConfig, digits: Split, tmp_path: Path
+    student: nn.Module, card: ImageBundleConfig, digits: Split, tmp_path: Path
 ) -> None:
     def write(study: str, *, force: bool) -> BundleInfo:
         new = card.model_copy(update={"study": study})
-        examples, labels = digits.inputs[:2], digits.targets[:2]
-        return write_bundle(
-            tmp_path / "b", model=student, card=new, examples=examples, labels=labels, onnx=False, force=force
-        )
+        examples = _part(digits, slice(2))
+        return write_bundle(tmp_path / "b", ImageStudent(new, student), examples=examples, onnx=False, force=force)
 
     first = write("first", force=False)
     with pytest.raises(ExportError, match="exists already"):
@@ -280,15 +306,18 @@ def test_taken_folder_is_refused_and_replaced_by_force(
         evaluate_bundle(reread, digits, runtime="onnx")
 
 
-def test_model_of_another_architecture_leaves_nothing_behind(card: BundleConfig, digits: Split, tmp_path: Path) -> None:
+def test_model_of_another_architecture_leaves_nothing_behind(
+    card: ImageBundleConfig, digits: Split, tmp_path: Path
+) -> None:
     wider = build_model(CifarResNet(depth=8, width=5), classes=10, channels=1, image_size=(8, 8), seed=0)
-    examples, labels = digits.inputs[:2], digits.targets[:2]
     with pytest.raises(ExportError, match=r"does not fit ResNet6n2"):
-        write_bundle(tmp_path / "b", model=wider, card=card, examples=examples, labels=labels, onnx=False)
+        write_bundle(tmp_path / "b", ImageStudent(card, wider), examples=_part(digits, slice(2)), onnx=False)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_examples_need_a_label_each(student: nn.Module, card: BundleConfig, digits: Split, tmp_path: Path) -> None:
-    for examples, labels in ((digits.inputs[:1], digits.targets[:1]), (digits.inputs[:3], digits.targets[:2])):
-        with pytest.raises(ExportError, match="at least 2 images with a label each"):
-            write_bundle(tmp_path / "b", model=student, card=card, examples=examples, labels=labels, onnx=False)
+def test_examples_need_a_target_each(
+    student: nn.Module, card: ImageBundleConfig, digits: Split, tmp_path: Path
+) -> None:
+    for images, labels in ((_images(digits)[:1], digits.targets[:1]), (_images(digits)[:3], digits.targets[:2])):
+        with pytest.raises(ExportError, match="at least 2 samples with a target each"):
+            write_bundle(tmp_path / "b", ImageStudent(card, student), examples=Split(images, labels), onnx=False)

@@ -12,11 +12,13 @@ import pytest
 
 from autockd.errors import EnvironmentProblem, ExportError
 from autockd.export.folders import staged
+from autockd.export.manifest import write_manifest
 
 
 def _write(target: Path, text: str, *, force: bool = False) -> None:
     with staged(target, force=force) as stage:
-        (stage / "manifest.json").write_text(text)
+        (stage / "README.md").write_text(text)
+        write_manifest(stage)
 
 
 def _names(folder: Path) -> list[str]:
@@ -25,16 +27,16 @@ def _names(folder: Path) -> list[str]:
 
 def _fail_while_writing(target: Path, *, force: bool) -> None:
     with staged(target, force=force) as stage:
-        (stage / "manifest.json").write_text("new")
+        (stage / "README.md").write_text("new")
         raise KeyError
 
 
 def test_folder_and_its_parents_appear_when_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "b"
     with staged(target, force=False) as stage:
-        (stage / "manifest.json").write_text("new")
+        (stage / "README.md").write_text("new")
         assert not target.exists()
-    assert (target / "manifest.json").read_text() == "new"
+    assert (target / "README.md").read_text() == "new"
     assert _names(target.parent) == ["b"]
 
 
@@ -45,7 +47,7 @@ def test_failure_leaves_what_was_there(tmp_path: Path, force: bool) -> None:
     with pytest.raises(KeyError):
         _fail_while_writing(tmp_path / "b", force=force)
     assert _names(tmp_path) == ["b"] * force
-    assert [path.read_text() for path in tmp_path.rglob("manifest.json")] == ["old"] * force
+    assert [path.read_text() for path in tmp_path.rglob("README.md")] == ["old"] * force
 
 
 def test_force_replaces_a_bundle_and_removes_the_old_one(tmp_path: Path) -> None:
@@ -53,7 +55,7 @@ def test_force_replaces_a_bundle_and_removes_the_old_one(tmp_path: Path) -> None
     with pytest.raises(ExportError, match="exists already -> "):
         _write(tmp_path / "b", "new")
     _write(tmp_path / "b", "new", force=True)
-    assert (tmp_path / "b" / "manifest.json").read_text() == "new"
+    assert (tmp_path / "b" / "README.md").read_text() == "new"
     assert _names(tmp_path) == ["b"]
 
 
@@ -88,7 +90,7 @@ def test_killed_writer_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
     code = (
         "import os, signal; from pathlib import Path; from autockd.export.folders import staged\n"
         f"with staged(Path({str(tmp_path / 'b')!r}), force=False) as stage:\n"
-        "    (stage / 'manifest.json').write_text('half')\n"
+        "    (stage / 'README.md').write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -96,4 +98,4 @@ def test_killed_writer_leaves_no_folder_of_that_name(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert not (tmp_path / "b").exists()
     _write(tmp_path / "b", "new")
-    assert (tmp_path / "b" / "manifest.json").read_text() == "new"
+    assert (tmp_path / "b" / "README.md").read_text() == "new"

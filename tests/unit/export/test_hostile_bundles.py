@@ -15,10 +15,11 @@ import pytest
 import torch
 
 from autockd.config.models import CifarResNet
+from autockd.data.task import Split
 from autockd.errors import ExportError
-from autockd.export import BundleConfig, load_bundle, write_bundle
+from autockd.export import ImageBundleConfig, ImageStudent, load_bundle, write_bundle
 from autockd.export.manifest import write_manifest
-from autockd.export.onnx import onnx_runtime
+from autockd.export.onnx import OnnxModel
 from autockd.models import build_model
 from autockd.records import Provenance
 
@@ -31,7 +32,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
     )
     architecture = CifarResNet(depth=8, width=4)
-    card = BundleConfig(
+    card = ImageBundleConfig(
         architecture=architecture,
         classes=("a", "b", "c"),
         channels=1,
@@ -45,7 +46,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = build_model(architecture, classes=3, channels=1, image_size=(8, 8), seed=0)
     folder = tmp_path_factory.mktemp("sound") / "bundle"
-    write_bundle(folder, model=model, card=card, examples=images, labels=torch.zeros(4).long(), onnx=False)
+    write_bundle(folder, ImageStudent(card, model), examples=Split(images, torch.zeros(4).long()), onnx=False)
     return folder
 
 
@@ -127,11 +128,11 @@ def test_refuses_what_the_manifest_does_not_cover(copied: Path, harm: Harm, mess
 
 
 def _config(**changes: Any) -> Harm:
-    return lambda folder: _edit(folder / "config.json", lambda data: data.update(changes))
+    return lambda folder: _edit(folder / "autockd.json", lambda data: data.update(changes))
 
 
 def _architecture(**changes: Any) -> Harm:
-    return lambda folder: _edit(folder / "config.json", lambda data: data["architecture"].update(changes))
+    return lambda folder: _edit(folder / "autockd.json", lambda data: data["architecture"].update(changes))
 
 
 def _header(length: int) -> Harm:
@@ -152,16 +153,18 @@ FORGED: dict[str, tuple[Harm, str]] = {
     "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), r"is not a sound safetensors file"),
     "pickled weights": (_pickled_weights, r"model\.safetensors: is not a sound safetensors file"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
-    "no config": (lambda f: (f / "config.json").unlink(), r"config\.json is missing"),
-    "config no object": (lambda f: (f / "config.json").write_text("[]"), r"config\.json: \(whole file\)"),
-    "config not UTF-8": (lambda f: (f / "config.json").write_bytes(b'{"study": "\xff"}'), r"config\.json: "),
-    "unknown key": (_config(hook="os.system"), r"config\.json: hook"),
+    "no config": (lambda f: (f / "autockd.json").unlink(), r"autockd\.json is missing"),
+    "config no object": (lambda f: (f / "autockd.json").write_text("[]"), r"autockd\.json: \(whole file\)"),
+    "config not UTF-8": (lambda f: (f / "autockd.json").write_bytes(b'{"study": "\xff"}'), r"autockd\.json: "),
+    "unknown key": (_config(hook="os.system"), r"autockd\.json: image\.hook"),
     "class names": (_config(classes=["a", "b", "c", "d"]), r"does not fit ResNet6n2: .* linear\.weight"),
     "channels": (_config(channels=3), r"mean has 1 values for 3 channels"),
-    "deviation of zero": (_config(std=[0.0]), r"config\.json: std"),
-    "image size": (_config(image_size=[8, 10**9]), r"config\.json: image_size"),
-    "architecture unknown": (_architecture(family="os.system"), r"config\.json: architecture"),
-    "architecture with weights": (_architecture(weights="/etc/passwd"), r"config\.json: architecture"),
+    "deviation of zero": (_config(std=[0.0]), r"autockd\.json: image\.std"),
+    "image size": (_config(image_size=[8, 10**9]), r"autockd\.json: image\.image_size"),
+    "kind unknown": (_config(kind="sound"), r"autockd\.json: .*'sound'"),
+    "kind of text": (_config(kind="text"), r"autockd\.json: text\.architecture"),
+    "architecture unknown": (_architecture(family="os.system"), r"autockd\.json: image\.architecture"),
+    "architecture with weights": (_architecture(weights="/etc/passwd"), r"autockd\.json: image\.architecture"),
     "architecture narrower": (_architecture(width=3), r"does not fit ResNet6n2: .* of another shape"),
     "architecture a bit wider": (_architecture(widths=[4, 8, 17]), r"does not fit ResNet6n2: .* of another shape"),
     "architecture deeper": (_architecture(depth=14, width=1), r"does not fit ResNet6n2: .* missing"),
@@ -215,14 +218,16 @@ def test_onnx_model_reads_no_file_outside_of_its_folder(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     for location in ("../secret", str(tmp_path / "secret")):
         with pytest.raises(ExportError, match=r"model\.onnx: onnxruntime cannot load it"):
-            onnx_runtime(_graph(tmp_path / "bundle", location=location))
-    run = onnx_runtime(_graph(tmp_path / "bundle"))
-    assert run(torch.full((2, 4), 255, dtype=torch.uint8)).tolist() == [[1.0] * 4] * 2
+            OnnxModel(_graph(tmp_path / "bundle", location=location), ("pixels",))
+    model = OnnxModel(_graph(tmp_path / "bundle"), ("pixels",))
+    assert model.run({"pixels": torch.ones(2, 4)}).tolist() == [[1.0] * 4] * 2
+    with pytest.raises(ExportError, match=r"fails on a batch of \{'pixels': \[2, 5\]\}"):
+        model.run({"pixels": torch.ones(2, 5)})
 
 
 def test_onnx_model_with_other_ends_or_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"takes \['x'\] to \['logits'\]"):
-        onnx_runtime(_graph(tmp_path, inputs="x"))
+        OnnxModel(_graph(tmp_path, inputs="x"), ("pixels",))
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ExportError, match="onnxruntime cannot load it"):
-        onnx_runtime(tmp_path / "model.onnx")
+        OnnxModel(tmp_path / "model.onnx", ("pixels",))

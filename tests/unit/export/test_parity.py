@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autockd.data.metrics import accuracy
+from autockd.data.task import Split
 from autockd.errors import ExportError
-from autockd.export.inference import Runtime
 from autockd.export.parity import Comparison, compare
+from autockd.export.student import Inputs, Runtime
 
 IMAGES = torch.arange(4, dtype=torch.uint8)[:, None, None, None]
 LABELS = torch.tensor([0, 1, 2, 2])
@@ -17,18 +17,27 @@ REFERENCE = torch.tensor([[4.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 2.0], [1.
 
 def _runtime(logits: torch.Tensor) -> Runtime:
     """A runtime that knows the logits of each image by the image's one pixel."""
-    return lambda images: logits[images.flatten().long()]
+
+    def run(images: Inputs, batch_size: int) -> torch.Tensor:
+        assert isinstance(images, torch.Tensor)
+        return logits[images.flatten().long()]
+
+    return run
 
 
 def _compare(logits: torch.Tensor, reference: torch.Tensor = REFERENCE) -> Comparison:
-    return compare("test 1.0", _runtime(logits), reference, IMAGES, LABELS)
+    return _compare_run(_runtime(logits), reference)
+
+
+def _compare_run(run: Runtime, reference: torch.Tensor = REFERENCE) -> Comparison:
+    return compare("test 1.0", run, reference, Split(IMAGES, LABELS), metric="accuracy", batch_size=512)
 
 
 def test_equal_logits_agree() -> None:
     comparison = _compare(REFERENCE.clone())
     assert comparison.max_difference == 0
     assert (comparison.agreement, comparison.ties) == (1, 0)
-    assert comparison.accuracy == 0.75
+    assert comparison.value == 0.75
     assert comparison.batch_sizes == (1, 4)
 
 
@@ -68,21 +77,31 @@ def test_other_prediction_within_tolerance_still_fails() -> None:
 
 
 def test_fixed_batch_fails() -> None:
-    def ignores_all_but_the_first(images: torch.Tensor) -> torch.Tensor:
+    def ignores_all_but_the_first(images: Inputs, batch_size: int) -> torch.Tensor:
         return REFERENCE[:1]
 
     with pytest.raises(ExportError, match="yields logits of shape"):
-        compare("test 1.0", ignores_all_but_the_first, REFERENCE, IMAGES, LABELS)
+        _compare_run(ignores_all_but_the_first)
 
 
 def test_difference_in_a_batch_of_one_alone_is_seen() -> None:
-    def wrong_when_alone(images: torch.Tensor) -> torch.Tensor:
-        return _runtime(REFERENCE)(images) + (1.0 if len(images) == 1 else 0.0)
+    def wrong_when_alone(images: Inputs, batch_size: int) -> torch.Tensor:
+        return _runtime(REFERENCE)(images, batch_size) + (1.0 if len(images) == 1 else 0.0)
 
     with pytest.raises(ExportError, match="logits differ from the student's by 1,"):
-        compare("test 1.0", wrong_when_alone, REFERENCE, IMAGES, LABELS)
+        _compare_run(wrong_when_alone)
 
 
-def test_accuracy_is_a_fraction_and_a_nan_is_never_right() -> None:
-    assert accuracy(torch.eye(3), torch.tensor([0, 1, 0])) == 2 / 3
-    assert accuracy(torch.full((2, 3), torch.nan), torch.tensor([0, 0])) == 0
+def test_scores_are_compared_by_their_difference_alone() -> None:
+    scores, targets = torch.tensor([[1.0], [3.0], [2.0], [5.0]]), torch.tensor([1.0, 2.0, 3.0, 5.0])
+
+    def compare_scores(answers: torch.Tensor) -> Comparison:
+        examples = Split(IMAGES, targets)
+        return compare("test 1.0", _runtime(answers), scores, examples, metric="pearson", batch_size=2)
+
+    comparison = compare_scores(scores + 4e-3)
+    assert comparison.batch_sizes == (1, 2)
+    assert comparison.agreement == 1
+    assert comparison.value == pytest.approx(7.75 / 8.75)  # covariance over variance, the same for both
+    with pytest.raises(ExportError, match="logits differ"):
+        compare_scores(scores + 6e-3)

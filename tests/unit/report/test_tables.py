@@ -83,7 +83,7 @@ def epoch(number: int, epochs: int, best: float) -> EpochFinished:
         hard_loss=0.1,
         train_seconds=1.0,
         evaluate_seconds=0.1,
-        images_per_second=10.0,
+        samples_per_second=10.0,
     )
     return EpochFinished(time=120.0, trial=number, record=record)
 

@@ -81,7 +81,7 @@ def epoch_record(epoch: int, metric: float = 0.5) -> EpochRecord:
         hard_loss=1.0,
         train_seconds=1.0,
         evaluate_seconds=1.0,
-        images_per_second=1.0,
+        samples_per_second=1.0,
     )
 
 

@@ -90,7 +90,7 @@ def epoch_record(trial: int, epoch: int) -> EpochRecord:
         hard_loss=1.0,
         train_seconds=1.0,
         evaluate_seconds=1.0,
-        images_per_second=1.0,
+        samples_per_second=1.0,
     )
 
 

@@ -11,8 +11,8 @@ from autockd.config.models import CifarResNet
 from autockd.config.schema import ResourceConfig, SearchConfig, StudentConfig, StudyConfig, TeacherConfig
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
-from autockd.data import HeldOut, Task
-from autockd.data.batches import EpochOrder, Normalisation
+from autockd.data import HeldOut, Split, Task
+from autockd.data.order import EpochOrder
 from autockd.errors import StudyError
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, save_weights
@@ -29,6 +29,7 @@ from autockd.search.stages import (
 )
 from autockd.search.worker import open_bank
 from autockd.training.evaluation import evaluate
+from autockd.training.networks import make_feed
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
 CPU = torch.device("cpu")
@@ -49,7 +50,7 @@ def study_of(**changes: Any) -> StudyConfig:
 @pytest.fixture(scope="module")
 def teacher(task: Task, fp32: PrecisionChoice, tmp_path_factory: pytest.TempPathFactory) -> TeacherSpec:
     folder = tmp_path_factory.mktemp("teacher")
-    target = folder / "teacher.safetensors"
+    target = folder / "model.safetensors"
     return prepare_teacher(TEACHER, task, choose=lambda: fp32, device=CPU, cache=folder / "cache", target=target)
 
 
@@ -69,8 +70,8 @@ def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
 
 def test_a_teacher_is_trained_into_the_cache_and_found_there(task: Task, own_cache: Path, tmp_path: Path) -> None:
     study = study_of(resources=ResourceConfig(precision="bf16"))
-    first = ready_teacher(study, task, tmp_path / "one" / "teacher.safetensors", 1, "cpu")
-    second = ready_teacher(study, task, tmp_path / "two" / "teacher.safetensors", 1, "cpu")
+    first = ready_teacher(study, task, tmp_path / "one" / "model.safetensors", 1, "cpu")
+    second = ready_teacher(study, task, tmp_path / "two" / "model.safetensors", 1, "cpu")
     assert [spec.record.origin for spec in (first, second)] == ["trained", "cached"]
     assert first.record.precision is not None
     assert first.record.precision.precision == "bf16"
@@ -158,9 +159,12 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
         save_weights(model, tmp_path / f"{seed}.safetensors")
         subjects.append(Subject(f"s{seed}", seed, config, tmp_path / f"{seed}.safetensors"))
         models.append(model)
-    normalise = Normalisation.of(task, CPU)
+
+    def metric(model: torch.nn.Module, split: Split) -> float:
+        return evaluate(model, make_feed(CifarResNet(), task, split, CPU), split.targets, "accuracy")
+
     for found, model, subject in zip(score(subjects, task, held_out, "cpu"), models, subjects, strict=True):
-        assert found.validation == pytest.approx(evaluate(model, task.validation, normalise))
-        assert found.test == pytest.approx(evaluate(model, held_out.split, normalise))
+        assert found.validation == pytest.approx(metric(model, task.validation))
+        assert found.test == pytest.approx(metric(model, held_out.split))
         assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
         assert found.bytes == subject.weights.stat().st_size

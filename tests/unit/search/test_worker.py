@@ -14,7 +14,6 @@ from autockd.config.schema import TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
-from autockd.data.batches import Normalisation
 from autockd.data.task import Split
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, load_weights, read_state, weights_hash
@@ -25,18 +24,19 @@ from autockd.search.proposal import Proposal
 from autockd.search.stopping import compressed
 from autockd.search.worker import TrialWorker, WorkerSetting, open_bank, trial_folder
 from autockd.training.evaluation import evaluate
+from autockd.training.networks import make_feed
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
 CPU = torch.device("cpu")
 MakeTrial = Callable[..., TrialConfig]
-CLOCKS = {"train_seconds", "evaluate_seconds", "images_per_second"}
+CLOCKS = {"train_seconds", "evaluate_seconds", "samples_per_second"}
 
 
 @pytest.fixture(scope="module")
 def teacher(task: Task, fp32: PrecisionChoice, tmp_path_factory: pytest.TempPathFactory) -> TeacherSpec:
     folder = tmp_path_factory.mktemp("teacher")
     config = TeacherConfig(model=CifarResNet(width=4), training=TrainingConfig(epochs=1, learning_rate=0.1))
-    target = folder / "teacher.safetensors"
+    target = folder / "model.safetensors"
     return prepare_teacher(config, task, choose=lambda: fp32, device=CPU, cache=folder / "cache", target=target)
 
 
@@ -108,7 +108,8 @@ def test_its_weights_load_and_give_the_recorded_metric(
     assert outcome.weights == "trials/0000/best.safetensors"
     model = build_model(trial.student, classes=10, channels=1, image_size=task.image_size, seed=99)
     load_weights(model, setting.study / outcome.weights)
-    assert evaluate(model, task.validation, Normalisation.of(task, CPU)) == outcome.value
+    feed = make_feed(trial.student, task, task.validation, CPU)
+    assert evaluate(model, feed, task.validation.targets, "accuracy") == outcome.value
     load_weights(model, folder / "last.safetensors")
     assert outcome.parameters == sum(parameter.numel() for parameter in model.parameters())
 

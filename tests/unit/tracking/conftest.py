@@ -58,7 +58,7 @@ def finished_epoch(trial: int, epoch: int, metric: float) -> EpochFinished:
         coefficients={"hard_weight": 0.1, "smoothing": 0.2, "margin": 0.3, "learning_rate": 0.4, "soft_weight": 1.0},
         train_seconds=1.5,
         evaluate_seconds=0.25,
-        images_per_second=900.0,
+        samples_per_second=900.0,
     )
     return EpochFinished(time=100.0 + 10 * trial + epoch, trial=trial, record=record)
 

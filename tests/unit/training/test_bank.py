@@ -141,7 +141,7 @@ def tiny_task() -> Task:
 def tiny_teacher() -> LiveTeacher:
     task = tiny_task()
     model = build_model(CifarResNet(width=2), classes=len(task.classes), channels=1, image_size=task.image_size, seed=1)
-    return LiveTeacher(model, task, torch.device("cpu"))
+    return LiveTeacher(CifarResNet(width=2), model, task, torch.device("cpu"))
 
 
 def fill_in_another_process(cache: Path, is_backwards: bool) -> None:

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autockd.data.batches import Normalisation
+from autockd.data.image_feed import ANSWER_BATCH, Normalisation
 from autockd.data.task import Task
 from autockd.models import weights_hash
-from autockd.training.live_teacher import FORWARD_BATCH, LiveTeacher
+from autockd.training.live_teacher import LiveTeacher
 
 
 def all_pairs(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
@@ -16,7 +16,7 @@ def all_pairs(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_it_answers_what_its_network_says_of_the_views(task: Task, live: LiveTeacher) -> None:
     indices, views = all_pairs(task)
-    assert len(indices) % FORWARD_BATCH, "the last forward pass must be a short one"
+    assert len(indices) % ANSWER_BATCH, "the last forward pass must be a short one"
     found = live.logits(indices, views)
     images = task.views.render(task.views.pad(task.train.inputs), indices, views)
     expected = live.model.eval()(Normalisation.of(task, torch.device("cpu"))(images)).detach()
@@ -24,7 +24,7 @@ def test_it_answers_what_its_network_says_of_the_views(task: Task, live: LiveTea
     assert (found.dtype, found.device.type) == (torch.float32, "cpu")
 
 
-@pytest.mark.parametrize("size", [1, 7, FORWARD_BATCH, FORWARD_BATCH + 1])
+@pytest.mark.parametrize("size", [1, 7, ANSWER_BATCH, ANSWER_BATCH + 1])
 def test_an_answer_does_not_depend_on_its_neighbours(task: Task, live: LiveTeacher, size: int) -> None:
     indices, views = all_pairs(task)
     whole = live.logits(indices, views)

@@ -32,7 +32,9 @@ def network() -> nn.Module:
 
 
 def choose(wanted: Wanted = "auto", threads: int = 1) -> PrecisionChoice:
-    return choose_precision(network, (1, 8, 8), TRAINING, wanted=wanted, threads=threads, device=CPU)
+    return choose_precision(
+        network, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, wanted=wanted, threads=threads, device=CPU
+    )
 
 
 def decide(
@@ -119,7 +121,7 @@ def test_the_network_of_the_study_is_what_is_timed() -> None:
         built.append(network())
         return built[-1]
 
-    choose_precision(make, (1, 8, 8), TRAINING, wanted="auto", threads=1, device=CPU)
+    choose_precision(make, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, wanted="auto", threads=1, device=CPU)
     assert len(built) >= 2, "every variant has a network of its own"
     fresh = network().state_dict()
     for model in built:

@@ -12,12 +12,12 @@ from autockd.config.models import CifarResNet
 from autockd.config.schema import TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.data import Task
-from autockd.data.batches import Normalisation
 from autockd.errors import EnvironmentProblem, ModelError, TrialFailed
 from autockd.models import build_model, read_state, save_weights, weights_hash
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training import teacher as teacher_module
 from autockd.training.evaluation import evaluate
+from autockd.training.networks import make_feed
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
 RECIPE = TrainingConfig(epochs=3, batch_size=32, learning_rate=0.1)
@@ -38,7 +38,7 @@ def prepare(task: Task, fp32: PrecisionChoice, tmp_path: Path) -> Prepare:
             "choose": lambda: fp32,
             "device": torch.device("cpu"),
             "cache": tmp_path / "cache",
-            "target": tmp_path / study / "teacher" / "teacher.safetensors",
+            "target": tmp_path / study / "teacher" / "model.safetensors",
         }
         return prepare_teacher(config, **settings | changes)  # type: ignore[arg-type]
 
@@ -57,8 +57,8 @@ def test_it_is_trained_and_evaluated(prepare: Prepare, task: Task, fp32: Precisi
     assert record.seconds > 0
     assert record.metric == max(epoch.metric for epoch in epochs), "the best epoch's weights are kept"
     live = spec.load(task, torch.device("cpu"))
-    normalise = Normalisation.of(task, torch.device("cpu"))
-    assert evaluate(live.model, task.validation, normalise) == record.metric
+    feed = make_feed(CONFIG.model, task, task.validation, torch.device("cpu"), channels_last=True)
+    assert evaluate(live.model, feed, task.validation.targets, "accuracy") == record.metric
     assert live.second_moment() == record.second_moment > 0
 
 

@@ -13,25 +13,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from autockd.config.models import TorchvisionModel
+from autockd.config.models import CifarResNet, TorchvisionModel
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
-from autockd.data.batches import Batches, EpochOrder, Normalisation
+from autockd.data.order import EpochOrder
 from autockd.distillation import compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
 from autockd.models import weights_hash
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.batches import Batches
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
+from autockd.training.networks import make_feed
 from autockd.training.trainer import Trainer
 
 MakeTrial = Callable[..., TrialConfig]
 MakeTrainer = Callable[[TrialConfig], Trainer]
 
 METHODS = ("none", "kd", "annealing", "continuation")
-CLOCKS = {"train_seconds", "evaluate_seconds", "images_per_second"}
+CLOCKS = {"train_seconds", "evaluate_seconds", "samples_per_second"}
 
 
 @pytest.fixture
@@ -95,6 +97,11 @@ def test_a_batch_in_parts_gives_the_same_step(
     assert split.hard_loss == pytest.approx(whole.hard_loss, rel=1e-4)
     for one, other in zip(*(trainer.model.parameters() for trainer in trainers), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def batches_of(task: Task) -> Batches:
+    feed = make_feed(CifarResNet(), task, task.train, torch.device("cpu"), augmented=True)
+    return Batches(feed, task.train.targets, 32)
 
 
 class TestResuming:
@@ -242,7 +249,7 @@ class TestTheTeacher:
         epochs = 2 if name == "annealing" else 4
         trainer, naive = make_trainer(make_trial(name)), make_trainer(make_trial(name))
         method, plan = make_method(naive.trial.method), naive.plan
-        batches = Batches(task, 32, Normalisation.of(task, torch.device("cpu")))
+        batches = batches_of(task)
         rows = iter(range(plan.run.steps))
         for epoch in range(1, epochs + 1):
             for batch in batches.epoch(EpochOrder.of(task, epoch)):
@@ -293,8 +300,9 @@ class TestWeights:
         assert_equal(dict(trainer.best_weights), after_epoch[best])
         assert_equal(dict(trainer.model.state_dict()), after_epoch[6])
         trainer.model.load_state_dict(trainer.best_weights)
-        normalise = Normalisation.of(task, torch.device("cpu"))
-        assert evaluate(trainer.model, task.validation, normalise) == trainer.progress.best_metric
+        feed = make_feed(trainer.trial.student, task, task.validation, torch.device("cpu"))
+        metric = evaluate(trainer.model, feed, task.validation.targets, "accuracy")
+        assert metric == trainer.progress.best_metric
 
     def test_the_best_epoch_is_not_always_the_last(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
         """Without such a run the test above would show nothing."""
@@ -394,7 +402,7 @@ class TestSteps:
         fresh = make_trainer(trainer.trial).model.train()
         (record,) = trainer.fit()
         order = EpochOrder.of(task, 1)
-        batches = Batches(task, 32, Normalisation.of(task, torch.device("cpu")))
+        batches = batches_of(task)
         losses = [
             torch.nn.functional.cross_entropy(fresh(batch.inputs), batch.targets, reduction="sum").item()
             for batch in batches.epoch(order)
@@ -444,7 +452,7 @@ from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
-from autockd.data.task import Split, Task
+from autockd.data.task import ImageTask, Split
 from autockd.data.views import Views
 from autockd.records import PrecisionChoice
 from autockd.training.live_teacher import LiveTeacher
@@ -453,9 +461,18 @@ from autockd.models import build_model
 import autockd.training.bank, autockd.training.teacher, autockd.training.checkpoint
 
 split = Split(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8), torch.randint(10, (64,)))
-task = Task("x", split, split, tuple("abcdefghij"), (0.5,), (0.5,), Views(1), 0, "x")
+task = ImageTask(
+    name="x",
+    train=split,
+    validation=split,
+    classes=tuple("abcdefghij"),
+    seed=0,
+    views=Views(1),
+    mean=(0.5,),
+    std=(0.5,),
+)
 model = build_model(CifarResNet(width=2), classes=10, channels=1, image_size=(8, 8), seed=0)
-live = LiveTeacher(model, task, torch.device("cpu"))
+live = LiveTeacher(CifarResNet(width=2), model, task, torch.device("cpu"))
 trial = TrialConfig(
     method=ContinuationKD(smoothing_start=1), training=TrainingConfig(epochs=1), student=CifarResNet(width=2), seed=0
 )

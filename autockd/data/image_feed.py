@@ -1,0 +1,88 @@
+"""Images as a network takes them: resident as uint8, cut out and normalised a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autockd.data.order import EpochOrder
+from autockd.data.task import ImageTask
+from autockd.data.views import Views
+
+EVALUATION_BATCH = 512
+"""Images a forward pass; large enough to be fast, small enough for any device."""
+
+ANSWER_BATCH = 256
+"""Images of a forward pass of `ImageFeed.answering`."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """From pixels to network inputs: (pixel / 255 - mean) / std for each channel.
+
+    Attributes:
+        scale, shift: float32 [1, C, 1, 1]; an input is pixel * scale + shift.
+        channels_last: whether inputs get the channels_last memory format.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    channels_last: bool = False
+
+    @classmethod
+    def of(cls, task: ImageTask, device: torch.device, *, channels_last: bool = False) -> Normalisation:
+        """The normalisation of a task's images, on a device."""
+        mean = torch.tensor(task.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(task.std, device=device).view(1, -1, 1, 1)
+        return cls(1 / (255 * std), -mean / std, channels_last)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """uint8 [B, C, H, W] to float32 of the same shape."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return torch.addcmul(self.shift, images.to(torch.float32, memory_format=layout), self.scale)
+
+
+class ImageFeed:
+    """Resident uint8 images, cut out and normalised by a few tensor operations a batch."""
+
+    def __init__(self, images: Tensor, views: Views, normalise: Normalisation) -> None:
+        """Put the images where the network is.
+
+        Args:
+            images: uint8 [N, C, H, W].
+            views: the views that `read` is asked for.
+            normalise: from pixels to inputs, on the network's device.
+        """
+        self._device = normalise.scale.device
+        self._views = views
+        self._normalise = normalise
+        self._padded = views.pad(images.to(self._device))
+
+    tokens = None
+
+    def __len__(self) -> int:
+        return len(self._padded)
+
+    def read(self, rows: Tensor, views: Tensor) -> Tensor:
+        """float32 [B, C, H, W]."""
+        images = self._views.render(self._padded, rows.to(self._device), views.to(self._device))
+        return self._normalise(images)
+
+    def arrange(self, order: EpochOrder, batch_size: int) -> EpochOrder:
+        """As it is: images of one size cost the same in any batch."""
+        return order
+
+    def evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """In order."""
+        for rows in torch.split(torch.arange(len(self)), EVALUATION_BATCH):
+            yield rows, self.read(rows, torch.full_like(rows, self._views.identity))
+
+    def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """In order, always as many images."""
+        for start in range(0, len(rows), ANSWER_BATCH):
+            places = torch.arange(start, min(start + ANSWER_BATCH, len(rows)))
+            filled = torch.cat([places, places[:1].expand(ANSWER_BATCH - len(places))])
+            yield places, self.read(rows[filled], views[filled])

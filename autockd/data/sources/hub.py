@@ -1,0 +1,132 @@
+"""What is read with the `datasets` library: data sets of the Hugging Face hub, and local files and folders.
+
+No code of a data set is ever run. The library's own cache (`HF_HOME`) holds what it fetches and converts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from autockd.data.sources.raw import data_error, listed
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def load_splits(path: str, subset: str | None, revision: str | None, **options: Any) -> Any:
+    """The splits of a local folder or a hub data set, by name.
+
+    Args:
+        path: a folder, or a hub id.
+        subset: the data set's configuration name.
+        revision: commit, tag or branch of a hub data set.
+        options: further arguments of the library's reader of such files.
+
+    Raises:
+        DataError: there is no such data set, subset or revision, or it cannot be read.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir() and (folder.exists() or not _HUB_ID.fullmatch(path)):
+        message = f"{path!r} is neither an existing folder nor a hub id"
+        raise data_error("task.path", message, "name a folder, or a data set as owner/name")
+    place = "the folder" if folder.is_dir() else "the hub id (no folder has this name), subset, revision and network"
+    source = str(folder.resolve()) if folder.is_dir() else path
+    with _reading("task.path", path, place):
+        import datasets
+
+        return datasets.load_dataset(source, name=subset, revision=revision, **options)
+
+
+def load_files(reader: str, files: Mapping[str, Sequence[Path]], field: str, path: str, **options: Any) -> Any:
+    """The splits that local files make up, by name.
+
+    Args:
+        reader: the library's name of the files' format: csv, json or parquet.
+        files: the files of each split.
+        field: the field of the study file that an error names.
+        path: its value.
+        options: further arguments of the reader.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    named = {split: [str(file) for file in some] for split, some in files.items()}
+    with _reading(field, path, f"that its files are {reader} files with the same columns"):
+        import datasets
+
+        return datasets.load_dataset(reader, data_files=named, **options)
+
+
+@contextmanager
+def _reading(field: str, path: str, place: str) -> Iterator[None]:
+    """Turn the library's errors into ours, and silence its bars over the conversion to Arrow; downloads keep theirs."""
+    import datasets
+
+    silent = datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        told = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+        reason = next(iter(str(told or error).splitlines()), type(error).__name__)
+        raise data_error(field, f"{path!r} cannot be loaded: {reason}", f"check {place}") from error
+    finally:
+        if not silent:
+            datasets.enable_progress_bars()
+
+
+def split_named(parts: Any, field: str, name: str) -> Any:
+    """A split by its name; `field` is that of the study file which holds the name.
+
+    Raises:
+        DataError: there is no such split, or it is empty.
+    """
+    if name not in parts:
+        extra = ", or null to set test_fraction aside" if field == "test_split" else ""
+        raise data_error(f"task.{field}", f"there is no split {name!r}", f"name one of {listed(list(parts))}{extra}")
+    if not len(parts[name]):
+        raise data_error(f"task.{field}", f"the split {name!r} is empty", f"name one of {listed(list(parts))}")
+    return parts[name]
+
+
+def choose_column(dataset: Any, field: str, named: str | None, candidates: Sequence[str], content: str) -> str:
+    """The named column if it is a candidate, or the only candidate.
+
+    Args:
+        dataset: the split whose columns they are.
+        field: the field of the study file which names the column.
+        named: its value.
+        candidates: the columns whose type is right.
+        content: what such columns hold, such as "images".
+
+    Raises:
+        DataError: there is no such column, or there are several.
+    """
+    names = listed(list(dataset.features))
+    if named is not None:
+        if named in candidates:
+            return named
+        known = named in dataset.features
+        message = f"the column {named!r} does not hold {content}" if known else f"{named!r} is not among {names}"
+        raise data_error(f"task.{field}", message, f"name one of {listed(candidates)}")
+    if not candidates:
+        message = f"no column holds {content}; the columns are {names}"
+        raise data_error(f"task.{field}", message, "choose another data set")
+    if len(candidates) > 1:
+        raise data_error(f"task.{field}", f"several columns hold {content}", f"name one of {listed(candidates)}")
+    return candidates[0]
+
+
+def require_columns(test: Any, *columns: str, field: str = "test_split") -> None:
+    """Raise a DataError, which names the field, unless test samples have the training samples' columns."""
+    if missing := [column for column in columns if column not in test.features]:
+        message = f"the split {str(test.split)!r} has no column {listed(missing)}"
+        raise data_error(f"task.{field}", message, "name labelled data, or null to set test_fraction aside")
+
+
+def values_of(dataset: Any, column: str) -> list[Any]:
+    """All values of a column, as Python objects."""
+    return list(dataset.select_columns(column)[:][column])

@@ -1,0 +1,96 @@
+"""What a source of texts hands over, and the rules that texts and labels keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autockd.config.tasks import MetricName
+from autockd.data.sources.raw import Indices, data_error
+from autockd.data.texts import Texts
+
+Scores = NDArray[np.float32]
+"""Targets of a regression: float32 [N], on the data's own scale."""
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """The samples of one part of a data set.
+
+    Attributes:
+        texts: N sentences or pairs.
+        targets: class indices, int64 [N]; or scores, float32 [N].
+    """
+
+    texts: Texts
+    targets: Indices | Scores
+
+
+@dataclass(frozen=True)
+class RawTexts:
+    """A data set as its source knows it.
+
+    Attributes:
+        name: short name, such as `rte`.
+        train: samples to train and validate on.
+        test: samples to test on; None where the source has none, and some of `train` must be set aside.
+        classes: name of each class, by index; empty where targets are scores.
+        metric: what predictions are judged by.
+        score_range: least and greatest score, on the data's own scale; None where targets are classes.
+        others: further test samples, by the name of their split.
+    """
+
+    name: str
+    train: TextPart
+    test: TextPart | None
+    classes: tuple[str, ...]
+    metric: MetricName
+    score_range: tuple[float, float] | None = None
+    others: Mapping[str, TextPart] = field(default_factory=dict)
+
+
+def checked_texts(columns: Mapping[str, Sequence[str | None]], part: str, field: str) -> Texts:
+    """One or two columns as Texts.
+
+    One text of a pair may be empty (GLUE's own pairs have such), but not missing.
+
+    Args:
+        columns: texts by the name of their column.
+        part: what they are, such as "the split 'train'".
+        field: the field of the study file that an error names.
+
+    Raises:
+        DataError: a text is missing, or nothing but white space.
+    """
+    remedy = "write the text, or remove the row"
+    for name, column in columns.items():
+        if (row := next((row for row, text in enumerate(column) if text is None), None)) is not None:
+            raise data_error(field, f"row {row} of {part} has no text in {name!r}", remedy)
+    texts = Texts(*(tuple(text for text in column if text is not None) for column in columns.values()))
+    for row, sample in enumerate(zip(*texts.columns, strict=True)):
+        if not any(text.strip() for text in sample):
+            names = " and ".join(repr(name) for name in columns)
+            raise data_error(field, f"row {row} of {part} is empty in {names}", remedy)
+    return texts
+
+
+def checked_scores(
+    values: Sequence[float | int | None], part: str, field: str, within: tuple[float, float] | None = None
+) -> Scores:
+    """Numbers as scores.
+
+    Raises:
+        DataError: a score is missing, not finite in float32, or not within the range.
+    """
+    scores = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    low, high = within or (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))
+    bad = np.flatnonzero(~((scores >= low) & (scores <= high)))
+    if len(bad):
+        rule = f"a number from {low:g} to {high:g}" if within else "a finite number"
+        found = "missing" if values[bad[0]] is None else f"{scores[bad[0]]:g}"
+        message = f"the score of row {bad[0]} of {part} must be {rule}, but is {found}"
+        raise data_error(field, message, "correct the score, or remove the row")
+    return scores.astype(np.float32)

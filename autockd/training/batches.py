@@ -1,0 +1,63 @@
+"""The batches of an epoch, and their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from autockd.data.feeds import Feed, NetworkInput
+from autockd.data.order import EpochOrder
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training step's samples, on the device.
+
+    Attributes:
+        inputs: as the network takes them.
+        targets: int64 or float32 [B].
+        rows: which part of the epoch's order this is.
+    """
+
+    inputs: NetworkInput
+    targets: Tensor
+    rows: slice
+
+    def split(self, parts: int) -> Iterator[Batch]:
+        """The same samples in up to `parts` pieces of nearly equal size, in order."""
+        size = -(-len(self.targets) // parts)
+        for start in range(0, len(self.targets), size):
+            piece = slice(start, min(start + size, len(self.targets)))
+            rows = slice(self.rows.start + piece.start, self.rows.start + piece.stop)
+            yield Batch(_piece(self.inputs, piece), self.targets[piece], rows)
+
+
+class Batches:
+    """Training batches of a split."""
+
+    def __init__(self, feed: Feed, targets: Tensor, batch_size: int) -> None:
+        """Cut the samples of a feed into batches.
+
+        Args:
+            feed: the samples.
+            targets: int64 or float32 [N], on the feed's device.
+            batch_size: samples of a batch; the last of an epoch may have fewer.
+        """
+        self._feed = feed
+        self._targets = targets
+        self._batch_size = batch_size
+
+    def epoch(self, order: EpochOrder) -> Iterator[Batch]:
+        """The batches of one epoch."""
+        indices, views = order.indices.to(self._targets.device), order.views.to(self._targets.device)
+        for start in range(0, len(indices), self._batch_size):
+            rows = slice(start, min(start + self._batch_size, len(indices)))
+            yield Batch(self._feed.read(indices[rows], views[rows]), self._targets[indices[rows]], rows)
+
+
+def _piece(inputs: NetworkInput, piece: slice) -> NetworkInput:
+    if isinstance(inputs, Tensor):
+        return inputs[piece]
+    return {name: tensor[piece] for name, tensor in inputs.items()}

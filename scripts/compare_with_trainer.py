@@ -1,0 +1,182 @@
+"""Train a study's student without distillation, by autockd and by transformers' Trainer, and compare metric and speed.
+
+.venv/bin/python scripts/compare_with_trainer.py search_spaces/glue_rte_minilm.yaml --seeds 3
+
+Both arms get the same student with the same fresh head, the same samples in the same order, the same batch size,
+optimizer and learning rates, in fp32. They differ in how a batch is padded and in the random numbers of dropout, so
+metrics agree within noise; in the first round of each seed the arms take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from autockd.config import StudyConfig, load_study
+from autockd.config.methods import NoDistillation
+from autockd.config.models import Encoder
+from autockd.config.trial import TrialConfig, baseline_config
+from autockd.data import Texts, TextTask, load_task
+from autockd.data.metrics import METRICS
+from autockd.data.order import EpochOrder
+from autockd.errors import AutockdError, UsageError
+from autockd.models import load_tokenizer
+from autockd.records import PrecisionChoice
+from autockd.training.evaluation import evaluate
+from autockd.training.networks import build_network, make_feed, student_model
+from autockd.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run: the last epoch's validation metric, and real tokens a second of training."""
+
+    metric: float
+    tokens_per_second: float
+
+
+def by_autockd(trial: TrialConfig, task: TextTask, threads: int) -> Outcome:
+    """Our trainer."""
+    precision = PrecisionChoice(precision="fp32", channels_last=False, threads=threads, device="cpu", reason="compared")
+    records = list(Trainer(trial, task, precision).fit())
+    seconds = sum(record.train_seconds for record in records)
+    tokens = sum((record.tokens_per_second or 0.0) * record.train_seconds for record in records)
+    return Outcome(records[-1].metric, tokens / seconds)
+
+
+def by_transformers(trial: TrialConfig, task: TextTask, threads: int) -> Outcome:
+    """Transformers' Trainer with its padding collator."""
+    torch.set_num_threads(threads)
+    assert isinstance(trial.student, Encoder), "a text task has encoders"
+    student = build_network(trial.student, task, seed=trial.seed)
+    train = _Tokenized(trial.student, task)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(student.model, train, task, trial, folder)
+        began = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - began
+    feed = make_feed(trial.student, task, task.validation, CPU)
+    metric = evaluate(student, feed, task.validation.targets, task.metric)
+    return Outcome(metric, trial.training.epochs * train.tokens / seconds)
+
+
+class _Tokenized(Dataset[dict[str, Any]]):
+    def __init__(self, student: Encoder, task: TextTask) -> None:
+        assert isinstance(task.train.inputs, Texts), "a text task has texts"
+        tokenizer = load_tokenizer(student)
+        columns = [list(column) for column in task.train.inputs.columns]
+        self._encoded = tokenizer(*columns, truncation=True, max_length=task.max_length)
+        self._targets = task.train.targets.tolist()
+        self.tokens = sum(map(len, self._encoded["input_ids"]))
+        self.tokenizer = tokenizer
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        return {name: values[row] for name, values in self._encoded.items()} | {"labels": self._targets[row]}
+
+
+class _Order(Sampler[int]):
+    """Our order of samples, epoch after epoch."""
+
+    def __init__(self, task: TextTask) -> None:
+        self._task = task
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._task.train)
+
+    def __iter__(self) -> Iterator[int]:
+        self._epoch += 1
+        return iter(EpochOrder.of(self._task, self._epoch).indices.tolist())
+
+
+def _trainer(model: torch.nn.Module, train: _Tokenized, task: TextTask, trial: TrialConfig, folder: str) -> Any:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    recipe = trial.training
+
+    class Ordered(transformers.Trainer):  # type: ignore[misc]
+        def _get_train_sampler(self, *_: Any) -> Sampler[int]:
+            return _Order(task)
+
+    arguments = transformers.TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm or 0.0,
+        lr_scheduler_type=recipe.lr_schedule.shape,
+        warmup_steps=round(recipe.lr_schedule.warmup * recipe.epochs * -(-len(train) // recipe.batch_size)),
+        optim="adamw_torch_fused",
+        seed=trial.seed,
+        use_cpu=True,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    collator = transformers.DataCollatorWithPadding(train.tokenizer)
+    return Ordered(model=model, args=arguments, train_dataset=train, data_collator=collator)
+
+
+def _trial(study: StudyConfig, seed: int) -> TrialConfig:
+    recipe = study.training
+    if recipe.optimizer != "adamw" or recipe.lr_schedule.shape not in ("constant", "linear", "cosine"):
+        raise UsageError("training: this comparison needs optimizer adamw and a constant, linear or cosine lr_schedule")
+    own = baseline_config(study, NoDistillation())
+    return own.model_copy(update={"seed": seed, "student": student_model(study)})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="the study file")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields to change, by dotted name")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each arm (default: 3)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each run (default: 1)")
+    options = parser.parse_args(arguments)
+    arms = {"autockd": by_autockd, "transformers Trainer": by_transformers}
+    found: dict[str, list[Outcome]] = {name: [] for name in arms}
+    try:
+        study = load_study(options.file, options.overrides)
+        task, _ = load_task(study.task)
+        if not isinstance(task, TextTask):
+            raise UsageError(f"{options.file}: its task is no text task")
+        for seed in range(options.seeds):
+            for name in list(arms)[:: 1 if seed % 2 == 0 else -1]:
+                found[name].append(arms[name](_trial(study, seed), task, options.threads))
+                print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr)
+    except AutockdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"| {task.name}, {task.metric} | mean | deviation | tokens/s, median |\n| --- | --- | --- | --- |")
+    assert task.metric in METRICS
+    for name, outcomes in found.items():
+        metrics = [outcome.metric for outcome in outcomes]
+        spread = statistics.stdev(metrics) if len(metrics) > 1 else 0.0
+        speed = statistics.median(outcome.tokens_per_second for outcome in outcomes)
+        print(f"| {name} | {statistics.mean(metrics):.4f} | {spread:.4f} | {speed:,.0f} |")
+    pairs = zip(found["autockd"], found["transformers Trainer"], strict=True)
+    ratios = sorted(mine.tokens_per_second / other.tokens_per_second for mine, other in pairs)
+    print(f"\nautockd is {statistics.median(ratios):.2f} times as fast ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

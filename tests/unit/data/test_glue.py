@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import datasets
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from autockd.config.tasks import Glue, GlueTask
+from autockd.data.sources.glue import GLUE_DATA, read_glue
+from autockd.data.text_load import read_text_splits
+from autockd.errors import DataError
+
+TASKS = get_args(GlueTask)
+LABELLED_TEST = ("train", "validation")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the library's cache out of the user's home."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+
+
+def rows(task: GlueTask, count: int, split: str) -> dict[str, list[Any]]:
+    """Texts that say where they are from, and labels in turn."""
+    data = GLUE_DATA[task]
+    columns = {name: [f"{split} {name} {row}" for row in range(count)] for name in data.columns}
+    kinds = len(data.classes)
+    labels = [row % kinds if kinds else 5.0 * row / count for row in range(count)]
+    return {**columns, "label": labels, "idx": list(range(count))}
+
+
+def write(folder: Path, split: str, columns: dict[str, list[Any]], classes: tuple[str, ...] = ()) -> None:
+    label = datasets.ClassLabel(names=list(classes)) if classes else None
+    folder.mkdir(parents=True, exist_ok=True)
+    with datasets.Dataset.from_dict(columns) as dataset:
+        typed = dataset.cast_column("label", label) if label else dataset
+        typed.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+
+
+def make(folder: Path, task: GlueTask, count: int = 24) -> Path:
+    """A task in the hub's layout, with hidden test labels as there."""
+    data = GLUE_DATA[task]
+    for split, size in zip(data.splits, (count, 6, 9), strict=False):
+        write(folder / task, split, rows(task, size, split), data.classes)
+    hidden = rows(task, 3, "test") | {"label": [-1.0 if not data.classes else -1] * 3}
+    write(folder / task, "test_matched" if task == "mnli" else "test", hidden, data.classes)
+    return folder
+
+
+def config(path: Path | str, task: GlueTask = "rte", **options: Any) -> Glue:
+    return Glue(source="glue", task=task, path=str(path), **options)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_read(tmp_path: Path, task: GlueTask) -> None:
+    splits = read_text_splits(config(make(tmp_path, task), task, validation_fraction=0.25))
+    data = GLUE_DATA[task]
+    assert (splits.name, splits.classes, splits.metric) == (task, data.classes, data.metric)
+    assert (len(splits.train.texts), len(splits.validation.texts), len(splits.test.texts)) == (18, 6, 6)
+    assert len(splits.train.texts.columns) == len(data.columns)
+    seen = [text for part in (splits.train, splits.validation) for text in part.texts.first]
+    assert sorted(seen) == sorted(f"train {data.columns[0]} {row}" for row in range(24)), "each row stands once"
+    assert splits.test.texts.first == tuple(f"{data.test} {data.columns[0]} {row}" for row in range(6))
+    for part in (splits.train, splits.validation, splits.test):
+        row = np.array([int(text.split()[-1]) for text in part.texts.first])
+        total = 6 if part is splits.test else 24
+        expected = row % len(data.classes) if data.classes else (5 * row / total).astype(np.float32)
+        assert part.targets.tolist() == expected.tolist(), "texts keep their labels"
+        assert part.targets.dtype == (np.int64 if data.classes else np.float32)
+
+
+def test_pairs_keep_the_order_of_their_texts(tmp_path: Path) -> None:
+    raw = read_glue(config(make(tmp_path, "qnli"), "qnli"))
+    assert raw.train.texts.second is not None
+    assert (raw.train.texts.first[3], raw.train.texts.second[3]) == ("train question 3", "train sentence 3")
+
+
+def test_mnli_has_a_mismatched_split_apart(tmp_path: Path) -> None:
+    splits = read_text_splits(config(make(tmp_path, "mnli"), "mnli", validation_fraction=0.25, limit_test=3))
+    assert splits.test.texts.first[0].startswith("validation_matched ")
+    assert list(splits.others) == ["mismatched"]
+    mismatched = splits.others["mismatched"]
+    assert all(text.startswith("validation_mismatched ") for text in mismatched.texts.first)
+    assert sorted(mismatched.targets.tolist()) == [0, 1, 2], "the limit is stratified there too"
+    assert sorted(splits.test.targets.tolist()) == [0, 1, 2]
+
+
+def test_only_mnli_has_further_splits(tmp_path: Path) -> None:
+    assert read_text_splits(config(make(tmp_path, "rte"))).others == {}
+
+
+def test_scores_keep_their_scale(tmp_path: Path) -> None:
+    splits = read_text_splits(config(make(tmp_path, "stsb"), "stsb", validation_fraction=0.25))
+    assert splits.score_range == (0.0, 5.0)
+    assert max(splits.train.targets.max(), splits.validation.targets.max()) == np.float32(5 * 23 / 24)
+
+
+def test_classes_have_no_score_range(tmp_path: Path) -> None:
+    assert read_text_splits(config(make(tmp_path, "rte"))).score_range is None
+
+
+def test_scores_are_spread_over_the_splits(tmp_path: Path) -> None:
+    splits = read_text_splits(config(make(tmp_path, "stsb", 200), "stsb", validation_fraction=0.1, limit_train=100))
+    assert (len(splits.train.targets), len(splits.validation.targets)) == (90, 10)
+    tenths = np.histogram(splits.validation.targets, bins=10, range=(0, 5))[0]
+    assert tenths.min() == tenths.max() == 1
+
+
+def test_splits_repeat_and_depend_on_the_seed(tmp_path: Path) -> None:
+    make(tmp_path, "stsb")
+    make(tmp_path, "rte")
+    for task in ("stsb", "rte"):
+        one, again, other = (
+            read_text_splits(config(tmp_path, task, seed=seed, validation_fraction=0.25)).validation.texts.first  # type: ignore[arg-type]
+            for seed in (0, 0, 1)
+        )
+        assert one == again != other
+
+
+def test_a_smaller_limit_takes_rows_of_a_larger_one(tmp_path: Path) -> None:
+    make(tmp_path, "stsb", 100)
+    few, more = (
+        {text for part in (splits.train, splits.validation) for text in part.texts.first}
+        for splits in (read_text_splits(config(tmp_path, "stsb", limit_train=limit)) for limit in (20, 60))
+    )
+    assert (len(few), len(more)) == (20, 60)
+    assert few < more
+
+
+def test_class_names_of_the_files_are_kept(tmp_path: Path) -> None:
+    for split in LABELLED_TEST:
+        write(tmp_path / "rte", split, rows("rte", 8, split), ("yes", "no"))
+    assert read_glue(config(tmp_path)).classes == ("yes", "no")
+
+
+def test_files_without_class_names_get_those_of_the_task(tmp_path: Path) -> None:
+    for split in LABELLED_TEST:
+        write(tmp_path / "rte", split, rows("rte", 8, split))
+    assert read_glue(config(tmp_path)).classes == ("entailment", "not_entailment")
+
+
+def test_several_files_of_a_split_are_one(tmp_path: Path) -> None:
+    make(tmp_path, "rte")
+    with datasets.Dataset.from_dict(rows("rte", 4, "more")) as more:
+        typed = more.cast_column("label", datasets.ClassLabel(names=list(GLUE_DATA["rte"].classes)))
+        typed.to_parquet(tmp_path / "rte" / "train-00001-of-00002.parquet")
+    assert len(read_glue(config(tmp_path)).train.targets) == 28
+
+
+def test_one_text_of_a_pair_may_be_empty(tmp_path: Path) -> None:
+    make(tmp_path, "qqp")
+    write(tmp_path / "qqp", "train", rows("qqp", 8, "train") | {"question2": [""] * 8}, GLUE_DATA["qqp"].classes)
+    assert read_glue(config(tmp_path, "qqp")).train.texts.second == ("",) * 8
+
+
+def test_a_metric_may_be_chosen(tmp_path: Path) -> None:
+    assert read_text_splits(config(make(tmp_path, "rte"), metric="accuracy_f1")).metric == "accuracy_f1"
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "message"),
+    [
+        ("stsb", "accuracy", "stsb has scores, which accuracy does not judge; choose one of pearson, spearman"),
+        ("cola", "pearson", "cola has classes, which pearson does not judge; choose one of accuracy, f1"),
+    ],
+)
+def test_a_metric_must_fit_the_labels(task: GlueTask, metric: Any, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        config("nyu-mll/glue", task, metric=metric)
+
+
+def test_f1_needs_two_classes(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"task\.metric: f1 is of two classes, but there are 'entailment', .* -> choose"
+    ):
+        read_text_splits(config(make(tmp_path, "mnli"), "mnli", metric="f1"))
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "message"),
+    [
+        (
+            "rte",
+            {"label": [0, 1, -1, 1]},
+            r"label of row 2 of the split 'train' must be an integer from 0 to 1, not -1",
+        ),
+        ("rte", {"label": [0, 1, None, 1]}, r"label of row 2 of the split 'train' must be an integer .*, not None"),
+        ("rte", {"label": [0, 1, 2, 1]}, r"label of row 2 of the split 'train' must be an integer from 0 to 1, not 2"),
+        (
+            "stsb",
+            {"label": [0.0, 1.0, np.nan, 1.0]},
+            r"row 2 of the split 'train' must be a number from 0 to 5, but is n",
+        ),
+        ("stsb", {"label": [0.0, 5.5, 1.0, 1.0]}, r"row 1 of the split 'train' must be a number .*, but is 5\.5"),
+        ("stsb", {"label": [0.0, None, 1.0, 1.0]}, r"row 1 of .* but is missing -> correct the score"),
+        (
+            "rte",
+            {"sentence1": ["a", None, "c", "d"]},
+            r"row 1 of the split 'train' has no text in 'sentence1' -> write",
+        ),
+        ("sst2", {"sentence": ["a", "b", " ", "d"]}, r"row 2 of the split 'train' is empty in 'sentence' -> write"),
+        (
+            "rte",
+            {"sentence1": ["", "b", "c", "d"], "sentence2": ["", "b", "c", "d"]},
+            r"row 0 of the split 'train' is empty in 'sentence1' and 'sentence2'",
+        ),
+    ],
+)
+def test_wrong_values_are_named(tmp_path: Path, task: GlueTask, change: dict[str, list[Any]], message: str) -> None:
+    make(tmp_path, task)
+    write(tmp_path / task, "train", rows(task, 4, "train") | change)
+    validation = rows(task, 4, "validation")
+    write(tmp_path / task, "validation", validation)
+    with pytest.raises(DataError, match=r"task\.path: .*" + message):
+        read_glue(config(tmp_path, task))
+
+
+def test_missing_columns_are_named(tmp_path: Path) -> None:
+    for split in LABELLED_TEST:
+        write(tmp_path / "rte", split, rows("cola", 4, split))
+    with pytest.raises(
+        DataError, match=r"rte's split 'train' lacks 'sentence1', 'sentence2'; it has 'sentence', 'label'"
+    ):
+        read_glue(config(tmp_path))
+
+
+def test_a_task_that_is_not_there_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "cola")
+    with pytest.raises(DataError, match=r"has no file 'rte/train-\*.parquet', .*; its folders are 'cola' -> lay the f"):
+        read_glue(config(tmp_path))
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "rte")
+    (tmp_path / "rte" / "train-00000-of-00001.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DataError, match=r"task\.path: .*cannot be loaded: .*-> check that its files are parquet files"):
+        read_glue(config(tmp_path))
+
+
+def test_an_unreachable_hub_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match=r"task\.path: 'nyu-mll/glue' cannot be loaded: .*-> check .*network"):
+        read_glue(config("nyu-mll/glue"))
+
+
+def test_a_path_that_is_neither_folder_nor_hub_id_is_named() -> None:
+    with pytest.raises(DataError, match=r"task\.path: './glue' is neither an existing folder nor a hub id"):
+        read_glue(config("./glue"))
+
+
+@pytest.mark.parametrize(
+    ("task", "train", "test", "positive"),
+    [
+        ("sst2", 67_349, 872, 444 / 872),
+        ("cola", 8_551, 1_043, 719 / 1_043),
+        ("mrpc", 4_076, 1_725, 1_147 / 1_725),
+        ("rte", 2_490, 277, 131 / 277),
+        ("stsb", 5_749, 1_500, None),
+    ],
+)
+def test_the_real_tasks(test_data: Path, task: GlueTask, train: int, test: int, positive: float | None) -> None:
+    folder = test_data / "glue"
+    if not (folder / task).is_dir():
+        pytest.skip(f"needs the test data folder glue/{task}")
+    splits = read_text_splits(config(folder, task))
+    assert len(splits.train.texts) + len(splits.validation.texts) == train
+    assert len(splits.validation.texts) == -(-train // 10)
+    assert len(splits.test.texts) == test
+    shares = [part.targets.mean() for part in (splits.train, splits.validation)]
+    assert shares[0] == pytest.approx(shares[1], abs=0.01)
+    if positive is not None:
+        assert splits.test.targets.mean() == pytest.approx(positive)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from encoders import SENTENCES, Family, make_tiny_encoder
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autockd.config.models import Encoder
+from autockd.models.encoder import TextEncoder, build_encoder
+from autockd.models.tokens import Tokens, load_tokenizer
+from autockd.models.vocabulary import restore_vocabulary, trim_vocabulary
+
+FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    folder = make_tiny_encoder(tmp_path_factory.mktemp("base"), layers=2, family=request.param)
+    return Encoder(path=str(folder), dropout=0)
+
+
+def model_of(config: Encoder) -> TextEncoder:
+    return build_encoder(config, outputs=2, seed=0)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_trimmed_model_answers_exactly_alike(config: Encoder, data: st.DataObject) -> None:
+    model = model_of(config)
+    pad = model.hf.config.pad_token_id
+    known = st.integers(0, model.hf.config.vocab_size - 1).filter(lambda token: token != pad)
+    samples = data.draw(st.lists(st.lists(known, min_size=1, max_size=12), min_size=1, max_size=6))
+    ids = torch.tensor([token for sample in samples for token in sample], dtype=torch.int32)
+    offsets = torch.tensor([0, *map(len, samples)]).cumsum(0)
+    tokens = Tokens(ids, offsets, None, pad)
+    rows = torch.arange(len(samples))
+    with torch.no_grad():
+        whole = model(tokens.batch(rows))
+        vocabulary = trim_vocabulary(model, ids)
+        trimmed = model(vocabulary.tokens(tokens).batch(rows))
+    assert torch.equal(trimmed, whole)
+    assert len(model.state_dict()[vocabulary.name]) == len(vocabulary.used) <= len(ids) + pad + 1
+    before = model_of(config).state_dict()
+    restore_vocabulary(model, vocabulary)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(model(tokens.batch(rows)), whole)
+
+
+def train(model: TextEncoder, tokens: Tokens, steps: int, rate: float, decay: float) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
+    targets = torch.arange(len(tokens)) % 2
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(tokens.batch(torch.arange(len(tokens)))), targets).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def test_training_without_the_unused_rows_ends_where_training_with_them_does(config: Encoder) -> None:
+    rate, decay, steps = 1e-2, 0.1, 5
+    tokens = Tokens.of(load_tokenizer(config), [SENTENCES[:3]], 64)
+    whole, trimmed = model_of(config), model_of(config)
+    vocabulary = trim_vocabulary(trimmed, tokens.ids)
+    assert len(vocabulary.used) < len(vocabulary.rows)
+    train(whole, tokens, steps, rate, decay)
+    train(trimmed, vocabulary.tokens(tokens), steps, rate, decay)
+    shrunk = (1 - rate * decay) ** steps
+    restored = vocabulary.restored(trimmed.state_dict(), decay=shrunk)
+    restore_vocabulary(trimmed, vocabulary, decay=shrunk)
+    for name, tensor in whole.state_dict().items():
+        torch.testing.assert_close(trimmed.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+        assert torch.equal(restored[name], trimmed.state_dict()[name])
+    moved = (trimmed.state_dict()[vocabulary.name] - vocabulary.rows * shrunk).abs().amax(1) > 1e-3
+    padding = trimmed.hf.config.pad_token_id
+    assert moved.nonzero().flatten().tolist() == [i for i in tokens.ids.unique().tolist() if i != padding]
+    assert trimmed.hf.get_input_embeddings().num_embeddings == trimmed.hf.config.vocab_size
+
+
+def test_texts_with_other_tokens_are_refused(config: Encoder) -> None:
+    tokenizer = load_tokenizer(config)
+    vocabulary = trim_vocabulary(model_of(config), Tokens.of(tokenizer, [["good film"]], 64).ids)
+    with pytest.raises(ValueError, match="not trimmed for"):
+        vocabulary.tokens(Tokens.of(tokenizer, [["1997"]], 64))

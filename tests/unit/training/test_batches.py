@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autockd.config.models import CifarResNet
+from autockd.data.order import EpochOrder
+from autockd.data.task import Task
+from autockd.training.batches import Batch, Batches
+from autockd.training.networks import make_feed
+
+CPU = torch.device("cpu")
+
+
+def make_batches(task: Task, batch_size: int) -> Batches:
+    feed = make_feed(CifarResNet(), task, task.train, CPU, augmented=True)
+    return Batches(feed, task.train.targets, batch_size)
+
+
+@pytest.mark.parametrize("batch_size", [1, 32, 120, 500])
+def test_batches_are_the_rows_of_the_order(task: Task, batch_size: int) -> None:
+    order = EpochOrder.of(task, 1)
+    batches = list(make_batches(task, batch_size).epoch(order))
+    rows = [row for batch in batches for row in range(len(task.train))[batch.rows]]
+    assert rows == list(range(len(task.train)))
+    assert [len(batch.targets) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    assert 1 <= len(batches[-1].targets) <= batch_size
+    targets = torch.cat([batch.targets for batch in batches])
+    assert torch.equal(targets, task.train.targets[order.indices])
+
+
+def test_a_batchs_inputs_are_what_the_feed_reads(task: Task) -> None:
+    order = EpochOrder.of(task, 1)
+    feed = make_feed(CifarResNet(), task, task.train, CPU, augmented=True)
+    inputs = torch.cat([batch.inputs for batch in make_batches(task, 50).epoch(order)])
+    assert torch.equal(inputs, feed.read(order.indices, order.views))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 50])
+def test_parts_of_a_batch_are_its_samples_in_order(parts: int) -> None:
+    tokens = torch.arange(14).view(7, 2)
+    batch = Batch({"input_ids": tokens, "attention_mask": -tokens}, torch.arange(7), slice(20, 27))
+    pieces = list(batch.split(parts))
+    assert len(pieces) <= parts
+    for name, whole in batch.inputs.items():
+        assert torch.equal(torch.cat([piece.inputs[name] for piece in pieces]), whole)
+    assert torch.equal(torch.cat([piece.targets for piece in pieces]), batch.targets)
+    assert [row for piece in pieces for row in range(30)[piece.rows]] == list(range(20, 27))

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from encoders import make_tiny_encoder
+
+from autockd.config.models import Encoder
+from autockd.data.order import EpochOrder
+from autockd.models import Tokens, build_encoder, load_tokenizer
+from autockd.training.evaluation import predict
+from autockd.training.text_feed import ANSWER_BATCH, WINDOW, TextFeed
+
+SAMPLES = 300
+WORDS = ("good", "film", "bad", "dull", "the", "very", "not")
+
+
+def sentence(row: int) -> str:
+    """Of 1 to 40 words, in no order of length."""
+    return " ".join(WORDS[(row * 5 + place) % len(WORDS)] for place in range(1 + row * 7919 % 40))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return Encoder(path=str(make_tiny_encoder(tmp_path_factory.mktemp("encoder"))))
+
+
+@pytest.fixture(scope="module")
+def feed(config: Encoder) -> TextFeed:
+    texts = [sentence(row) for row in range(SAMPLES)]
+    return TextFeed(Tokens.of(load_tokenizer(config), [texts], 64))
+
+
+def order_of(samples: int, seed: int = 0) -> EpochOrder:
+    indices = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+    return EpochOrder(indices, torch.zeros_like(indices))
+
+
+def lengths_of(feed: TextFeed, rows: torch.Tensor) -> list[int]:
+    return [int(feed.read(row[None], row[None])["attention_mask"].sum()) for row in rows]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 300, 500])
+def test_an_arranged_epoch_has_every_sample_once(feed: TextFeed, batch_size: int) -> None:
+    order = order_of(SAMPLES)
+    found = feed.arrange(order, batch_size)
+    assert sorted(found.indices.tolist()) == list(range(SAMPLES))
+    assert torch.equal(found.indices, feed.arrange(order, batch_size).indices), "a function of its arguments"
+
+
+def test_samples_stay_in_their_window(feed: TextFeed) -> None:
+    order, size = order_of(SAMPLES), WINDOW * 4
+    found = feed.arrange(order, 4).indices
+    for start in range(0, SAMPLES, size):
+        assert set(found[start : start + size].tolist()) == set(order.indices[start : start + size].tolist())
+
+
+def test_a_batch_is_of_like_lengths_and_batches_are_in_no_order_of_length(feed: TextFeed) -> None:
+    found = feed.arrange(order_of(SAMPLES), 20).indices
+    batches = [lengths_of(feed, rows) for rows in torch.split(found, 20)]
+    padded = sum(len(batch) * max(batch) for batch in batches)
+    assert padded < 1.1 * sum(map(sum, batches)), "little padding"
+    longest = [max(batch) for batch in batches]
+    assert longest not in (sorted(longest), sorted(longest, reverse=True))
+
+
+def test_a_smaller_batch_comes_last(feed: TextFeed) -> None:
+    found = feed.arrange(order_of(SAMPLES), 32).indices
+    lengths = [max(lengths_of(feed, rows)) for rows in torch.split(found, 32)]
+    assert len(lengths) == 10
+    assert lengths[-1] == max(lengths), "its samples are the longest that were left"
+
+
+def test_padding_does_not_change_an_answer(feed: TextFeed, config: Encoder) -> None:
+    model = build_encoder(config, outputs=3, seed=0).eval()
+    together = predict(model, feed)
+    with torch.no_grad():
+        for row in range(0, SAMPLES, 37):
+            alone = model(feed.read(torch.tensor([row]), torch.tensor([0])))
+            torch.testing.assert_close(together[row], alone[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 5, ANSWER_BATCH + 1, 200])
+def test_an_answer_does_not_depend_on_its_neighbours(feed: TextFeed, config: Encoder, size: int) -> None:
+    model = build_encoder(config, outputs=3, seed=0).eval()
+
+    def answers(rows: torch.Tensor) -> torch.Tensor:
+        found = torch.empty(len(rows), 3)
+        with torch.no_grad():
+            for places, inputs in feed.answering(rows, torch.zeros_like(rows)):
+                found[places] = model(inputs)[: len(places)]
+        return found
+
+    chosen = order_of(SAMPLES, seed=size).indices[:size]
+    assert torch.equal(answers(chosen), answers(torch.arange(SAMPLES))[chosen])
+
+
+def test_no_samples_are_no_batches(feed: TextFeed) -> None:
+    none = torch.empty(0, dtype=torch.int64)
+    assert list(feed.answering(none, none)) == []
+
+
+def test_tokens_are_counted_without_padding(feed: TextFeed) -> None:
+    assert feed.tokens == sum(lengths_of(feed, torch.arange(SAMPLES)))

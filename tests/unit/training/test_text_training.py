@@ -1,0 +1,151 @@
+"""A student learns from a teacher on texts: classes and scores, other tokenizers, cut from the teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from encoders import make_tiny_encoder
+
+from autockd.config.methods import ContinuationKD, HintonKD, NoDistillation
+from autockd.config.models import Encoder
+from autockd.config.schema import TeacherConfig
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
+from autockd.data import Split, Texts, TextTask
+from autockd.records import PrecisionChoice
+from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.teacher import TeacherSpec, prepare_teacher
+from autockd.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+RECIPE = TrainingConfig.model_validate(
+    {"epochs": 3, "batch_size": 8, "optimizer": "adamw", "learning_rate": 3e-3, "max_grad_norm": 1.0}
+)
+WORDS = ("the", "film", "is", "and", "it", "was", "very", "a")
+
+
+def samples(count: int, start: int = 0) -> tuple[Texts, list[int]]:
+    """Sentences that hold either `good` or `bad`."""
+    rows = range(start, start + count)
+    texts = [" ".join([*WORDS[: 1 + row % 8], ("bad", "good")[row * 7 % 3 == 0]]) for row in rows]
+    return Texts(tuple(texts)), [int(row * 7 % 3 == 0) for row in rows]
+
+
+def make_task(*, scores: bool = False) -> TextTask:
+    def split(count: int, start: int) -> Split:
+        texts, labels = samples(count, start)
+        return Split(texts, torch.tensor(labels, dtype=torch.float32) * 4 if scores else torch.tensor(labels))
+
+    return TextTask(
+        name="films",
+        train=split(43, 0),
+        validation=split(30, 100),
+        classes=() if scores else ("bad", "good"),
+        seed=1,
+        metric="pearson_spearman" if scores else "accuracy",
+        fingerprint="scores" if scores else "classes",
+        max_length=32,
+    )
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Two bases with tokenizers of their own."""
+    folder = tmp_path_factory.mktemp("encoders")
+    return {name: str(make_tiny_encoder(folder / name, family=name)) for name in ("bert", "roberta")}  # type: ignore[arg-type]
+
+
+def make_teacher(base: str, task: TextTask, folder: Path, fp32: PrecisionChoice) -> TeacherSpec:
+    config = TeacherConfig(model=Encoder(path=base), training=RECIPE.model_copy(update={"epochs": 6}))
+    target = folder / "teacher" / "model.safetensors"
+    return prepare_teacher(config, task, choose=lambda: fp32, device=CPU, cache=folder / "cache", target=target)
+
+
+def bank_of(teacher: TeacherSpec, task: TextTask, folder: Path) -> TeacherBank:
+    identity = BankIdentity.of(teacher.identity, task)
+    return TeacherBank(folder / "banks", identity, lambda: teacher.load(task, CPU))
+
+
+def trial_of(student: Encoder, method: Any, **recipe: Any) -> TrialConfig:
+    return TrialConfig(method=method, training=RECIPE.model_copy(update=recipe), student=student, seed=3)
+
+
+def test_teacher_and_student_may_have_other_tokenizers(
+    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+) -> None:
+    task = make_task()
+    teacher = make_teacher(encoders["roberta"], task, tmp_path, fp32)
+    bank = bank_of(teacher, task, tmp_path)
+    trial = trial_of(Encoder(path=encoders["bert"], layers=2), HintonKD(alpha=1.0))
+    records = list(Trainer(trial, task, fp32, bank=bank).fit())
+    assert bank.filled == len(task.train)
+    assert bank.check(20)[1] == 0.0
+    live = teacher.load(task, CPU).logits(torch.arange(43), torch.zeros(43, dtype=torch.int64))
+    assert torch.equal(bank.logits(torch.arange(43), torch.zeros(43, dtype=torch.int64)), live)
+    assert records[-1].loss < records[0].loss
+
+
+def test_a_student_is_cut_from_the_teacher_as_it_was_fine_tuned(
+    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+) -> None:
+    task = make_task()
+    teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
+    student = Trainer(trial_of(Encoder(layers=(0, 3)), NoDistillation()), task, fp32, base=teacher.folder).model
+    tuned, cut = teacher.load(task, CPU).model.state_dict(), student.state_dict()
+    assert torch.equal(
+        cut["bert.encoder.layer.1.output.dense.weight"], tuned["bert.encoder.layer.3.output.dense.weight"]
+    )
+    assert torch.equal(cut["classifier.weight"], tuned["classifier.weight"]), "the head is kept"
+    assert "bert.encoder.layer.2.output.dense.weight" not in cut
+
+
+def test_scores_are_learned_by_squared_error(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
+    task = make_task(scores=True)
+    teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
+    bank = bank_of(teacher, task, tmp_path)
+    for method in (HintonKD(), ContinuationKD(smoothing_start=2, margin_mode="none")):
+        trial = trial_of(Encoder(path=encoders["bert"], layers=2), method, epochs=8)
+        trainer = Trainer(trial, task, fp32, bank=bank, second_moment=teacher.record.second_moment)
+        records = list(trainer.fit())
+        assert trainer.model(trainer._feed.read(torch.arange(2), torch.arange(2))).shape == (2, 1)
+        assert records[-1].hard_loss < records[0].hard_loss
+        assert records[-1].best_metric > 0.3
+
+
+def test_a_run_goes_on_bit_for_bit(encoders: dict[str, str], fp32: PrecisionChoice) -> None:
+    """Dropout included, which draws from the generator that the checkpoint holds."""
+    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"]), NoDistillation())
+    whole = Trainer(trial, task, fp32)
+    list(whole.fit())
+    first = Trainer(trial, task, fp32)
+    next(first.fit())
+    state = first.state_dict()
+    torch.manual_seed(99)
+    second = Trainer(trial, task, fp32)
+    second.load_state_dict(state)
+    list(second.fit())
+    expected = whole.model.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in second.model.state_dict().items())
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_accumulated_gradients_make_the_same_step(encoders: dict[str, str], fp32: PrecisionChoice, parts: int) -> None:
+    """43 samples: the last batch has 3, and weighs by them."""
+    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"], dropout=0.0), NoDistillation(), epochs=1)
+    runs = [Trainer(trial, task, fp32, micro_batches=count) for count in (1, parts)]
+    whole, split = [list(run.fit()) for run in runs]
+    assert split[0].loss == pytest.approx(whole[0].loss, rel=1e-5)
+    expected = runs[0].model.state_dict()
+    for name, tensor in runs[1].model.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_a_teacher_answers_without_dropout(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
+    task = make_task()
+    live = make_teacher(encoders["bert"], task, tmp_path, fp32).load(task, CPU)
+    rows = torch.arange(10)
+    assert torch.equal(live.logits(rows, rows * 0), live.logits(rows, rows * 0))
+    assert not live.model.training
