@@ -14,12 +14,13 @@ from autockd.config.schema import TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
-from autockd.models import build_model, weights_hash
+from autockd.data.image_feed import EVALUATION_BATCH
+from autockd.models import weights_hash
 from autockd.records import PrecisionChoice
 from autockd.training.bank import TOLERANCE, BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
-from autockd.training.evaluation import BATCH
 from autockd.training.live_teacher import LiveTeacher
+from autockd.training.networks import build_network
 from autockd.training.precision import choose_precision
 from autockd.training.teacher import prepare_teacher
 from autockd.training.trainer import Trainer
@@ -43,7 +44,7 @@ def choice(precision: str = "fp32", *, channels_last: bool = False) -> Precision
 @pytest.fixture
 def on_gpu(live: LiveTeacher, task: Task) -> LiveTeacher:
     """The same teacher, with a network of its own on the GPU."""
-    model = build_model(CifarResNet(width=4), classes=10, channels=1, image_size=task.image_size, seed=0)
+    model = build_network(CifarResNet(width=4), task, seed=0)
     model.load_state_dict(live.model.state_dict())
     return LiveTeacher(CifarResNet(width=4), model, task, CUDA)
 
@@ -128,7 +129,7 @@ def test_the_teacher_stays(make_trial: MakeTrial, task: Task, on_gpu: LiveTeache
 
 def test_the_probe_chooses_with_a_reason(task: Task) -> None:
     def make() -> torch.nn.Module:
-        return build_model(CifarResNet(width=16), classes=10, channels=1, image_size=task.image_size, seed=0)
+        return build_network(CifarResNet(width=16), task, seed=0)
 
     found = choose_precision(
         make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="auto", threads=4, device=CUDA
@@ -157,4 +158,4 @@ def test_a_teacher_is_trained_and_evaluated(task: Task, tmp_path: Path) -> None:
     assert [spec.record.origin for spec in specs] == ["trained", "cached"]
     assert specs[0].record.weights_hash == specs[1].record.weights_hash
     assert specs[0].record.metric == specs[1].record.metric
-    assert len(task.validation) <= BATCH
+    assert len(task.validation) <= EVALUATION_BATCH

