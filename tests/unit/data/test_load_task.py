@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,22 +66,6 @@ def test_loading_twice_gives_the_same(digits: tuple[Task, HeldOut]) -> None:
     assert same(task.validation, digits[0].validation)
     assert task.fingerprint == digits[0].fingerprint
     assert held_out.fingerprint == digits[1].fingerprint
-
-
-PROGRAM = """
-import json, sys
-from autockd.config.tasks import Digits
-from autockd.data import load_task
-heavy = [name for name in ("datasets", "torchvision", "sklearn", "PIL") if name in sys.modules]
-fingerprints = [part.fingerprint for part in load_task(Digits(validation_fraction=0.25))]
-print(json.dumps({"heavy": heavy, "fingerprints": fingerprints}))
-"""
-
-
-def test_another_process_finds_the_same_and_imports_only_what_it_needs(digits: tuple[Task, HeldOut]) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    expected = {"heavy": [], "fingerprints": [digits[0].fingerprint, digits[1].fingerprint]}
-    assert json.loads(done.stdout) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -233,21 +232,6 @@ def test_readme_states_the_metrics_and_runs_with_onnxruntime_alone(
     subprocess.run([sys.executable, "-c", code], cwd=exported.folder, check=True, timeout=60)
     logits = torch.from_numpy(np.load(tmp_path / "logits.npy", allow_pickle=False))
     assert torch.equal(logits.argmax(1), bundle.predict(images).argmax(1))
-
-
-def test_loading_imports_no_training_search_or_tracking_code(exported: BundleInfo) -> None:
-    code = (
-        "import sys; from pathlib import Path; import autockd.export as export\n"
-        f"export.load_bundle(Path({str(exported.folder)!r}))\n"
-        "heavy = {'ray', 'optuna', 'mlflow', 'sklearn', 'onnx', 'onnxruntime', 'matplotlib', 'datasets'}\n"
-        "floors = {'autockd.training', 'autockd.search', 'autockd.tracking', 'autockd.distillation'}\n"
-        "print(sorted((heavy | floors) & set(sys.modules)))\n"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True, env=environment
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_predict_takes_any_number_of_images_and_batches(bundle: Bundle, digits: Split) -> None:

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -443,48 +441,3 @@ class TestDivergence:
             next(epochs)
         assert (trainer.progress.best_metric, trainer.progress.best_epoch) == (good, 1)
         assert all(tensor.isfinite().all() for tensor in trainer.best_weights.values())
-
-
-TORCH_ALONE = """
-import sys
-import torch
-from autockd.config.methods import ContinuationKD
-from autockd.config.models import CifarResNet
-from autockd.config.training import TrainingConfig
-from autockd.config.trial import TrialConfig
-from autockd.data.task import ImageTask, Split
-from autockd.data.views import Views
-from autockd.records import PrecisionChoice
-from autockd.training.live_teacher import LiveTeacher
-from autockd.training.trainer import Trainer
-from autockd.models import build_model
-import autockd.training.bank, autockd.training.teacher, autockd.training.checkpoint
-
-split = Split(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8), torch.randint(10, (64,)))
-task = ImageTask(
-    name="x",
-    train=split,
-    validation=split,
-    classes=tuple("abcdefghij"),
-    seed=0,
-    views=Views(1),
-    mean=(0.5,),
-    std=(0.5,),
-)
-model = build_model(CifarResNet(width=2), classes=10, channels=1, image_size=(8, 8), seed=0)
-live = LiveTeacher(CifarResNet(width=2), model, task, torch.device("cpu"))
-trial = TrialConfig(
-    method=ContinuationKD(smoothing_start=1), training=TrainingConfig(epochs=1), student=CifarResNet(width=2), seed=0
-)
-precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="")
-(record,) = Trainer(trial, task, precision, bank=live, second_moment=1.0).fit()
-assert record.epoch == 1
-heavy = ("ray", "optuna", "mlflow", "sklearn", "datasets", "transformers", "matplotlib", "onnx", "onnxruntime")
-print(sorted(set(heavy) & set(sys.modules)))
-"""
-
-
-def test_a_trial_needs_torch_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", TORCH_ALONE], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-    assert done.stdout.strip() == "[]"

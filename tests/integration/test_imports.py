@@ -1,0 +1,115 @@
+"""What each entrance imports, seen in a process of its own: light things stay light, and a trial needs torch alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from autockd.config.models import CifarResNet
+from autockd.config.tasks import Digits
+from autockd.data import load_task
+from autockd.export import ImageBundleConfig, ImageStudent, write_bundle
+from autockd.models import build_model
+from autockd.provenance import provenance
+
+LOAD_DIGITS = """
+import json, sys
+from autockd.config.tasks import Digits
+from autockd.data import load_task
+heavy = [name for name in ("datasets", "torchvision", "sklearn", "PIL") if name in sys.modules]
+fingerprints = [part.fingerprint for part in load_task(Digits(validation_fraction=0.25))]
+print(json.dumps({"heavy": heavy, "fingerprints": fingerprints}))
+"""
+
+TRAIN_A_TRIAL = """
+import sys
+import torch
+from autockd.config.methods import ContinuationKD
+from autockd.config.models import CifarResNet
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
+from autockd.data.task import ImageTask, Split
+from autockd.data.views import Views
+from autockd.records import PrecisionChoice
+from autockd.training.live_teacher import LiveTeacher
+from autockd.training.trainer import Trainer
+from autockd.models import build_model
+import autockd.training.bank, autockd.training.teacher, autockd.training.checkpoint
+
+split = Split(torch.randint(256, (64, 1, 8, 8), dtype=torch.uint8), torch.randint(10, (64,)))
+task = ImageTask(
+    name="x",
+    train=split,
+    validation=split,
+    classes=tuple("abcdefghij"),
+    seed=0,
+    views=Views(1),
+    mean=(0.5,),
+    std=(0.5,),
+)
+model = build_model(CifarResNet(width=2), classes=10, channels=1, image_size=(8, 8), seed=0)
+live = LiveTeacher(CifarResNet(width=2), model, task, torch.device("cpu"))
+trial = TrialConfig(
+    method=ContinuationKD(smoothing_start=1), training=TrainingConfig(epochs=1), student=CifarResNet(width=2), seed=0
+)
+precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="")
+(record,) = Trainer(trial, task, precision, bank=live, second_moment=1.0).fit()
+assert record.epoch == 1
+heavy = ("ray", "optuna", "mlflow", "sklearn", "datasets", "transformers", "matplotlib", "onnx", "onnxruntime")
+print(sorted(set(heavy) & set(sys.modules)))
+"""
+
+LOAD_BUNDLE = """
+import sys
+from pathlib import Path
+import autockd.export as export
+export.load_bundle(Path(sys.argv[1]))
+heavy = {"ray", "optuna", "mlflow", "sklearn", "onnx", "onnxruntime", "matplotlib", "datasets", "transformers"}
+floors = {"autockd.training", "autockd.search", "autockd.tracking", "autockd.distillation"}
+print(sorted((heavy | floors) & set(sys.modules)))
+"""
+
+
+def _run(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        check=False,
+        timeout=120,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_loading_a_task_imports_only_what_it_needs_and_finds_the_same() -> None:
+    task, held_out = load_task(Digits(validation_fraction=0.25))
+    assert json.loads(_run(LOAD_DIGITS)) == {"heavy": [], "fingerprints": [task.fingerprint, held_out.fingerprint]}
+
+
+def test_a_trial_needs_torch_alone() -> None:
+    assert _run(TRAIN_A_TRIAL) == "[]"
+
+
+def test_loading_a_bundle_imports_no_training_search_or_tracking_code(tmp_path: Path) -> None:
+    architecture = CifarResNet(depth=8, width=2)
+    model = build_model(architecture, classes=10, channels=1, image_size=(8, 8), seed=0)
+    config = ImageBundleConfig(
+        architecture=architecture,
+        classes=tuple("0123456789"),
+        channels=1,
+        image_size=(8, 8),
+        mean=(0.3,),
+        std=(0.4,),
+        study="digits",
+        method="none",
+        provenance=provenance(tmp_path),
+    )
+    write_bundle(
+        tmp_path / "bundle", ImageStudent(config, model), examples=load_task(Digits())[0].validation, onnx=False
+    )
+    assert _run(LOAD_BUNDLE, str(tmp_path / "bundle")) == "[]"
