@@ -106,6 +106,25 @@ class BankRecord(Record):
     """Largest absolute difference found by that check."""
 
 
+class Diagnosis(Record):
+    """How a classifier's predictions on the test split are wrong, and how far they are the teacher's."""
+
+    ece: float
+    """Expected calibration error: mean gap of confidence and accuracy over the bins, weighed by their samples."""
+    confidence: tuple[float, ...]
+    """Mean confidence of each of the equally wide bins of 0..1; 0 where a bin is empty."""
+    accuracy: tuple[float, ...]
+    """Share of right predictions in each bin."""
+    counts: tuple[int, ...]
+    """Samples in each bin."""
+    class_accuracy: tuple[float, ...]
+    """Share of right predictions among the samples of each class."""
+    class_agreement: tuple[float, ...]
+    """Share of predictions that are the teacher's, among the samples of each class."""
+    agreement: float
+    """The same over all samples."""
+
+
 class TrialOutcome(Record):
     """How a trial ended."""
 
@@ -133,6 +152,8 @@ class TrialOutcome(Record):
     """The rung at which it was stopped; None where no rung stopped it."""
     micro_batches: int = 1
     """Parts that a batch was computed in: 2 after its memory ran out once, with gradients accumulated."""
+    costs: dict[str, float] = {}
+    """Of the student, by the names of `search.objectives`, where the study has some."""
 
 
 class RungResult(Record):
@@ -235,6 +256,8 @@ class TrialStarted(Record):
     fingerprint: str
     conventions: str
     """How the method's losses are scaled and reduced."""
+    arm: str = ""
+    """The compared method that it belongs to; empty in a study that compares none."""
 
 
 class EpochFinished(Record):
@@ -269,6 +292,16 @@ class TrialFinished(TrialOutcome):
     trial: int
 
 
+class FinalistFinished(TrialOutcome):
+    """A finalist ran to its end with one fresh seed."""
+
+    event: Literal["finalist_finished"] = "finalist_finished"
+    time: float
+    trial: int
+    """The trial of the search whose configuration it is."""
+    seed: int
+
+
 class TestOpened(Record):
     """The test split was handed to the final evaluation; stands in the ledger before any test metric does."""
 
@@ -284,10 +317,12 @@ class Evaluated(Record):
 
     event: Literal["evaluated"] = "evaluated"
     time: float
-    subject: Literal["teacher", "baseline", "best"]
+    subject: Literal["teacher", "baseline", "best", "finalist"]
     label: str
-    """Such as `teacher`, `none`, `continuation`."""
+    """Such as `teacher`, `none`, `continuation`; of a finalist, `trial 12, seed 3`."""
     trial: int | None
+    seed: int | None = None
+    """The fresh seed of a finalist's run; None for what the search itself trained."""
     validation: float
     test: float
     parameters: int
@@ -295,6 +330,8 @@ class Evaluated(Record):
     """Size of the weights as safetensors."""
     others: dict[str, float] = {}
     """Further test splits, by name, such as `mismatched`."""
+    diagnosis: Diagnosis | None = None
+    """None for a regression."""
 
 
 class Exported(Record):
@@ -303,6 +340,8 @@ class Exported(Record):
     event: Literal["exported"] = "exported"
     time: float
     trial: int
+    seed: int | None = None
+    """The fresh seed of the run that was exported; None for the search's own student."""
     bundle: str
     manifest_hash: str
 
@@ -332,6 +371,7 @@ Event = Annotated[
     | EpochFinished
     | RungReached
     | TrialFinished
+    | FinalistFinished
     | TestOpened
     | Evaluated
     | Exported

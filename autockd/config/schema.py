@@ -8,11 +8,15 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveInt, field_validator
 
 from autockd.config.base import Config, Seconds
-from autockd.config.methods import ContinuationKD, MethodConfig, NoDistillation
+from autockd.config.methods import ContinuationKD, HintonKD, MethodConfig, NoDistillation
 from autockd.config.models import ModelConfig
 from autockd.config.space import Choice, Space, Value
 from autockd.config.tasks import TaskConfig
 from autockd.config.training import TrainingConfig
+
+Objective = Literal["latency_ms", "latency_ms_batch32", "parameters", "bytes"]
+"""Costs of a student: milliseconds of one onnxruntime call on one CPU thread with 1 or with 32 samples, parameters,
+bytes of its weights."""
 
 
 class TeacherConfig(Config):
@@ -24,6 +28,13 @@ class TeacherConfig(Config):
     """The recipe, where no weights are given."""
     seed: int = Field(default=0, ge=0)
     """Seed of its initialisation."""
+
+
+class AssistantConfig(TeacherConfig):
+    """The assistant of `takd`: a net between teacher and student, which learns from the one and teaches the other."""
+
+    method: HintonKD = HintonKD()
+    """How it learns from the teacher, where no weights are given."""
 
 
 class StudentConfig(Config):
@@ -66,8 +77,22 @@ class SearchConfig(Config):
     """Further points of the space to try first; dimensions left out are sampled."""
     stopping: StoppingConfig = StoppingConfig()
     """When a trial is stopped early."""
+    objectives: tuple[Objective, ...] = ()
+    """Costs of a student to keep low beside the metric; the search is then for their Pareto front."""
     time_budget: Seconds | None = Field(default=None, gt=0)
     """Wall time of the search, resumed parts added up: seconds, or text such as 90s, 30m or 2h; null is unlimited."""
+
+
+class FinalistsConfig(Config):
+    """What runs again with fresh seeds once the search is over, so that its luck is not taken for its merit.
+
+    The finalists are the best trials, the baselines, and the study's own values; the test split is opened for them.
+    """
+
+    seeds: int = Field(default=0, ge=0, le=100)
+    """Fresh seeds, each of which every finalist runs with; 0 takes the search's own students to the test split."""
+    top: PositiveInt = 3
+    """How many of the best trials are finalists; where methods are compared, of each method."""
 
 
 class ResourceConfig(Config):
@@ -131,9 +156,14 @@ class StudyConfig(Config):
     task: TaskConfig
     teacher: TeacherConfig
     student: StudentConfig
+    assistant: AssistantConfig | None = None
+    """The net between teacher and student, for studies with method `takd`."""
     method: MethodConfig = ContinuationKD()
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
+    compare: tuple[MethodConfig, ...] = ()
+    """Methods to search one after the other, each with `search.trials` trials of its own; then `method` is not used."""
+    finalists: FinalistsConfig = FinalistsConfig()
     resources: ResourceConfig = ResourceConfig()
     tracking: TrackingConfig = TrackingConfig()
     export: ExportConfig = ExportConfig()

@@ -15,6 +15,7 @@ from autockd.records import (
     Evaluated,
     Event,
     Exported,
+    FinalistFinished,
     PrecisionChoice,
     PrecisionChosen,
     Record,
@@ -32,7 +33,7 @@ from autockd.tracking.ledger import read_events
 
 _OUTCOME_FIELDS = (
     *("state", "value", "best_epoch", "epochs", "seconds", "cpu_seconds", "gpu_seconds"),
-    *("micro_batches", "parameters", "reason", "weights"),
+    *("micro_batches", "parameters", "costs", "reason", "weights"),
 )
 
 
@@ -42,6 +43,8 @@ class TrialRow(Record):
     trial: int
     role: TrialRole
     method: str
+    arm: str = ""
+    """The compared method that it belongs to, where methods are compared."""
     params: dict[str, bool | int | float | str]
     state: Literal["running", "complete", "pruned", "failed"] = "running"
     value: float | None = None
@@ -56,6 +59,7 @@ class TrialRow(Record):
     """The last rung that it was judged at."""
     micro_batches: int = 1
     parameters: int | None = None
+    costs: dict[str, float] = {}
     reason: str = ""
     weights: str | None = None
 
@@ -75,6 +79,10 @@ class StudySummary(Record):
     precision: PrecisionChoice | None = None
     trials: tuple[TrialRow, ...] = ()
     best_trial: int | None = None
+    objectives: tuple[str, ...] = ()
+    """Costs that were searched beside the metric, by name."""
+    finalists: tuple[FinalistFinished, ...] = ()
+    """Their runs, one for each fresh seed; the latest of each trial and seed."""
     evaluated: tuple[Evaluated, ...] = ()
     """Final evaluations, with test metrics; the latest of each label."""
     bundle: str | None = None
@@ -94,23 +102,21 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     """The summary of a ledger's events; None for a ledger without a study."""
     fields: dict[str, object] = {}
     trials: dict[int, TrialRow] = {}
-    evaluated: dict[str, Evaluated] = {}
+    final: dict[object, Evaluated | FinalistFinished] = {}
     for event in events:
         match event:
             case StudyStarted():
                 fields |= _start(event)
             case StudyResumed():
                 fields |= {"asked": event.config["search"]["trials"], "finished": False}
-            case TeacherReady():
-                fields["teacher"] = event.teacher
-            case BankReady():
-                fields["bank"] = event.bank
-            case PrecisionChosen():
-                fields["precision"] = event.choice
+            case TeacherReady() | BankReady() | PrecisionChosen():
+                fields |= _prepared(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
                 trials[event.trial] = _advance(trials.get(event.trial), event)
+            case FinalistFinished():
+                final[event.trial, event.seed] = event
             case Evaluated():
-                evaluated[event.label] = event
+                final[event.label] = event
             case Exported():
                 fields["bundle"] = event.bundle
             case StudyFinished():
@@ -120,7 +126,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     if "study" not in fields:
         return None
     rows = tuple(trials[number] for number in sorted(trials))
-    fields |= {"trials": rows, "evaluated": tuple(evaluated.values())}
+    fields |= {"trials": rows, **_final_fields(final.values())}
     fields["best_trial"] = best_trial(rows, str(fields["direction"]))
     return StudySummary.model_validate(fields)
 
@@ -148,12 +154,28 @@ def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
     return -max(candidates)[1] if candidates else None
 
 
+def _final_fields(final: Iterable[Evaluated | FinalistFinished]) -> dict[str, object]:
+    """Runs of finalists and evaluations, each the latest of its name."""
+    found = tuple(final)
+    return {
+        "evaluated": tuple(event for event in found if isinstance(event, Evaluated)),
+        "finalists": tuple(event for event in found if isinstance(event, FinalistFinished)),
+    }
+
+
+def _prepared(event: TeacherReady | BankReady | PrecisionChosen) -> dict[str, object]:
+    if isinstance(event, TeacherReady):
+        return {"teacher": event.teacher}
+    return {"bank": event.bank} if isinstance(event, BankReady) else {"precision": event.choice}
+
+
 def _start(event: StudyStarted) -> dict[str, object]:
     return {
         "study": event.study,
         "asked": event.config["search"]["trials"],
         "metric": event.metric,
         "direction": event.direction,
+        "objectives": tuple(event.config["search"].get("objectives", ())),
         "finished": False,
         "started": event.time,
     }
@@ -163,7 +185,12 @@ def _advance(row: TrialRow | None, event: TrialStarted | EpochFinished | RungRea
     if isinstance(event, TrialStarted) or row is None:
         assert isinstance(event, TrialStarted), "a trial's first event is its start"
         return TrialRow(
-            trial=event.trial, role=event.role, method=event.method, params=event.params, started=event.time
+            trial=event.trial,
+            role=event.role,
+            method=event.method,
+            arm=event.arm,
+            params=event.params,
+            started=event.time,
         )
     update: dict[str, object]
     if isinstance(event, EpochFinished):
