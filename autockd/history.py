@@ -11,6 +11,7 @@ from autockd import __version__
 from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
 from autockd.records import (
+    AssistantReady,
     EpochFinished,
     Evaluated,
     Event,
@@ -59,6 +60,17 @@ class History:
         return event.teacher if event else None
 
     @property
+    def assistant(self) -> TeacherRecord | None:
+        """The assistant that trials learned from."""
+        event = self._last(AssistantReady)
+        return event.assistant if event else None
+
+    @property
+    def arms(self) -> frozenset[str]:
+        """Labels of the compared methods that have a trial; an empty one where nothing is compared."""
+        return frozenset(event.arm for event in self.events if isinstance(event, TrialStarted))
+
+    @property
     def precision(self) -> PrecisionChoice | None:
         """The arithmetic of its trials."""
         event = self._last(PrecisionChosen)
@@ -90,19 +102,24 @@ class History:
         search, before = config.search, self.config.search
         if search.trials > before.trials:
             return "search.trials"
-        had_time = sum(isinstance(event, TrialStarted) for event in self.events) >= before.trials
+        had_time = sum(isinstance(event, TrialStarted) for event in self.events) >= self.config.asked
         has_more = before.time_budget is not None and (search.time_budget or math.inf) > before.time_budget
         return "search.time_budget" if has_more and not had_time else ""
 
     @property
     def search_seconds(self) -> float:
         """Wall time that the search took, in all of the study's parts."""
+        return sum(map(self.arm_seconds, self.arms))
+
+    def arm_seconds(self, arm: str) -> float:
+        """The same of one of the methods that it compares, by its label."""
+        trials = {event.trial for event in self.events if isinstance(event, TrialStarted) and event.arm == arm}
         kinds = TrialStarted | EpochFinished | RungReached | TrialFinished
         total, part = 0.0, [0.0, 0.0]
         for event in self.events:
             if isinstance(event, StudyStarted | StudyResumed):
                 total, part = total + part[1] - part[0], [0.0, 0.0]
-            elif isinstance(event, kinds):
+            elif isinstance(event, kinds) and event.trial in trials:
                 part = [part[0] or event.time, event.time]
         return total + part[1] - part[0]
 
@@ -127,6 +144,8 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) 
         )
     changes = dict(_changes(_data(history.config), _data(config)))
     wrong = [text for field, text in changes.items() if not _may_change(field)]
+    if config.compare:
+        wrong += [f"{text} (each compared method has its share already)" for text in _budgets(changes)]
     if start.task_fingerprint != task_fingerprint:
         wrong.append(
             f"the data set: its fingerprint was {start.task_fingerprint[:12]}, now it is {task_fingerprint[:12]}"
@@ -144,6 +163,11 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) 
             "people who have seen it. Start a new study for more of them"
         )
     return tuple(changes.values())
+
+
+def _budgets(changes: Mapping[str, str]) -> list[str]:
+    """What would give compared methods more than those had that were searched before them."""
+    return [changes[field] for field in ("search.trials", "search.time_budget") if field in changes]
 
 
 def _data(config: StudyConfig) -> dict[str, Any]:

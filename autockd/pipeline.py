@@ -9,8 +9,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from autockd.config.arms import Arm, arms_of
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
+from autockd.config.space import space_text
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task, load_task
 from autockd.errors import Interrupted, NoTrialSucceeded
@@ -39,7 +41,10 @@ from autockd.tracking import events, save_figures
 from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
 
-JOURNAL = "optuna.journal"
+
+def journal_name(arm: str = "") -> str:
+    """Name of Optuna's journal in a study's folder; each compared method has its own."""
+    return f"optuna.{arm}.journal" if arm else "optuna.journal"
 
 
 def run_study(
@@ -111,30 +116,63 @@ def _begin(session: Session, task: Task) -> None:
 
 
 def _search(session: Session, task: Task, setting: WorkerSetting, machine: Cluster) -> None:
-    """Run the trials that are left, for as long as there is time.
+    """Search what the study is of, or each method that it compares; the time that is left is shared evenly.
 
     Raises:
         Interrupted: somebody stopped it.
     """
+    history, left = session.history, session.config.search.time_budget
+    arms = arms_of(session.config, len(task.train))
+    for place, arm in enumerate(arms):
+        share = None if left is None else left / (len(arms) - place)
+        before, began = history.arm_seconds(arm.label), time.monotonic()
+        is_past = any(later.label in history.arms for later in arms[place + 1 :])
+        _search_arm(session, task, setting, machine, arm, share=share, before=before, is_past=is_past)
+        if left is not None:
+            left -= before + time.monotonic() - began
+
+
+def _search_arm(
+    session: Session,
+    task: Task,
+    setting: WorkerSetting,
+    machine: Cluster,
+    arm: Arm,
+    *,
+    share: float | None,
+    before: float,
+    is_past: bool,
+) -> None:
+    """Run the trials that are left of one search, for as long as it has time: `share`, of which `before` is used."""
     config, recorder, history, halt = session.config, session.recorder, session.history, session.halt
-    search, parallel = config.search, machine.allocation.parallel
-    journal = session.folder / JOURNAL
+    parallel = machine.allocation.parallel
     book = StudyBook(
-        config, journal, recorder.record, parallel=parallel, direction=task.direction, history=history.events
+        arm.study,
+        session.folder / journal_name(arm.label),
+        recorder.record,
+        parallel=parallel,
+        direction=task.direction,
+        history=history.events,
+        arm=arm.label,
+        first=arm.first,
     )
     if history.test_opened is not None:  # its time was over then, so it may have fewer trials than were asked for
         book.cut("the test split is open")
-    left = None if search.time_budget is None else search.time_budget - history.search_seconds
+    elif is_past:  # so was its share of the time
+        book.cut("the next method is being searched")
+    if arm.label and not book.closed and not book.is_over:
+        recorder.choice(f"{arm.label}: {arm.study.search.trials} trials over {space_text(arm.study.search.space)}")
     if not book.is_over:
-        with halt.search(left):
+        with halt.search(None if share is None else share - before):
             if not halt.is_out_of_time:
                 machine.search(book, setting, task, halt, trials=book.left, retries=config.resources.max_failures)
     if book.is_over:
         return
     if halt.is_asked or not halt.is_out_of_time:
         raise _interrupted(session.folder)
-    book.cut(f"the search's time is over ({search.time_budget:g} s)")
-    recorder.choice(f"search.time_budget of {search.time_budget:g} s is used up after {len(book.closed)} trials")
+    whose, trials = (f"{arm.label}: its share of " if arm.label else ""), len(book.closed)
+    book.cut(f"the search's time is over ({share:g} s)")
+    recorder.choice(f"{whose}search.time_budget of {config.search.time_budget:g} s is used up after {trials} trials")
 
 
 def _interrupted(folder: Path) -> Interrupted:

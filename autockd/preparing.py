@@ -7,18 +7,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from autockd.config.trial import TrialConfig, trial_config
+from autockd.config.arms import arms_of
+from autockd.config.kinds import uses_assistant
+from autockd.config.schema import TeacherConfig
+from autockd.config.trial import trial_config
 from autockd.data import Task
-from autockd.distillation import compile_plan, make_method
+from autockd.distillation import Plan, compile_plan, make_method
 from autockd.errors import StudyError
 from autockd.models import read_state, weights_hash
-from autockd.records import BankReady, BankRecord, PrecisionChoice, PrecisionChosen, TeacherReady
+from autockd.records import (
+    AssistantReady,
+    BankReady,
+    BankRecord,
+    PrecisionChoice,
+    PrecisionChosen,
+    TeacherReady,
+    TeacherRecord,
+)
 from autockd.search.cluster import Cluster
 from autockd.search.stages import (
     check_bank,
     fill_bank,
     longest_run,
     probe_precision,
+    ready_assistant,
     ready_teacher,
     teacher_progress,
     uses_teacher,
@@ -26,20 +38,24 @@ from autockd.search.stages import (
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
 from autockd.tracking import plan_figure
+from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
 
 TEACHER = "teacher/model.safetensors"
 """A study's own copy of its teacher's weights."""
+
+ASSISTANT = "assistant/model.safetensors"
+"""The same of its assistant."""
 
 _SHOW_EVERY = 10.0
 """Seconds between two lines about a teacher in training."""
 
 
 def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
-    """Choose the precision, train or load the teacher, fill its bank; what the study knows already is taken as it is.
+    """Choose the precision, train or load teacher and assistant, fill their banks; what is known already is taken so.
 
     Raises:
-        StudyError: the study goes on, and its teacher is not the one that its trials have learned from.
+        StudyError: the study goes on, and its teacher or assistant is not the one that its trials have learned from.
         ModelError, TrialFailed, EnvironmentProblem: the teacher cannot be loaded or trained.
     """
     recorder, resources = session.recorder, session.config.resources
@@ -47,18 +63,21 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         precision = _precision(session, task, machine)
     with recorder.stage("teacher"):
         teacher = _teacher(session, task, machine)
-    _plan(session, task, teacher)
     if uses_teacher(session.config):
         with recorder.stage("bank"):
             recorder.record(BankReady(time=time.time(), bank=_fill_bank(session, task, teacher, machine)))
-    return WorkerSetting(
+    assistant = _taught_assistant(session, task, teacher, machine) if uses_assistant(session.config) else None
+    setting = WorkerSetting(
         study=session.folder,
         teacher=teacher,
         precision=precision,
         gpus=machine.allocation.gpus,
         timeout=resources.trial_timeout,
         hang_factor=resources.hang_factor,
+        assistant=assistant,
     )
+    _plans(session, task, setting)
+    return setting
 
 
 def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoice:
@@ -74,25 +93,58 @@ def _teacher(session: Session, task: Task, machine: Cluster) -> TeacherSpec:
     """The teacher; for a study that goes on, its own copy of it, or the same from where it came from."""
     config, known = session.config.teacher, session.history.teacher
     own = session.folder / TEACHER
-    if known is not None and config.model.weights is None and own.exists():
-        found = weights_hash(read_state(own))
-        spec = TeacherSpec(config, own, known)
-    else:
-        with _showing_progress(session, machine, teacher_progress(own)):
+    spec = _own_copy(config, own, known, base=None)
+    if spec is None:
+        with _showing_progress(session, machine, "teacher", teacher_progress(own)):
             spec = machine.call(ready_teacher, session.config, task, own, machine.whole_cpus, machine.allocation.device)
-        found = spec.record.weights_hash
     if known is None:
         session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
-    elif found != known.weights_hash:
-        raise StudyError(
-            f"{session.config.name} cannot go on: its teacher has changed. Trials so far learned from weights "
-            f"{known.weights_hash[:12]}, and these are {found[:12]}; put them back, or start a new study"
-        )
+    else:
+        _check_same(session, "teacher", spec, known)
     return spec
 
 
+def _taught_assistant(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> TeacherSpec:
+    """The assistant with its bank, as the teacher."""
+    recorder, config, known = session.recorder, session.config.assistant, session.history.assistant
+    assert config is not None, "a study whose methods need an assistant has one"
+    own = session.folder / ASSISTANT
+    with recorder.stage("assistant"):
+        spec = _own_copy(config, own, known, base=teacher.folder)
+        if spec is None:
+            place = (machine.whole_cpus, machine.allocation.device)
+            with _showing_progress(session, machine, "assistant", teacher_progress(own)):
+                spec = machine.call(ready_assistant, session.config, teacher, task, own, *place)
+        if known is None:
+            recorder.record(AssistantReady(time=time.time(), assistant=spec.record))
+        else:
+            _check_same(session, "assistant", spec, known)
+    with recorder.stage("bank"):
+        bank = _fill_bank(session, task, spec, machine)
+        recorder.record(BankReady(time=time.time(), bank=bank, whose="assistant"))
+    return spec
+
+
+def _own_copy(config: TeacherConfig, own: Path, known: TeacherRecord | None, base: Path | None) -> TeacherSpec | None:
+    """What the study has kept of a trained teacher; its hash is that of the file, which may not be what is known."""
+    if known is None or config.model.weights is not None or not own.exists():
+        return None
+    model = based_on(config.model, base)
+    found = known.model_copy(update={"weights_hash": weights_hash(read_state(own))})
+    return TeacherSpec(config.model_copy(update={"model": model}), own, found)
+
+
+def _check_same(session: Session, role: str, spec: TeacherSpec, known: TeacherRecord) -> None:
+    found = spec.record.weights_hash
+    if found != known.weights_hash:
+        raise StudyError(
+            f"{session.config.name} cannot go on: its {role} has changed. Trials so far learned from weights "
+            f"{known.weights_hash[:12]}, and these are {found[:12]}; put them back, or start a new study"
+        )
+
+
 @contextmanager
-def _showing_progress(session: Session, machine: Cluster, path: Path) -> Iterator[None]:
+def _showing_progress(session: Session, machine: Cluster, role: str, path: Path) -> Iterator[None]:
     """Show now and then what a file says that somebody else writes."""
     before, shown = machine.meanwhile, time.monotonic()
 
@@ -102,7 +154,7 @@ def _showing_progress(session: Session, machine: Cluster, path: Path) -> Iterato
         if time.monotonic() - shown > _SHOW_EVERY:
             shown = time.monotonic()
             with suppress(OSError):
-                session.recorder.show(f"teacher: {path.read_text(encoding='utf-8')}")
+                session.recorder.show(f"{role}: {path.read_text(encoding='utf-8')}")
 
     machine.meanwhile = look
     try:
@@ -111,20 +163,24 @@ def _showing_progress(session: Session, machine: Cluster, path: Path) -> Iterato
         machine.meanwhile = before
 
 
-def _plan(session: Session, task: Task, teacher: TeacherSpec) -> None:
-    """Draw the plan of the study's own trial, and warn of what it says before any trial runs."""
-    trial, moment = trial_config(session.config, {}), teacher.record.second_moment
-    _draw_plan(session.folder / "plan.png", trial, task, moment, "the study's own values")
-    session.recorder.artifact(session.folder / "plan.png")
-    plan = compile_plan(trial, len(task.train), moment)
-    for warning in make_method(trial.method).warnings(plan.run, moment):
-        session.recorder.warn(warning)
+def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
+    """Draw the plan of the study's own trial, or of each compared method that has a schedule; warn of what it says."""
+    for arm in arms_of(session.config, len(task.train)):
+        trial = trial_config(arm.study, {})
+        moment = setting.teacher_of(trial.method).record.second_moment
+        plan = compile_plan(trial, len(task.train), moment)
+        for warning in make_method(trial.method).warnings(plan.run, moment):
+            session.recorder.warn(f"{arm.label}: {warning}" if arm.label else warning)
+        if not arm.label or _has_schedule(plan):
+            path = session.folder / (f"plan-{arm.label}.png" if arm.label else "plan.png")
+            columns = {name: plan.column(name) for name in plan.columns}
+            title = f"{arm.label or trial.method.name}: the study's own values"
+            plan_figure(columns, plan.run.steps_per_epoch, title).savefig(path)
+            session.recorder.artifact(path)
 
 
-def _draw_plan(path: Path, trial: TrialConfig, task: Task, second_moment: float, title: str) -> None:
-    plan = compile_plan(trial, len(task.train), second_moment)
-    columns = {name: plan.column(name) for name in plan.columns}
-    plan_figure(columns, plan.run.steps_per_epoch, f"{trial.method.name}: {title}").savefig(path)
+def _has_schedule(plan: Plan) -> bool:
+    return any(len(set(plan.column(name))) > 1 for name in plan.columns if name != "learning_rate")
 
 
 def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> BankRecord:

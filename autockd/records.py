@@ -225,12 +225,21 @@ class TeacherReady(Record):
     teacher: TeacherRecord
 
 
+class AssistantReady(Record):
+    """The assistant is loaded, or has learned from the teacher, and is evaluated."""
+
+    event: Literal["assistant_ready"] = "assistant_ready"
+    time: float
+    assistant: TeacherRecord
+
+
 class BankReady(Record):
     """The teacher's logits are in the bank, or were counted at the end."""
 
     event: Literal["bank_ready"] = "bank_ready"
     time: float
     bank: BankRecord
+    whose: Literal["teacher", "assistant"] = "teacher"
 
 
 class PrecisionChosen(Record):
@@ -365,6 +374,7 @@ Event = Annotated[
     | StudyResumed
     | Noted
     | TeacherReady
+    | AssistantReady
     | BankReady
     | PrecisionChosen
     | TrialStarted

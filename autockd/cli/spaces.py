@@ -14,6 +14,7 @@ from autockd.errors import EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
     from autockd.config import StudyConfig
+    from autockd.config.loading import Change
 
 _SUFFIX = ".yaml"
 
@@ -79,7 +80,9 @@ def copy_space(name: str, to: Path) -> Path:
     return target
 
 
-def load_file(file: str, overrides: Sequence[str] = (), *, smoke: bool = False) -> StudyConfig:
+def load_file(
+    file: str, overrides: Sequence[str] = (), *, smoke: bool = False, change: Change | None = None
+) -> StudyConfig:
     """The study that FILE names: a path, or else the name of a shipped search space.
 
     Relative paths in a shipped one count from the current folder, as they would after `autockd cp`.
@@ -93,9 +96,9 @@ def load_file(file: str, overrides: Sequence[str] = (), *, smoke: bool = False) 
     shipped = None if path.exists() else _shipped(file)
     if shipped is None:
         _refuse_missing(path)
-        return load_study(path, overrides, smoke=smoke)
+        return load_study(path, overrides, smoke=smoke, change=change)
     text = shipped.path.read_text(encoding="utf-8")
-    return parse_study(text, shipped.path.name, Path.cwd(), overrides, smoke=smoke)
+    return parse_study(text, shipped.path.name, Path.cwd(), overrides, smoke=smoke, change=change)
 
 
 def _shipped(name: str) -> ShippedSpace | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from autockd.config.methods import MethodConfig
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
@@ -11,22 +12,63 @@ from autockd.config.schema import StudyConfig
 NEED_CLASSES = frozenset({"dkd", "dist"})
 """Methods whose losses are about the relations among classes."""
 
+NEED_ASSISTANT = frozenset({"takd"})
+"""Methods whose teacher is the study's assistant."""
+
+_FIT_SCORES = "use kd, annealing or continuation"
+
 
 def kind_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
     """Dotted fields and messages: networks of another kind than the task, encoders without a base, unfit methods."""
-    for field, model in (("teacher.model", study.teacher.model), ("student.model", study.student.model)):
+    models = {"teacher.model": study.teacher.model, "student.model": study.student.model}
+    if study.assistant is not None:
+        models["assistant.model"] = study.assistant.model
+    for field, model in models.items():
         if message := _misfit(model, study.task.kind):
             yield f"{field}.family", message
         if isinstance(model, Encoder) and (message := _missing_package(model.path or "")):
             yield f"{field}.path", message
     if isinstance(study.teacher.model, Encoder) and study.teacher.model.path is None:
         yield "teacher.model.path", "is required: a hub id, or a local folder with the encoder that it starts from"
+    yield from _assistant_mistakes(study)
     if study.task.is_regression:
-        for name in sorted(NEED_CLASSES & {*study.methods, *(b.name for b in study.search.baselines)}):
-            yield "method", f"{name} compares classes, and this task has scores; use kd, annealing or continuation"
-        for field, method in (("method", study.method), *(("search.baselines", b) for b in study.search.baselines)):
-            if getattr(method, "standardise_logits", False):
-                yield f"{field}.standardise_logits", "is true, but a score alone has no deviation; set it to false"
+        yield from _regression_mistakes(study)
+
+
+def uses_assistant(study: StudyConfig) -> bool:
+    """Whether any trial of the study learns from the assistant."""
+    return bool(NEED_ASSISTANT & _names(study))
+
+
+def _names(study: StudyConfig) -> set[str]:
+    """Every method that a trial may have."""
+    return {*study.methods, *(() if study.compare else (each.name for each in study.search.baselines))}
+
+
+def _assistant_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
+    if study.assistant is None and uses_assistant(study):
+        yield (
+            "assistant",
+            "is required, for takd learns from it: the model between teacher and student, such as "
+            "{model: {family: ..., ...}, training: {...}}",
+        )
+    if study.assistant is not None and not uses_assistant(study):
+        yield "assistant", "teaches nobody here: takd is no method of this study; remove it, or use takd"
+
+
+def _regression_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
+    rivals = {f"compare.{place}": method for place, method in enumerate(study.compare)}
+    for name in sorted(NEED_CLASSES & _names(study)):
+        fields = [field for field, method in rivals.items() if method.name == name] or ["method"]
+        yield from ((field, f"{name} compares classes, and this task has scores; {_FIT_SCORES}") for field in fields)
+    used: list[tuple[str, MethodConfig]] = [*rivals.items()]
+    if not study.compare:
+        used = [("method", study.method), *(("search.baselines", each) for each in study.search.baselines)]
+    if study.assistant is not None:
+        used.append(("assistant.method", study.assistant.method))
+    for field, method in used:
+        if getattr(method, "standardise_logits", False):
+            yield f"{field}.standardise_logits", "is true, but a score alone has no deviation; set it to false"
 
 
 def _misfit(model: ModelConfig, kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import kind_mistakes
 from autockd.config.models import Encoder
 from autockd.config.packages import package_path
@@ -21,6 +22,8 @@ from autockd.config.tasks import Glue, HuggingFace, Text
 from autockd.errors import ConfigError, Problem
 
 Location = tuple[str | int, ...]
+
+Change = Callable[[StudyConfig], StudyConfig]
 
 _HUB_OR_LOCAL = (Encoder, Glue, HuggingFace, Text)
 """Configurations whose `path` is a hub id, unless something of that name is there."""
@@ -56,13 +59,16 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_study(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False) -> StudyConfig:
+def load_study(
+    path: Path, overrides: Sequence[str] = (), *, smoke: bool = False, change: Change | None = None
+) -> StudyConfig:
     """Read and check a study file.
 
     Args:
         path: the YAML file. Relative paths inside it count from its folder.
         overrides: `dotted.key=value` strings, applied in order; values are YAML.
         smoke: whether to apply the file's own `smoke` overrides first.
+        change: makes another study of what was read, before it is checked as a whole.
 
     Raises:
         ConfigError: the file is missing, is not plain YAML, or breaks rules; holds all of them.
@@ -72,11 +78,17 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, smoke: bool = False
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigError.of(str(path), f"cannot be read: {reason}", "name a YAML file, or see `autockd ls`") from error
-    return parse_study(text, str(path), path.parent, overrides, smoke=smoke)
+    return parse_study(text, str(path), path.parent, overrides, smoke=smoke, change=change)
 
 
 def parse_study(
-    text: str, source: str, folder: Path, overrides: Sequence[str] = (), *, smoke: bool = False
+    text: str,
+    source: str,
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    smoke: bool = False,
+    change: Change | None = None,
 ) -> StudyConfig:
     """As `load_study`, from text; `source` names it in messages, and relative paths count from `folder`."""
     data, lines = _parse_yaml(text, source)
@@ -100,7 +112,8 @@ def parse_study(
         problems += [_problem(detail, data, origins, source) for detail in error.errors()]
     if problems:
         raise ConfigError(problems)
-    if mistakes := [*kind_mistakes(study)] or space_mistakes(study):
+    study = change(study) if change else study
+    if mistakes := [*kind_mistakes(study)] or (comparison_mistakes if study.compare else space_mistakes)(study):
         raise ConfigError(
             [
                 Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))
@@ -108,7 +121,7 @@ def parse_study(
             ]
         )
     if study.smoke and not smoke:  # a mistake there should not wait until somebody asks for it
-        parse_study(text, source, folder, overrides, smoke=True)
+        parse_study(text, source, folder, overrides, smoke=True, change=change)
     return _with_absolute_paths(study, folder)
 
 

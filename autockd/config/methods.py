@@ -46,6 +46,18 @@ class HintonKD(Config):
     """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
 
 
+class AssistantKD(Config):
+    """The loss of `kd`, with the study's assistant as the teacher (Mirzadeh et al., AAAI 2020)."""
+
+    name: Literal["takd"] = "takd"
+    alpha: float = Field(default=0.9, ge=0, le=1)
+    """Share of the soft loss; 1 - alpha is the share of the hard loss."""
+    temperature: float = Field(default=4.0, gt=0)
+    """Softmax temperature tau of both networks."""
+    standardise_logits: bool = False
+    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
+
+
 class DecoupledKD(Config):
     """CE plus KD split into target and other classes, each with a weight of its own (Zhao et al., CVPR 2022)."""
 
@@ -155,13 +167,14 @@ class ContinuationKD(_Smoothed):
 
 
 MethodConfig = Annotated[
-    NoDistillation | HintonKD | DecoupledKD | Dist | AnnealingKD | ContinuationKD,
+    NoDistillation | HintonKD | AssistantKD | DecoupledKD | Dist | AnnealingKD | ContinuationKD,
     Field(discriminator="name"),
 ]
 
 METHOD_CONFIGS: dict[str, type[Config]] = {
     "none": NoDistillation,
     "kd": HintonKD,
+    "takd": AssistantKD,
     "dkd": DecoupledKD,
     "dist": Dist,
     "annealing": AnnealingKD,

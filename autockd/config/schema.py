@@ -162,7 +162,9 @@ class StudyConfig(Config):
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     compare: tuple[MethodConfig, ...] = ()
-    """Methods to search one after the other, each with `search.trials` trials of its own; then `method` is not used."""
+    """Methods to search one after the other, each with `search.trials` trials and dimensions of its own: those of
+    `search.space` that are about the training, the student or the method, or else the usual ones. Neither `method` nor
+    `search.baselines` are used then."""
     finalists: FinalistsConfig = FinalistsConfig()
     resources: ResourceConfig = ResourceConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -171,8 +173,18 @@ class StudyConfig(Config):
     """Overrides, dotted field to value, that `--smoke` applies for a run of a minute or less."""
 
     @property
+    def asked(self) -> int:
+        """Trials in all."""
+        return self.search.trials * max(1, len(self.compare))
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """Names of the methods that the search may propose."""
+        return tuple(dict.fromkeys(method.name for method in self.compare)) or self.own_methods
+
+    @property
+    def own_methods(self) -> tuple[str, ...]:
+        """Names of the methods that `search.space` is of."""
         dimension = self.search.space.get("method")
         if isinstance(dimension, Choice):
             return tuple(str(choice) for choice in dimension.choices)

@@ -163,6 +163,17 @@ def active_params(space: Mapping[str, AnyDimension], values: Mapping[str, object
     return params
 
 
+def space_text(space: Mapping[str, AnyDimension]) -> str:
+    """A space in a line: `learning_rate 0.05 to 0.3 (log), margin_mode none | dead_zone, ...`."""
+    return ", ".join(f"{name} {_dimension_text(dimension)}" for name, dimension in space.items()) or "no dimension"
+
+
+def _dimension_text(dimension: AnyDimension) -> str:
+    if isinstance(dimension, Choice):
+        return " | ".join(map(str, dimension.choices))
+    return f"{dimension.low:g} to {dimension.high:g}{' (log)' if dimension.log else ''}"
+
+
 def as_tuple(allowed: object) -> tuple[object, ...]:
     """The values that a condition allows, whether it names one or several."""
     return allowed if isinstance(allowed, tuple) else (allowed,)

@@ -25,7 +25,8 @@ _BASE = "search.space"
 
 def known_dimensions(study: StudyConfig) -> tuple[str, ...]:
     """Every name that this study's space may use."""
-    known = [name for name in study.methods if name in METHOD_CONFIGS]
+    names = dict.fromkeys([*study.methods, *study.own_methods])
+    known = [name for name in names if name in METHOD_CONFIGS]
     fields = itertools.chain.from_iterable(METHOD_CONFIGS[name].model_fields for name in known)
     fields_of_student = type(study.student.model).model_fields
     student = [name for name, field in STUDENT_DIMENSIONS.items() if field in fields_of_student]
@@ -38,7 +39,7 @@ def space_mistakes(study: StudyConfig) -> list[Mistake]:
     Checks the names of the dimensions, their conditions, their extreme values in a whole trial, and that the
     points to try first lie inside.
     """
-    if mistakes := list(_name_mistakes(study)):
+    if mistakes := list(name_mistakes(study)):
         return mistakes
     try:
         space = dict(ordered(conditioned_space(study)))
@@ -49,10 +50,11 @@ def space_mistakes(study: StudyConfig) -> list[Mistake]:
     return [*mistakes, *_first_trial_mistakes(study, space)]
 
 
-def _name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+def name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    """Dimensions that there are not, and conditions on such."""
     space = study.search.space
     method = space.get("method")
-    if method is not None and (not isinstance(method, Choice) or not set(study.methods) <= set(METHOD_CONFIGS)):
+    if method is not None and (not isinstance(method, Choice) or not set(study.own_methods) <= set(METHOD_CONFIGS)):
         yield f"{_BASE}.method", f"must be of type choice, among {', '.join(METHOD_CONFIGS)}"
     known = known_dimensions(study)
     for name, dimension in space.items():

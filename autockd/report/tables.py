@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from autockd.errors import StudyError
 from autockd.records import (
+    AssistantReady,
     BankReady,
     BankRecord,
     EpochFinished,
@@ -75,7 +76,10 @@ class StudySummary(Record):
     finished: bool
     started: float
     teacher: TeacherRecord | None = None
+    assistant: TeacherRecord | None = None
+    """The net between teacher and student, where a method has one."""
     bank: BankRecord | None = None
+    """The teacher's."""
     precision: PrecisionChoice | None = None
     trials: tuple[TrialRow, ...] = ()
     best_trial: int | None = None
@@ -108,8 +112,8 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
             case StudyStarted():
                 fields |= _start(event)
             case StudyResumed():
-                fields |= {"asked": event.config["search"]["trials"], "finished": False}
-            case TeacherReady() | BankReady() | PrecisionChosen():
+                fields |= {"asked": _asked(event.config), "finished": False}
+            case TeacherReady() | AssistantReady() | BankReady() | PrecisionChosen():
                 fields |= _prepared(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
                 trials[event.trial] = _advance(trials.get(event.trial), event)
@@ -154,6 +158,15 @@ def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
     return -max(candidates)[1] if candidates else None
 
 
+def best_of_arms(summary: StudySummary) -> dict[str, TrialRow]:
+    """The best complete trial of each compared method that has one, by label, in the order of the search."""
+    found: dict[str, TrialRow] = {}
+    for label in dict.fromkeys(row.arm for row in summary.trials if row.arm):
+        number = best_trial((row for row in summary.trials if row.arm == label), summary.direction)
+        found.update((label, row) for row in summary.trials if row.trial == number)
+    return found
+
+
 def _final_fields(final: Iterable[Evaluated | FinalistFinished]) -> dict[str, object]:
     """Runs of finalists and evaluations, each the latest of its name."""
     found = tuple(final)
@@ -163,16 +176,27 @@ def _final_fields(final: Iterable[Evaluated | FinalistFinished]) -> dict[str, ob
     }
 
 
-def _prepared(event: TeacherReady | BankReady | PrecisionChosen) -> dict[str, object]:
-    if isinstance(event, TeacherReady):
-        return {"teacher": event.teacher}
-    return {"bank": event.bank} if isinstance(event, BankReady) else {"precision": event.choice}
+def _prepared(event: TeacherReady | AssistantReady | BankReady | PrecisionChosen) -> dict[str, object]:
+    match event:
+        case TeacherReady():
+            return {"teacher": event.teacher}
+        case AssistantReady():
+            return {"assistant": event.assistant}
+        case PrecisionChosen():
+            return {"precision": event.choice}
+        case _:
+            return {"bank": event.bank} if event.whose == "teacher" else {}
+
+
+def _asked(config: Mapping[str, Any]) -> int:
+    """Trials in all: where methods are compared, `search.trials` of each."""
+    return int(config["search"]["trials"]) * max(1, len(config.get("compare", ())))
 
 
 def _start(event: StudyStarted) -> dict[str, object]:
     return {
         "study": event.study,
-        "asked": event.config["search"]["trials"],
+        "asked": _asked(event.config),
         "metric": event.metric,
         "direction": event.direction,
         "objectives": tuple(event.config["search"].get("objectives", ())),

@@ -56,6 +56,8 @@ class StudyBook:
         parallel: int,
         direction: str,
         history: Iterable[Event] = (),
+        arm: str = "",
+        first: int = 0,
     ) -> None:
         """Write the study's journal, from its history where it has one.
 
@@ -65,9 +67,13 @@ class StudyBook:
             record: writes an event down before anything else hears of it.
             parallel: trials at a time.
             direction: `maximize` or `minimize`.
-            history: the events so far of a study that goes on.
+            history: the events so far of a study that goes on; those of other arms are passed over.
+            arm: label of the compared method whose trials these are; empty where nothing is compared.
+            first: number of its first trial. Optuna counts from 0.
         """
         self._study = study
+        self._arm = arm
+        self._first = first
         self._record = record
         self._parallel = parallel
         self._lag = proposal_lag(study, parallel)
@@ -79,8 +85,8 @@ class StudyBook:
         self._outcomes: dict[int, TrialOutcome] = {}
         self._orphans: deque[int] = deque()
         self._slowest_epoch: float | None = None
-        self._told = 0
-        self._optuna = new_optuna_study(study.name, journal, direction)
+        self._told = first
+        self._optuna = new_optuna_study(f"{study.name} {arm}".rstrip(), journal, direction)
         self._restore(history)
         enqueue_first_trials(study, self._optuna, skip=len(self._trials))
 
@@ -110,6 +116,11 @@ class StudyBook:
         return tuple(self._outcomes)
 
     @property
+    def _next(self) -> int:
+        """Number of the next trial."""
+        return self._first + len(self._trials)
+
+    @property
     def lag(self) -> int:
         """See `proposal_lag`."""
         return self._lag
@@ -122,13 +133,13 @@ class StudyBook:
         """
         if self._orphans:
             return self._proposal(self._starts[self._orphans.popleft()])
-        while not self.finished and self.running < self._parallel and self._tell_up_to(len(self._trials) - self._lag):
-            number = len(self._trials)
-            self._optuna.sampler = make_sampler(self._study, number, self._parallel)
+        while not self.finished and self.running < self._parallel and self._tell_up_to(self._next - self._lag):
+            number = self._next
+            self._optuna.sampler = make_sampler(self._study, number - self._first, self._parallel, self._arm)
             trial = self._optuna.ask()
-            assert trial.number == number, "this book is the only one to ask"
+            assert trial.number == number - self._first, "this book is the only one to ask"
             self._trials[number] = trial
-            if started := self._start(trial):
+            if started := self._start(number, trial):
                 return self._proposal(started)
         return None
 
@@ -163,7 +174,7 @@ class StudyBook:
         self._record(TrialFinished(time=time.time(), trial=number, **outcome.model_dump()))
         self._outcomes[number] = outcome
         if self.is_over:
-            self._tell_up_to(len(self._trials) - 1)
+            self._tell_up_to(self._next - 1)
 
     def give_up(self, number: int, reason: str) -> None:
         """Close a trial as failed, with what is known of its cost."""
@@ -178,7 +189,7 @@ class StudyBook:
         self._orphans.clear()
         for number in sorted(self._trials.keys() - self._outcomes.keys()):
             self.close(number, self._standing[number].model_copy(update={"reason": reason}))
-        self._tell_up_to(len(self._trials) - 1)
+        self._tell_up_to(self._next - 1)
 
     def _proposal(self, started: TrialStarted) -> Proposal:
         config = TrialConfig.model_validate(started.config)
@@ -186,7 +197,7 @@ class StudyBook:
         rungs = () if started.role == "baseline" else rung_epochs(stopping, config.training.epochs)
         return Proposal(started.trial, config, rungs, stopping.rule == "ladder", self._slowest_epoch)
 
-    def _start(self, trial: optuna.Trial) -> TrialStarted | None:
+    def _start(self, number: int, trial: optuna.Trial) -> TrialStarted | None:
         role = trial.user_attrs.get(ROLE, "sampled")
         params = {} if role == "baseline" else suggest_params(trial, self._space)
         problem, config = "", None
@@ -199,24 +210,25 @@ class StudyBook:
             problem = "; ".join(detail["msg"] for detail in error.errors())
         started = TrialStarted(
             time=time.time(),
-            trial=trial.number,
+            trial=number,
             role=role,
             method=config.method.name if config else str(params.get("method", self._study.method.name)),
             params=params,
             config=json.loads(config.model_dump_json()) if config else {},
             fingerprint=config.fingerprint if config else "",
             conventions=make_method(config.method).conventions if config else "",
+            arm=self._arm,
         )
         self._record(started)
         self._note_start(trial, started)
         if config is None:
-            self.close(trial.number, TrialOutcome(state="failed", reason=problem))
+            self.close(number, TrialOutcome(state="failed", reason=problem))
             return None
         return started
 
     def _note_start(self, trial: optuna.Trial, started: TrialStarted) -> None:
-        self._starts[trial.number] = started
-        self._standing[trial.number] = TrialOutcome(state="pruned")
+        self._starts[started.trial] = started
+        self._standing[started.trial] = TrialOutcome(state="pruned")
         trial.set_user_attr("method", started.method)
 
     def _judge(self, number: int, result: RungResult) -> None:
@@ -245,15 +257,16 @@ class StudyBook:
         for event in history:
             match event:
                 case TrialStarted():
-                    self._restart(event)
-                case EpochFinished(trial=number, record=record):
+                    if event.arm == self._arm:
+                        self._restart(event)
+                case EpochFinished(trial=number, record=record) if number in self._trials:
                     told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
                     self._standing[number] = self._standing[number].model_copy(update=told)
-                case RungReached():
+                case RungReached() if event.trial in self._trials:
                     self._note_verdict(event)
                     if event.stopped:
                         stopped[event.trial] = event
-                case TrialFinished():
+                case TrialFinished() if event.trial in self._trials:
                     self._outcomes[event.trial] = TrialOutcome.model_validate(
                         event.model_dump(include=set(TrialOutcome.model_fields))
                     )
@@ -265,7 +278,7 @@ class StudyBook:
             else:
                 self._orphans.append(number)
         if self.is_over:
-            self._tell_up_to(len(self._trials) - 1)
+            self._tell_up_to(self._next - 1)
 
     def _restart(self, started: TrialStarted) -> None:
         """Give a trial of the history to Optuna again: the same number, the same point, after the same results."""
@@ -276,10 +289,10 @@ class StudyBook:
         self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # the point is known; this one costs nothing
         self._optuna.enqueue_trial(dict(started.params), user_attrs=attributes)
         trial = self._optuna.ask()
-        assert trial.number == started.trial, "a ledger holds trials in the order of their numbers"
+        assert trial.number == started.trial - self._first, "a ledger holds trials in the order of their numbers"
         if started.role != "baseline":
             suggest_params(trial, self._space)
-        self._trials[trial.number] = trial
+        self._trials[started.trial] = trial
         self._note_start(trial, started)
 
     def _tell_up_to(self, number: int) -> bool:

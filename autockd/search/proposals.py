@@ -17,12 +17,13 @@ ROLE = "role"
 BASELINE = "baseline"
 
 
-def make_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.samplers.BaseSampler:
-    """A fresh sampler for one trial: its random numbers are named by the study's seed and the trial's number.
+def make_sampler(study: StudyConfig, number: int, parallel: int, arm: str = "") -> optuna.samplers.BaseSampler:
+    """A fresh sampler for one trial: its random numbers are named by the study's seed, the arm, the trial's number.
 
     So a sampler has no state but the storage, and a search that was interrupted goes on with the same proposals.
     """
-    seed = int(content_hash([study.seed, number])[:8], 16)
+    name = [study.seed, number, arm] if arm else [study.seed, number]
+    seed = int(content_hash(name)[:8], 16)
     if study.search.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():

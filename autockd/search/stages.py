@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from autockd.config.models import ModelConfig
-from autockd.config.schema import StudyConfig
+from autockd.config.schema import StudyConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, Split, Task
@@ -19,9 +19,9 @@ from autockd.records import BankRecord, EpochRecord, PrecisionChoice
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.evaluation import evaluate
-from autockd.training.networks import build_network, make_feed, student_model
+from autockd.training.networks import based_on, build_network, make_feed, student_model
 from autockd.training.precision import Wanted, choose_precision
-from autockd.training.teacher import TeacherSpec, prepare_teacher
+from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 
 CHECKED_ENTRIES = 256
 """Bank entries that are compared with the live teacher before a search."""
@@ -56,10 +56,32 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
 
 def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
     """The study's teacher, trained on up to `threads` threads if need be; see `prepare_teacher`."""
-    config, place = study.teacher, torch.device(device)
+    return _ready(study, study.teacher, task, target, threads, device, None)
+
+
+def ready_assistant(
+    study: StudyConfig, teacher: TeacherSpec, task: Task, target: Path, threads: int, device: str
+) -> TeacherSpec:
+    """The study's assistant, taught by its teacher if need be; as `ready_teacher`."""
+    assert study.assistant is not None, "a study whose methods need an assistant has one"
+    lesson = Lesson(teacher, lambda: open_bank(teacher, task, torch.device(device)))
+    return _ready(study, study.assistant, task, target, threads, device, lesson)
+
+
+def _ready(
+    study: StudyConfig,
+    config: TeacherConfig,
+    task: Task,
+    target: Path,
+    threads: int,
+    device: str,
+    lesson: Lesson | None,
+) -> TeacherSpec:
+    model = config.model if lesson is None else based_on(config.model, lesson.teacher.folder)
+    place = torch.device(device)
 
     def choose() -> PrecisionChoice:
-        return _probe(config.model, config.training, task, study.resources.precision, threads, place)
+        return _probe(model, config.training, task, study.resources.precision, threads, place)
 
     progress, epochs = teacher_progress(target), config.training.epochs
 
@@ -68,7 +90,9 @@ def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, de
 
     cache = cache_folder() / "teachers"
     try:
-        return prepare_teacher(config, task, choose=choose, device=place, cache=cache, target=target, watch=watch)
+        return prepare_teacher(
+            config, task, choose=choose, device=place, cache=cache, target=target, watch=watch, lesson=lesson
+        )
     finally:
         progress.unlink(missing_ok=True)
 
@@ -80,7 +104,8 @@ def teacher_progress(target: Path) -> Path:
 
 def uses_teacher(study: StudyConfig) -> bool:
     """Whether any trial of the study asks the teacher."""
-    return any(name != "none" for name in (*study.methods, *(b.name for b in study.search.baselines)))
+    baselines = () if study.compare else study.search.baselines
+    return any(name != "none" for name in (*study.methods, *(each.name for each in baselines)))
 
 
 def longest_run(study: StudyConfig) -> int:

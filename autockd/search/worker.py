@@ -10,8 +10,10 @@ from pathlib import Path
 
 import torch
 
+from autockd.config.methods import MethodConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
+from autockd.distillation import make_method
 from autockd.errors import AutockdError, StudyError, TrialFailed
 from autockd.folders import cache_folder
 from autockd.models import count_parameters, save_weights
@@ -40,11 +42,12 @@ class WorkerSetting:
 
     Attributes:
         study: the study's folder; every node can reach it.
-        teacher: the teacher, for its bank.
+        teacher: the teacher, for its bank; students that are cut from a teacher are cut from it.
         precision: arithmetic, threads and device.
         gpus: a trial's share of GPUs.
         timeout: seconds after which a trial fails; None is never.
         hang_factor: see `Watchdog`.
+        assistant: the assistant, where a method learns from one.
     """
 
     study: Path
@@ -53,6 +56,14 @@ class WorkerSetting:
     gpus: float = 0.0
     timeout: float | None = None
     hang_factor: float = 10.0
+    assistant: TeacherSpec | None = None
+
+    def teacher_of(self, method: MethodConfig) -> TeacherSpec:
+        """Who teaches a method's students."""
+        if make_method(method).taught_by == "teacher":
+            return self.teacher
+        assert self.assistant is not None, "a study whose methods need an assistant has one"
+        return self.assistant
 
 
 def open_bank(teacher: TeacherSpec, task: Task, device: torch.device) -> TeacherBank:
@@ -191,14 +202,15 @@ class TrialWorker:
 
     def _start_leg(self) -> Trainer:
         trial, setting = self._legs[self._leg], self._setting
+        teacher = setting.teacher_of(trial.method)
         if trial.method.name != "none" and self._bank is None:
-            self._bank = open_bank(setting.teacher, self._task, torch.device(setting.precision.device))
+            self._bank = open_bank(teacher, self._task, torch.device(setting.precision.device))
         self._trainer = Trainer(
             trial,
             self._task,
             setting.precision,
             bank=self._bank,
-            second_moment=setting.teacher.record.second_moment,
+            second_moment=teacher.record.second_moment,
             micro_batches=self._micro_batches,
             base=setting.teacher.folder,
         )

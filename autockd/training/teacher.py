@@ -1,4 +1,4 @@
-"""The teacher: given by its weights, or trained once for each recipe and task and then reused."""
+"""Teachers: given by their weights, or trained once for each recipe and task and then reused; assistants too."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from autockd.config.methods import NoDistillation
+from autockd.config.methods import MethodConfig, NoDistillation
 from autockd.config.models import Encoder
-from autockd.config.schema import TeacherConfig
+from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.errors import EnvironmentProblem
@@ -28,10 +28,11 @@ from autockd.models import (
     weights_hash,
 )
 from autockd.records import EpochRecord, PrecisionChoice, TeacherRecord
+from autockd.training.bank import TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
-from autockd.training.networks import build_network, make_feed
+from autockd.training.networks import based_on, build_network, make_feed
 from autockd.training.trainer import Trainer
 
 Watch = Callable[[EpochRecord], None]
@@ -67,6 +68,19 @@ class TeacherSpec:
         return LiveTeacher(self.config.model, model, task, device)
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What an assistant learns from.
+
+    Attributes:
+        teacher: the teacher.
+        open_bank: gives the teacher's bank; asked only if the assistant must be trained.
+    """
+
+    teacher: TeacherSpec
+    open_bank: Callable[[], TeacherBank]
+
+
 def prepare_teacher(
     config: TeacherConfig,
     task: Task,
@@ -76,6 +90,7 @@ def prepare_teacher(
     cache: Path,
     target: Path,
     watch: Watch | None = None,
+    lesson: Lesson | None = None,
 ) -> TeacherSpec:
     """Load the given teacher, or train it unless the cache has it; evaluate it; put its weights at `target`.
 
@@ -87,6 +102,7 @@ def prepare_teacher(
         cache: folder of trained teachers, named by content.
         target: where the study keeps its own copy, as safetensors.
         watch: is given every epoch of its training.
+        lesson: of an assistant, the teacher that it learns from; an encoder without a base is cut from that one.
 
     Raises:
         ModelError: the architecture or the weights are not usable.
@@ -95,8 +111,11 @@ def prepare_teacher(
     """
     began = time.perf_counter()
     precision = None
+    recipe = config
+    if lesson is not None:
+        config = config.model_copy(update={"model": based_on(config.model, lesson.teacher.folder)})
     model = build_network(config.model, task, seed=config.seed)
-    weights = cache / f"{_address(config, task, model)}.safetensors"
+    weights = cache / f"{_address(recipe, task, model, lesson)}.safetensors"
     if config.model.weights is not None:
         origin = "given"
     elif weights.exists():
@@ -104,7 +123,7 @@ def prepare_teacher(
         load_weights(model, weights)
     else:
         origin, precision = "trained", choose()
-        _train(config, task, precision, weights, watch)
+        _train(config, task, precision, weights, watch, lesson)
         load_weights(model, weights)
     _keep(model, config, target)
     moment = LiveTeacher(config.model, model, task, device).second_moment()
@@ -126,11 +145,13 @@ def prepare_teacher(
     return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
 
 
-def _address(config: TeacherConfig, task: Task, fresh: nn.Module) -> str:
-    """Name of a trained teacher: its recipe, what it learned from and, where it began with weights, these."""
+def _address(config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None) -> str:
+    """Name of a trained teacher: its recipe, what and whom it learned from and, where it began with weights, these."""
     parts = [config.model_dump(mode="json"), task.fingerprint]
     if isinstance(config.model, Encoder):  # a folder's content may change while its path stays
         parts.append(weights_hash(fresh.state_dict()))
+    if lesson is not None:
+        parts.append(lesson.teacher.identity)
     return content_hash(parts)[:32]
 
 
@@ -145,7 +166,14 @@ def _keep(model: nn.Module, config: TeacherConfig, target: Path) -> None:
         save_weights(model, target)
 
 
-def _train(config: TeacherConfig, task: Task, precision: PrecisionChoice, weights: Path, watch: Watch | None) -> None:
+def _train(
+    config: TeacherConfig,
+    task: Task,
+    precision: PrecisionChoice,
+    weights: Path,
+    watch: Watch | None,
+    lesson: Lesson | None,
+) -> None:
     """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop."""
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
@@ -154,8 +182,7 @@ def _train(config: TeacherConfig, task: Task, precision: PrecisionChoice, weight
             f"{weights.parent}: trained teachers cannot be kept there ({error.strerror or error}); "
             "free space there or set AUTOCKD_CACHE to another folder"
         ) from error
-    trial = TrialConfig(method=NoDistillation(), training=config.training, student=config.model, seed=config.seed)
-    trainer = Trainer(trial, task, precision)
+    trainer = _trainer(config, task, precision, lesson)
     checkpoint = weights.with_suffix(".checkpoint")
     if state := load_checkpoint(checkpoint):
         trainer.load_state_dict(state)
@@ -168,3 +195,16 @@ def _train(config: TeacherConfig, task: Task, precision: PrecisionChoice, weight
             saved = time.monotonic()
     save_weights(trainer.best_weights, weights)
     checkpoint.unlink(missing_ok=True)
+
+
+def _trainer(config: TeacherConfig, task: Task, precision: PrecisionChoice, lesson: Lesson | None) -> Trainer:
+    """Trains a teacher on labels alone, an assistant as its own method says."""
+    method: MethodConfig = NoDistillation()
+    if lesson is not None:
+        assert isinstance(config, AssistantConfig), "an assistant alone has lessons"
+        method = config.method
+    trial = TrialConfig(method=method, training=config.training, student=config.model, seed=config.seed)
+    if lesson is None:
+        return Trainer(trial, task, precision)
+    moment = lesson.teacher.record.second_moment
+    return Trainer(trial, task, precision, bank=lesson.open_bank(), second_moment=moment)

@@ -7,16 +7,18 @@ from typing import Any
 
 from autockd.config.methods import MethodConfig
 from autockd.distillation.methods.annealing import AnnealingKD
-from autockd.distillation.methods.base import LossParts, Method, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Method, Outputs, Row, TeacherRole
 from autockd.distillation.methods.continuation import ContinuationKD
 from autockd.distillation.methods.dist import Dist
 from autockd.distillation.methods.dkd import DecoupledKD
 from autockd.distillation.methods.kd import HintonKD
 from autockd.distillation.methods.none import NoDistillation
+from autockd.distillation.methods.takd import AssistantKD
 
 _METHODS: dict[str, Callable[[Any], Method]] = {
     "none": NoDistillation,
     "kd": HintonKD,
+    "takd": AssistantKD,
     "dkd": DecoupledKD,
     "dist": Dist,
     "annealing": AnnealingKD,
@@ -29,4 +31,4 @@ def make_method(config: MethodConfig) -> Method:
     return _METHODS[config.name](config)
 
 
-__all__ = ["LossParts", "Method", "Outputs", "Row", "make_method"]
+__all__ = ["LossParts", "Method", "Outputs", "Row", "TeacherRole", "make_method"]

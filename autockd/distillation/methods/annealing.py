@@ -11,7 +11,7 @@ from torch import Tensor
 from autockd.config.methods import AnnealingKD as AnnealingKDConfig
 from autockd.config.methods import schedule_length
 from autockd.distillation.losses import hard_loss, squared_distance
-from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 from autockd.distillation.schedules import hard_weight, smoothing
 
@@ -19,6 +19,7 @@ from autockd.distillation.schedules import hard_weight, smoothing
 class AnnealingKD:
     """Stage one: L = mean-MSE(z_S, phi * z_T). Stage two: L = CE."""
 
+    taught_by: TeacherRole = "teacher"
     teacher_outputs = frozenset({"logits"})
     is_mean_over_samples = True
 

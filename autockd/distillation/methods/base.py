@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -16,6 +16,9 @@ Outputs = Mapping[str, Tensor]
 
 Row = Mapping[str, Coefficient]
 """One row of a plan."""
+
+TeacherRole = Literal["teacher", "assistant"]
+"""Who may teach: the study's teacher, or the assistant that has learned from it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class LossParts:
 
 class Method(Protocol):
     """A distillation method with its configuration: a plan made before training, and a pure loss."""
+
+    @property
+    def taught_by(self) -> TeacherRole:
+        """Whose outputs the loss is given."""
+        ...
 
     @property
     def teacher_outputs(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from autockd.config.methods import ContinuationKD as ContinuationKDConfig
 from autockd.distillation.losses import hard_loss, hinge, squared_distance
-from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 from autockd.distillation.schedules import hard_weight, smoothing
 
@@ -14,6 +14,7 @@ from autockd.distillation.schedules import hard_weight, smoothing
 class ContinuationKD:
     """L = psi * L_task + (1 - psi) * w_kd * max(0, d(x) - m * phi), d the squared distance of z_S to phi * z_T."""
 
+    taught_by: TeacherRole = "teacher"
     teacher_outputs = frozenset({"logits"})
 
     def __init__(self, config: ContinuationKDConfig) -> None:

@@ -6,13 +6,14 @@ from torch import Tensor
 
 from autockd.config.methods import Dist as DistConfig
 from autockd.distillation.losses import hard_loss, uncorrelated
-from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 
 
 class Dist:
     """L = CE + tau^2 * (beta * (1 - Pearson over classes) + gamma * (1 - Pearson over samples)) of softmax outputs."""
 
+    taught_by: TeacherRole = "teacher"
     teacher_outputs = frozenset({"logits"})
     is_mean_over_samples = False  # a class is compared over the whole batch
     conventions = (

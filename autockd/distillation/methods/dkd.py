@@ -6,13 +6,14 @@ from torch import Tensor
 
 from autockd.config.methods import DecoupledKD as DecoupledKDConfig
 from autockd.distillation.losses import decoupled_kl, hard_loss, standardised
-from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 
 
 class DecoupledKD:
     """L = CE + w * (alpha * TCKD + beta * NCKD), w growing from 0 to 1 over the warm-up. For classification alone."""
 
+    taught_by: TeacherRole = "teacher"
     teacher_outputs = frozenset({"logits"})
     is_mean_over_samples = True
 

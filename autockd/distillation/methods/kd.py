@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from autockd.config.methods import AssistantKD as AssistantKDConfig
 from autockd.config.methods import HintonKD as HintonKDConfig
 from autockd.distillation.losses import hard_loss, softened_kl, squared_distance, standardised
-from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 
 
 class HintonKD:
     """L = (1 - alpha) * CE + alpha * tau^2 * KL(softmax(z_T / tau) || softmax(z_S / tau))."""
 
+    taught_by: TeacherRole = "teacher"
     teacher_outputs = frozenset({"logits"})
     is_mean_over_samples = True
 
-    def __init__(self, config: HintonKDConfig) -> None:
+    def __init__(self, config: HintonKDConfig | AssistantKDConfig) -> None:
         self.config = config
 
     @property

@@ -6,13 +6,14 @@ from torch import Tensor
 
 from autockd.config.methods import NoDistillation as NoDistillationConfig
 from autockd.distillation.losses import hard_loss
-from autockd.distillation.methods.base import LossParts, Outputs, Row
+from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 
 
 class NoDistillation:
     """L = L_task."""
 
+    taught_by: TeacherRole = "teacher"
     teacher_outputs: frozenset[str] = frozenset()
     is_mean_over_samples = True
     conventions = "L = CE, mean over samples"

@@ -1,0 +1,61 @@
+"""Rules of a comparison: what it leaves no room for, and the space of each of its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autockd.config.arms import Arm, arms_of
+from autockd.config.schema import SearchConfig, StudyConfig
+from autockd.config.space import ordered
+from autockd.config.space_rules import Mistake, name_mistakes, space_mistakes
+
+
+def comparison_mistakes(study: StudyConfig) -> list[Mistake]:
+    """Every rule that a comparison, or the space of one of its methods, breaks; each mistake once."""
+    mistakes = [*_setting_mistakes(study), *_twin_mistakes(study), *name_mistakes(study)]
+    if mistakes:
+        return mistakes
+    try:
+        list(ordered(study.search.space))
+    except ValueError as error:
+        return [("search.space", str(error))]
+    found: dict[Mistake, Mistake] = {}
+    for place, arm in enumerate(arms_of(study)):
+        for field, message in _arm_mistakes(arm):
+            found.setdefault((field, message), _placed(study, place, arm.label, field, message))
+    return list(found.values())
+
+
+def _setting_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    search = study.search
+    if search.baselines != SearchConfig().baselines:
+        yield "search.baselines", "is not used where methods are compared; remove it, and add what it names to compare"
+    if search.enqueue:
+        yield "search.enqueue", "is of one space, and each compared method has its own; remove it"
+
+
+def _twin_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    for place, method in enumerate(study.compare):
+        if method in study.compare[:place]:
+            yield f"compare.{place}", f"is the same as compare.{study.compare.index(method)}; remove one of them"
+
+
+def _arm_mistakes(arm: Arm) -> Iterator[Mistake]:
+    if not arm.study.search.space:
+        yield (
+            "method",
+            f"there is nothing to search for {arm.study.method.name}; add a dimension to search.space that all "
+            "methods have, such as learning_rate",
+        )
+        return
+    yield from space_mistakes(arm.study)
+
+
+def _placed(study: StudyConfig, place: int, label: str, field: str, message: str) -> Mistake:
+    """A mistake of an arm under the name of what its writer wrote: a dimension of the study, or the method."""
+    name = field.removeprefix("search.space.").split(".")[0]
+    if field.startswith("search.space.") and name in study.search.space:
+        return field, f"{message} (compare.{place}, {label})"
+    if field.startswith("search.space."):
+        return f"compare.{place}.{name}", message
+    return f"compare.{place}", message

@@ -1,0 +1,126 @@
+"""What is searched of each method where a comparison says nothing else: a weak rival would be no comparison.
+
+The ranges hold the values of the papers; those of Continuation KD are the ones that its own studies search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autockd.config.methods import AnnealingKD, ContinuationKD, MethodConfig
+from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
+
+_SOFTENED: Mapping[str, AnyDimension] = {
+    "alpha": FloatRange(type="float", low=0.1, high=1.0),
+    "temperature": FloatRange(type="float", low=1.0, high=10.0, log=True),
+}
+_SMOOTHED: Mapping[str, AnyDimension] = {
+    "smoothing_start": IntRange(type="int", low=1, high=40, log=True),
+    "schedule_fraction": FloatRange(type="float", low=0.25, high=1.0),
+}
+
+_SPACES: Mapping[str, Mapping[str, AnyDimension]] = {
+    "none": {},
+    "kd": _SOFTENED,
+    "takd": _SOFTENED,
+    "dkd": {
+        "target_weight": FloatRange(type="float", low=0.3, high=3.0, log=True),
+        "other_weight": FloatRange(type="float", low=0.5, high=16.0, log=True),
+        "temperature": FloatRange(type="float", low=1.0, high=10.0, log=True),
+        "warmup": FloatRange(type="float", low=0.0, high=0.3),
+    },
+    "dist": {
+        "sample_weight": FloatRange(type="float", low=0.3, high=5.0, log=True),
+        "class_weight": FloatRange(type="float", low=0.3, high=5.0, log=True),
+        "temperature": FloatRange(type="float", low=1.0, high=6.0, log=True),
+    },
+    "annealing": {**_SMOOTHED, "stage_fraction": FloatRange(type="float", low=0.3, high=0.8)},
+    "continuation": {
+        **_SMOOTHED,
+        "hard_loss_ramp": FloatRange(type="float", low=0.3, high=1.0),
+        "hard_loss_peak": FloatRange(type="float", low=0.2, high=1.0),
+        "soft_loss_weight": FloatRange(type="float", low=0.1, high=10.0, log=True),
+    },
+}
+
+
+def method_space(method: MethodConfig, *, is_regression: bool) -> dict[str, AnyDimension]:
+    """The dimensions of a method, wide enough for its own values; without those that its settings put out of use.
+
+    Args:
+        method: the method with its own values.
+        is_regression: whether targets are scores, which no temperature softens.
+    """
+    space: dict[str, AnyDimension] = dict(_SPACES[method.name])
+    if isinstance(method, ContinuationKD):
+        space |= _margins(method)  # a margin of 0 is `none`, whatever its unit: see `without_margin`
+    unused = _unused(method) | ({"temperature"} if is_regression else set())
+    return {name: _holding(each, getattr(method, name)) for name, each in space.items() if name not in unused}
+
+
+def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
+    """No margin, or one in the method's own unit; below the dead zone's bound where it has none."""
+    mode, low, high = "dead_zone", 0.01, 0.99
+    if method.margin and method.margin_mode == "relative":
+        mode, low, high = "relative", 1e-3, max(2e-3, 1 / method.smoothing_start)
+    elif method.margin and method.margin_mode == "absolute":
+        mode, low, high = "absolute", method.margin / 10, method.margin * 10
+    return {
+        "margin_mode": Choice(type="choice", choices=("none", mode)),
+        "margin": FloatRange(type="float", low=low, high=high, log=True, when={"margin_mode": mode}),
+    }
+
+
+def _unused(method: MethodConfig) -> set[str]:
+    """Fields that decide nothing, given the others."""
+    unused: set[str] = set()
+    if isinstance(method, ContinuationKD):
+        if not method.anneal_hard_loss:
+            unused |= {"hard_loss_ramp", "hard_loss_peak"}
+        if not (method.anneal_teacher or method.anneal_margin):
+            unused |= {"smoothing_start", "schedule_fraction"}
+    return unused
+
+
+def _holding(dimension: AnyDimension, value: object) -> AnyDimension:
+    """The same dimension, widened to a number that lies outside of it; no logarithm reaches 0."""
+    if isinstance(dimension, Choice) or not isinstance(value, int | float) or (dimension.log and value <= 0):
+        return dimension
+    return dimension.model_copy(update={"low": min(dimension.low, value), "high": max(dimension.high, value)})
+
+
+def without_margin(method: MethodConfig, space: Mapping[str, AnyDimension]) -> MethodConfig:
+    """The same method, a margin of 0 said as `none` where that is what its dimension calls it."""
+    modes = space.get("margin_mode")
+    if not isinstance(method, ContinuationKD) or method.margin or modes is None or modes.contains(method.margin_mode):
+        return method
+    return method.model_copy(update={"margin_mode": "none"})
+
+
+def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) -> dict[str, AnyDimension]:
+    """A space whose schedules all fit into a run: with no staircase of phi longer than the shortest schedule.
+
+    `smoothing_start` ends at that length. Where the method's own value lies beyond it, the shares of the run begin at
+    the method's own instead.
+
+    Args:
+        space: the whole space.
+        method: the method with its own values.
+        ticks: epochs, or training steps, of the shortest run, whichever its schedules advance by.
+    """
+    start = space.get("smoothing_start")
+    if not isinstance(method, AnnealingKD | ContinuationKD) or not isinstance(start, IntRange):
+        return dict(space)
+    shares = {name: space[name] for name in ("schedule_fraction", "stage_fraction") if name in space}
+    ranges = {name: each for name, each in shares.items() if isinstance(each, FloatRange)}
+    shortest = method.model_copy(update={name: each.low for name, each in ranges.items()}).smoothed_length(ticks)
+    if start.high <= shortest:
+        return dict(space)
+    high = max(min(start.high, shortest), method.smoothing_start)
+    space = {**space, "smoothing_start": start.model_copy(update={"low": min(start.low, high), "high": high})}
+    if high > shortest:
+        space |= {
+            name: each.model_copy(update={"low": min(max(each.low, getattr(method, name)), each.high)})
+            for name, each in ranges.items()
+        }
+    return space
