@@ -9,8 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from autockd.config.arms import Arm, arms_of
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
+from autockd.config.space import space_text
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
 from autockd.config.trial import TrialConfig, baseline_config, trial_config
 from autockd.data import ImageTask, Task, Texts, TextTask, load_task
@@ -31,7 +33,7 @@ from autockd.provenance import provenance
 from autockd.records import Exported, TrialStarted
 from autockd.report import StudySummary, TrialRow
 from autockd.tracking import events
-from autockd.training.networks import based_on, build_network, student_model
+from autockd.training.networks import based_on, build_network, cut_from_teacher, student_model
 
 BUNDLE, LEDGER = "bundle", "ledger.jsonl"
 
@@ -162,23 +164,32 @@ def check_study(config: StudyConfig) -> list[str]:
     ]
     found += check_models(config, task)
     check_plans(config, task)
-    trial = trial_config(config, {})
-    run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
-    found.append(
-        f"trial: {trial.method.name}, {trial.training.epochs} epochs of {run.steps_per_epoch} steps; "
-        f"{config.search.trials} trials over {', '.join(config.search.space) or 'no dimension'}"
-    )
+    found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
     return found
 
 
+def _described(arm: Arm, task: Task) -> str:
+    """Such as `trial: kd, 10 epochs of 30 steps; 24 trials over learning_rate 0.05 to 0.3 (log)`."""
+    trial, search = trial_config(arm.study, {}), arm.study.search
+    run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
+    return (
+        f"{f'{arm.label}: ' if arm.label else ''}trial: {trial.method.name}, {trial.training.epochs} epochs of "
+        f"{run.steps_per_epoch} steps; {search.trials} trials over "
+        f"{space_text(search.space) if arm.label else ', '.join(search.space) or 'no dimension'}"
+    )
+
+
 def check_models(config: StudyConfig, task: Task) -> list[str]:
-    """Build teacher and student with their weights, to fail now rather than on a worker; says what they are.
+    """Build teacher, assistant and student with their weights, to fail now rather than on a worker; says what they are.
 
     Raises:
         ModelError: an architecture or a file of weights is not usable.
     """
     found = []
-    for role, model in (("teacher", config.teacher.model), ("student", student_model(config))):
+    models = {"teacher": config.teacher.model, "student": student_model(config)}
+    if config.assistant is not None:
+        models["assistant"] = cut_from_teacher(config.assistant.model, config)
+    for role, model in models.items():
         built = build_network(model, task, seed=0)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
@@ -186,13 +197,20 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
 
 
 def check_plans(config: StudyConfig, task: Task) -> None:
-    """Compile the study's own setting and its baselines, whose schedules may not fit into the steps of a run.
+    """Compile the study's own setting and its baselines, or all that it compares: schedules may be too long for a run.
 
     Raises:
         ConfigError: one does not fit.
     """
-    baselines = ((f"search.baselines.{place}", each) for place, each in enumerate(config.search.baselines))
-    trials = {"method": trial_config(config, {}), **{field: baseline_config(config, each) for field, each in baselines}}
+    if config.compare:
+        arms = arms_of(config, len(task.train))
+        trials = {f"compare.{place}": trial_config(arm.study, {}) for place, arm in enumerate(arms)}
+    else:
+        trials = {"method": trial_config(config, {})}
+        trials |= {
+            f"search.baselines.{place}": baseline_config(config, each)
+            for place, each in enumerate(config.search.baselines)
+        }
     problems = []
     for field, trial in trials.items():
         try:

@@ -11,16 +11,20 @@ import typer
 from autockd import __version__
 from autockd.cli.exits import Settings, exit_code_of
 from autockd.cli.options import (
+    DryRun,
     File,
     Json,
     MaybeStudyName,
+    Methods,
     Overrides,
     Quiet,
+    Smoke,
     SpaceName,
     StudiesFolder,
     StudyName,
     TimeBudget,
     Trials,
+    TrialsOfEach,
     changed_by_options,
 )
 from autockd.cli.output import say, show, tolerate_encodings, write, write_json
@@ -157,10 +161,8 @@ def run(
     *,
     trials: Trials = None,
     time_budget: TimeBudget = None,
-    smoke: Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")
-    ] = False,
+    smoke: Smoke = False,
+    dry_run: DryRun = False,
     studies: StudiesFolder = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -170,6 +172,32 @@ def run(
 
     changes = changed_by_options(overrides, trials, time_budget)
     run_file(file, changes, studies=studies, smoke=smoke, dry_run=dry_run, as_json=as_json, quiet=quiet)
+
+
+@app.command(
+    epilog="Examples:\n\nautockd compare NAME --smoke\n\n"
+    "autockd compare mine.yaml --methods none,kd,continuation --trials 8"
+)
+def compare(
+    file: File,
+    overrides: Overrides = None,
+    *,
+    methods: Methods = None,
+    trials: TrialsOfEach = None,
+    time_budget: TimeBudget = None,
+    smoke: Smoke = False,
+    dry_run: DryRun = False,
+    studies: StudiesFolder = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search several methods with the same number of trials each, under one teacher, and say how each did."""
+    from autockd.cli.comparing import compared
+    from autockd.cli.running import run_file
+
+    changes = changed_by_options(overrides, trials, time_budget)
+    change = compared(methods, changes)
+    run_file(file, changes, change=change, studies=studies, smoke=smoke, dry_run=dry_run, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog="Examples:\n\nautockd resume mine\n\nautockd resume mine --time-budget 4h")

@@ -14,7 +14,7 @@ def show_dry_run(config: StudyConfig, studies: Path, *, as_json: bool) -> None:
 
     lines = [*check(config), f"results would go to {studies / config.name}"]
     if as_json:
-        write_json({"study": config.name, "trials": config.search.trials, "checks": lines})
+        write_json({"study": config.name, "trials": config.asked, "checks": lines})
     else:
         write("\n".join(lines))
     say("dry run: nothing was started")

@@ -18,7 +18,10 @@ def check_inputs(study: StudyConfig, source: str) -> None:
 
 def _missing(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
     yield from _missing_data(study)
-    for field, model in (("teacher", study.teacher.model), ("student", study.student.model)):
+    models = {"teacher": study.teacher.model, "student": study.student.model}
+    if study.assistant is not None:
+        models["assistant"] = study.assistant.model
+    for field, model in models.items():
         if model.weights is not None and not model.weights.is_file():
             yield (
                 f"{field}.model.weights",

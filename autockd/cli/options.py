@@ -38,6 +38,24 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, on
 Trials = Annotated[
     int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all; the same as search.trials=N.")
 ]
+TrialsOfEach = Annotated[
+    int | None,
+    typer.Option("--trials", metavar="N", min=1, help="Trials of each method; the same as search.trials=N."),
+]
+Methods = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        metavar="LIST",
+        help="Methods with commas between them, such as none,kd,kd-std,takd,dkd,dist,annealing,continuation; `-std` "
+        "standardises logits. Those of the file's `compare:` if not given, else all that fit.",
+        show_default=False,
+    ),
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")
+]
 TimeBudget = Annotated[
     str | None,
     typer.Option(

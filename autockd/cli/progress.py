@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from autockd.cli.text import count_text, duration, metric_text, plural
 from autockd.records import (
+    AssistantReady,
     BankReady,
     EpochFinished,
     Evaluated,
@@ -18,11 +19,12 @@ from autockd.records import (
     StudyResumed,
     StudyStarted,
     TeacherReady,
+    TeacherRecord,
     TestOpened,
     TrialFinished,
     TrialStarted,
 )
-from autockd.report.tables import StudySummary, TrialRow, summarise
+from autockd.report.tables import StudySummary, TrialRow, best_of_arms, summarise
 
 
 class Progress:
@@ -60,6 +62,8 @@ def _slot(event: Event) -> tuple[object, ...]:
             return event.event, event.trial
         case Evaluated():
             return event.event, event.label
+        case BankReady():
+            return event.event, event.whose
         case _:
             return (event.event,)
 
@@ -88,12 +92,21 @@ def standing_line(summary: StudySummary) -> str:
     """The best student so far beside the teacher and the student without distillation."""
     parts = []
     if best := summary.best or _leader(summary):
-        parts.append(f"best so far {metric_text(best.value, summary.metric)} ({best.method}, trial {best.trial})")
+        parts.append(
+            f"best so far {metric_text(best.value, summary.metric)} ({best.arm or best.method}, trial {best.trial})"
+        )
     if summary.teacher:
         parts.append(f"teacher {metric_text(summary.teacher.metric, summary.metric)}")
-    if baseline := next((row for row in summary.trials if row.role == "baseline" and row.method == "none"), None):
+    if baseline := _undistilled(summary):
         parts.append(f"no distillation {metric_text(baseline.value, summary.metric)}")
     return ", ".join(parts)
+
+
+def _undistilled(summary: StudySummary) -> TrialRow | None:
+    """The trial without a teacher: the baseline, or the best where that is a method like others."""
+    rows = [row for row in summary.trials if row.method == "none"]
+    baseline = next((row for row in rows if row.role == "baseline"), None)
+    return baseline or best_of_arms(summary).get("none")
 
 
 def ranked(summary: StudySummary) -> list[TrialRow]:
@@ -128,13 +141,12 @@ def event_line(event: Event, summary: StudySummary, now: float) -> str | None:
 def _preparation_line(event: Event, metric: str) -> str | None:
     match event:
         case TeacherReady(teacher=teacher):
-            return (
-                f"teacher ({teacher.origin}): {metric} {metric_text(teacher.metric, metric)}, "
-                f"{count_text(teacher.parameters)} parameters, {duration(teacher.seconds)}"
-            )
+            return _teacher_line("teacher", teacher, metric)
+        case AssistantReady(assistant=assistant):
+            return _teacher_line("assistant", assistant, metric)
         case BankReady(bank=bank):
             return (
-                f"teacher bank: {count_text(bank.filled)} of {count_text(bank.entries)} entries, "
+                f"{event.whose} bank: {count_text(bank.filled)} of {count_text(bank.entries)} entries, "
                 f"{count_text(bank.hits)} hits, {count_text(bank.misses)} misses, {duration(bank.seconds)}"
             )
         case PrecisionChosen(choice=choice):
@@ -143,6 +155,13 @@ def _preparation_line(event: Event, metric: str) -> str | None:
             return f"{'warning: ' if event.kind == 'warning' else ''}{event.text}"
         case _:
             return None
+
+
+def _teacher_line(role: str, teacher: TeacherRecord, metric: str) -> str:
+    return (
+        f"{role} ({teacher.origin}): {metric} {metric_text(teacher.metric, metric)}, "
+        f"{count_text(teacher.parameters)} parameters, {duration(teacher.seconds)}"
+    )
 
 
 def _result_line(event: Event, metric: str) -> str | None:
@@ -160,7 +179,7 @@ def _result_line(event: Event, metric: str) -> str | None:
 
 def _trial_line(event: TrialFinished, summary: StudySummary, now: float) -> str:
     row = next(row for row in summary.trials if row.trial == event.trial)
-    head = f"trial {event.trial} ({row.method})"
+    head = f"trial {event.trial} ({row.arm or row.method})"
     if event.state == "failed":
         body = f"failed: {event.reason}"
     else:

@@ -20,6 +20,7 @@ from autockd.records import Event, Noted
 from autockd.report.tables import StudySummary
 
 if TYPE_CHECKING:
+    from autockd.config.loading import Change
     from autockd.study import Study
 
 
@@ -32,9 +33,10 @@ def run_file(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    change: Change | None = None,
 ) -> None:
-    """Run the study that FILE names, or say what it would do, and print the result."""
-    config = load_file(file, overrides, smoke=smoke)
+    """Run the study that FILE names, or one that `change` makes of it, or say what it would do; print the result."""
+    config = load_file(file, overrides, smoke=smoke, change=change)
     check_inputs(config, file)
     folder = (studies or studies_folder()).expanduser().absolute()
     if dry_run:
@@ -87,8 +89,10 @@ def _say_warnings(event: Event) -> None:
 
 def show_result(summary: StudySummary, study: Study) -> None:
     """The final table, the bundle's path, and the commands to look on."""
-    from autockd.cli.tables import comparison_table
+    from autockd.cli.tables import arms_table, comparison_table
 
+    if any(row.arm for row in summary.trials):
+        show(arms_table(summary))
     if summary.evaluated:
         show(comparison_table(summary))
     elif summary.best:

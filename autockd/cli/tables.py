@@ -9,10 +9,12 @@ from rich.text import Text
 
 from autockd.cli.text import count_text, duration, kilobytes, metric_text, printable
 from autockd.records import Evaluated
-from autockd.report.tables import StudySummary, TrialRow
+from autockd.report.tables import StudySummary, TrialRow, best_of_arms
 
 STATES = {"running": "running", "complete": "complete", "pruned": "stopped early", "failed": "failed"}
 """What a trial's state is called."""
+
+_OVER = ("complete", "pruned", "failed")
 
 _SUBJECT_ORDER = {"teacher": 0, "baseline": 1, "best": 2}
 
@@ -54,13 +56,28 @@ def comparison_table(summary: StudySummary) -> Table:
     return plain_table(columns, rows, f"{summary.study}: {summary.metric}")
 
 
+def arms_table(summary: StudySummary) -> Table:
+    """Each compared method with its trials and the best of them."""
+    best = best_of_arms(summary)
+    columns = {"method": "left", "trials": "right", "failed": "right", f"best {summary.metric}": "right"}
+    columns |= {"trial": "right", "its point": "left"}
+    rows = []
+    for label in dict.fromkeys(row.arm for row in summary.trials if row.arm):
+        own = [row for row in summary.trials if row.arm == label]
+        done, failed = (sum(row.state in states for row in own) for states in (_OVER, ("failed",)))
+        row = best.get(label)
+        cells = (metric_text(row.value, summary.metric), row.trial, point_text(row.params)) if row else ("-", "-", "")
+        rows.append((label, done, failed, *cells))
+    return plain_table(columns, rows, "methods at equal budgets (validation)")
+
+
 def subject_name(row: Evaluated, summary: StudySummary) -> str:
     """What a final model is called: `student, no distillation`, `best student (continuation, trial 7)`."""
     if row.subject == "teacher":
         return "teacher"
     if row.subject == "baseline":
         return "student, no distillation" if row.label == "none" else f"student, {row.label}"
-    methods = {trial.trial: trial.method for trial in summary.trials}
+    methods = {trial.trial: trial.arm or trial.method for trial in summary.trials}
     return f"best student ({methods.get(row.trial or 0, row.label)}, trial {row.trial})"
 
 
@@ -82,7 +99,7 @@ def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None) -> Tab
 def _trial_cells(row: TrialRow, metric: str, best: int | None) -> tuple[object, ...]:
     return (
         f"{'* ' if row.trial == best else ''}{row.trial}",
-        row.method,
+        row.arm or row.method,
         row.role,
         STATES[row.state],
         metric_text(row.value, metric),

@@ -33,7 +33,12 @@ def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyCon
 
 def describe(file: str, study: StudyConfig) -> str:
     """One line that says what a valid file asks for."""
-    trials = plural(study.search.trials, "trial")
     epochs = plural(study.training.epochs, "epoch")
+    if study.compare:
+        from autockd.config.arms import arm_labels
+
+        trials = f"{plural(study.search.trials, 'trial')} of each of {', '.join(arm_labels(study.compare))}"
+        return f"{file} is valid: study {study.name}, {trials}, {epochs} each"
+    trials = plural(study.search.trials, "trial")
     space = plural(len(study.search.space), "dimension")
     return f"{file} is valid: study {study.name}, {trials} of {study.method.name}, {epochs} each, {space} to search"

@@ -100,8 +100,8 @@ def without_margin(method: MethodConfig, space: Mapping[str, AnyDimension]) -> M
 def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) -> dict[str, AnyDimension]:
     """A space whose schedules all fit into a run: with no staircase of phi longer than the shortest schedule.
 
-    `smoothing_start` ends at that length. Where the method's own value lies beyond it, the shares of the run begin at
-    the method's own instead.
+    `smoothing_start` ends at that length. Where the method's own value lies beyond it, shares of the run begin at the
+    method's own instead, one after the other as far as need be.
 
     Args:
         space: the whole space.
@@ -111,16 +111,17 @@ def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) 
     start = space.get("smoothing_start")
     if not isinstance(method, AnnealingKD | ContinuationKD) or not isinstance(start, IntRange):
         return dict(space)
-    shares = {name: space[name] for name in ("schedule_fraction", "stage_fraction") if name in space}
+    shares = {name: space[name] for name in ("stage_fraction", "schedule_fraction") if name in space}
     ranges = {name: each for name, each in shares.items() if isinstance(each, FloatRange)}
-    shortest = method.model_copy(update={name: each.low for name, each in ranges.items()}).smoothed_length(ticks)
-    if start.high <= shortest:
-        return dict(space)
-    high = max(min(start.high, shortest), method.smoothing_start)
-    space = {**space, "smoothing_start": start.model_copy(update={"low": min(start.low, high), "high": high})}
-    if high > shortest:
-        space |= {
-            name: each.model_copy(update={"low": min(max(each.low, getattr(method, name)), each.high)})
-            for name, each in ranges.items()
-        }
-    return space
+    waiting = list(ranges)
+    while (shortest := _shortest(method, ranges, ticks)) < method.smoothing_start and waiting:
+        name = waiting.pop(0)
+        each = ranges[name]
+        ranges[name] = each.model_copy(update={"low": min(max(each.low, getattr(method, name)), each.high)})
+    high = min(start.high, max(shortest, method.smoothing_start))
+    ends = {"low": min(start.low, high), "high": high}
+    return {**space, **ranges, "smoothing_start": start.model_copy(update=ends)}
+
+
+def _shortest(method: AnnealingKD | ContinuationKD, ranges: Mapping[str, FloatRange], ticks: int) -> int:
+    return method.model_copy(update={name: each.low for name, each in ranges.items()}).smoothed_length(ticks)

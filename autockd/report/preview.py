@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from autockd.config.arms import Arm, arms_of
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
 from autockd.records import Record
+
+SCHEDULED = ("annealing", "continuation")
+"""Methods whose coefficients are worth looking at."""
 
 NOMINAL_STEPS = 100
 """Training steps an epoch that a preview assumes; schedules are fractions of the run, so the number hardly matters."""
@@ -27,8 +31,13 @@ class Preview(Record):
 
 
 def preview(study: StudyConfig) -> Preview:
-    """The schedules of the study's own trial, without data and without a teacher."""
-    trial = trial_config(study, {})
+    """The schedules of the study's own trial, without data and without a teacher.
+
+    Of a comparison, those of the last method that has a schedule.
+    """
+    arms = arms_of(study)
+    arm = next((arm for arm in reversed(arms) if arm.study.method.name in SCHEDULED), arms[-1])
+    trial = trial_config(arm.study, {})
     plan = compile_plan(trial, NOMINAL_STEPS * trial.training.batch_size, 1.0)
     epochs = trial.training.epochs
     last = [epoch * NOMINAL_STEPS - 1 for epoch in range(1, epochs + 1)]
@@ -38,8 +47,13 @@ def preview(study: StudyConfig) -> Preview:
         epochs=epochs,
         progress=[epoch / epochs for epoch in range(1, epochs + 1)],
         columns=columns,
-        notes=(*make_method(trial.method).warnings(plan.run, 1.0), *_teacher_seen(trial, plan)),
+        notes=(*make_method(trial.method).warnings(plan.run, 1.0), *_teacher_seen(trial, plan), *_compared(arms)),
     )
+
+
+def _compared(arms: tuple[Arm, ...]) -> tuple[str, ...]:
+    others = [arm.label for arm in arms if arm.label]
+    return (f"one of the methods that are compared: {', '.join(others)}",) if others else ()
 
 
 def _teacher_seen(trial: TrialConfig, plan: Plan) -> tuple[str, ...]:

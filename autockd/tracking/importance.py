@@ -39,6 +39,8 @@ def importance_of(events: Iterable[Event]) -> Importance:
     study = next((event for event in history if isinstance(event, StudyStarted)), None)
     space: Mapping[str, Mapping[str, Any]] = study.config.get("search", {}).get("space", {}) if study else {}
     starts = [event for event in history if isinstance(event, TrialStarted) and event.role != "baseline"]
+    if any(event.arm for event in starts):
+        return Importance(trials=len(starts), problem="each of the methods that are compared has a space of its own")
     points = {event.trial: event.params for event in starts}
     values = {
         event.trial: event.value

@@ -90,36 +90,38 @@ def precision_tags(choice: PrecisionChoice) -> dict[str, str]:
     }
 
 
-def teacher_tags(teacher: TeacherRecord) -> dict[str, str]:
-    """Which teacher it is."""
-    return {"autockd.teacher": teacher.weights_hash, "autockd.teacher_origin": teacher.origin}
+def teacher_tags(teacher: TeacherRecord, role: str = "teacher") -> dict[str, str]:
+    """Which teacher, or assistant, it is."""
+    return {f"autockd.{role}": teacher.weights_hash, f"autockd.{role}_origin": teacher.origin}
 
 
-def teacher_metrics(teacher: TeacherRecord, metric: str) -> Metrics:
-    """The teacher's validation metric, size and cost."""
+def teacher_metrics(teacher: TeacherRecord, metric: str, role: str = "teacher") -> Metrics:
+    """The validation metric, size and cost of the teacher, or of the assistant."""
     return {
-        f"teacher_val_{metric}": teacher.metric,
-        "teacher_parameters": teacher.parameters,
-        "teacher_bytes": teacher.bytes,
-        "teacher_seconds": teacher.seconds,
-        "teacher_second_moment": teacher.second_moment,
+        f"{role}_val_{metric}": teacher.metric,
+        f"{role}_parameters": teacher.parameters,
+        f"{role}_bytes": teacher.bytes,
+        f"{role}_seconds": teacher.seconds,
+        f"{role}_second_moment": teacher.second_moment,
     }
 
 
-def bank_metrics(bank: BankRecord) -> Metrics:
-    """How full the teacher bank is and how often it was asked."""
+def bank_metrics(bank: BankRecord, whose: str = "teacher") -> Metrics:
+    """How full the teacher bank, or the assistant's, is and how often it was asked."""
     names = ("entries", "filled", "hits", "misses", "seconds", "checked", "max_difference")
-    return {f"bank_{name}": getattr(bank, name) for name in names}
+    prefix = "bank" if whose == "teacher" else f"{whose}_bank"
+    return {f"{prefix}_{name}": getattr(bank, name) for name in names}
 
 
 def trial_name(event: TrialStarted) -> str:
     """Such as `007 continuation`."""
-    return f"{event.trial:03d} {event.method}"
+    return f"{event.trial:03d} {event.arm or event.method}"
 
 
 def trial_tags(event: TrialStarted, study: str) -> dict[str, str]:
     """What a trial is, apart from its numbers; `study` is the id of its study."""
-    return {
+    arm = {"autockd.arm": event.arm} if event.arm else {}
+    return arm | {
         STUDY_ID: study,
         "autockd.role": event.role,
         "autockd.method": event.method,
@@ -132,6 +134,7 @@ def trial_tags(event: TrialStarted, study: str) -> dict[str, str]:
 def trial_params(event: TrialStarted, space: Space) -> dict[str, str]:
     """The point of the space, method and main training values, and what charts need beside them."""
     values: dict[str, Any] = {"method": event.method, "seed": event.config.get("seed")}
+    values |= {"arm": event.arm} if event.arm else {}
     values |= _fields(event.config.get("training", {}), {name: name for name in TRAINING_DIMENSIONS})
     values |= _fields(event.config.get("student", {}), STUDENT_DIMENSIONS)
     values |= event.params

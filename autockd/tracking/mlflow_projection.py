@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autockd.records import (
+    AssistantReady,
     BankReady,
     EpochFinished,
     Evaluated,
@@ -125,8 +126,11 @@ class Projection:
             case TeacherReady():
                 run.tell(event.time, metrics=fields.teacher_metrics(event.teacher, self._metric))
                 run.tell(event.time, tags=fields.teacher_tags(event.teacher))
+            case AssistantReady():
+                run.tell(event.time, metrics=fields.teacher_metrics(event.assistant, self._metric, "assistant"))
+                run.tell(event.time, tags=fields.teacher_tags(event.assistant, "assistant"))
             case BankReady():
-                run.tell(event.time, metrics=fields.bank_metrics(event.bank))
+                run.tell(event.time, metrics=fields.bank_metrics(event.bank, event.whose))
             case PrecisionChosen():
                 run.tell(event.time, tags=fields.precision_tags(event.choice))
             case TestOpened():

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autockd.records import Evaluated, Event, StudyFinished, StudyResumed, StudyStarted, TrialStarted
+from autockd.records import Evaluated, Event, StudyFinished, StudyResumed, StudyStarted, TrialFinished, TrialStarted
 from autockd.tracking.redaction import redact
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
@@ -21,10 +21,12 @@ class StudyNote:
 
     def __init__(self, start: StudyStarted) -> None:
         self._metric = start.metric
+        self._direction = start.direction
         self._config = start.config
         self._trials: dict[int, TrialStarted] = {}
         self._evaluated: dict[str, Evaluated] = {}
         self._finished: StudyFinished | None = None
+        self._values: dict[int, float] = {}
 
     def hear(self, event: Event) -> bool:
         """Take in an event; whether the text may be another one now."""
@@ -37,6 +39,9 @@ class StudyNote:
                 self._finished = event
             case TrialStarted():
                 self._trials[event.trial] = event
+                return False
+            case TrialFinished(state="complete", value=float(value)):
+                self._values[event.trial] = value
                 return False
             case _:
                 return isinstance(event, StudyStarted)
@@ -59,19 +64,33 @@ class StudyNote:
         if self._evaluated:
             heads = ("model", "trial", f"validation {self._metric}", f"test {self._metric}", "parameters", "bytes")
             yield _table(heads, [_row(event) for event in self._evaluated.values()])
+        if arms := dict.fromkeys(event.arm for event in self._trials.values() if event.arm):
+            columns = ("compared method", "trials", "best trial", f"validation {self._metric}")
+            yield _table(columns, [self._arm(arm) for arm in arms])
+
+    def _arm(self, arm: str) -> list[str]:
+        """A compared method with the best of its trials; the earlier one of equals."""
+        own = sorted(number for number, event in self._trials.items() if event.arm == arm)
+        scored = [number for number in own if number in self._values]
+        if not scored:
+            return [arm, str(len(own)), "", ""]
+        choose = max if self._direction == "maximize" else min
+        best = choose(scored, key=self._values.__getitem__)
+        return [arm, str(len(own)), str(best), f"{self._values[best]:.4g}"]
 
     def _outcome(self, end: StudyFinished) -> str:
         counts = f"{end.complete} trials complete, {end.pruned} stopped early, {end.failed} failed"
         best = self._trials.get(-1 if end.best_trial is None else end.best_trial)
         if best is None or end.best_value is None:
             return f"No student: {counts}."
-        name = f"trial {best.trial} ({_plain(best.method)})"
+        name = f"trial {best.trial} ({_plain(best.arm or best.method)})"
         return f"The best student is **{name}**, validation {_plain(self._metric)} {end.best_value:.4g}; {counts}."
 
     def _search(self) -> Iterator[str]:
         search: Mapping[str, Any] = self._config.get("search", {})
         yield "### Search"
-        yield ", ".join(_plain(part) for part in _settings(search)) + "."
+        compared = len(self._config.get("compare", ()))
+        yield ", ".join(_plain(part) for part in _settings(search, compared)) + "."
         space: Mapping[str, Mapping[str, Any]] = search.get("space", {})
         if not space:
             return
@@ -91,10 +110,10 @@ def _row(event: Evaluated) -> list[str]:
     return [name, trial, f"{event.validation:.4g}", f"{event.test:.4g}", f"{event.parameters:,}", f"{event.bytes:,}"]
 
 
-def _settings(search: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{search.get('trials', 'some')} trials"
+def _settings(search: Mapping[str, Any], compared: int) -> Iterator[str]:
+    yield f"{search.get('trials', 'some')} trials" + (f" of each of {compared} methods" if compared else "")
     yield f"sampler {search.get('sampler', 'unknown')}"
-    if baselines := search.get("baselines"):
+    if (baselines := search.get("baselines")) and not compared:
         yield "baselines " + " and ".join(str(baseline.get("name")) for baseline in baselines)
     rule = search.get("stopping", {}).get("rule", "none")
     yield "no early stopping" if rule == "none" else f"early stopping by {rule}"

@@ -75,8 +75,13 @@ def based_on(config: ModelConfig, base: Path | str | None) -> ModelConfig:
 
 def student_model(study: StudyConfig) -> ModelConfig:
     """The study's own student; one that is cut from the teacher, cut from what the teacher started from."""
+    return cut_from_teacher(study.student.model, study)
+
+
+def cut_from_teacher(config: ModelConfig, study: StudyConfig) -> ModelConfig:
+    """The configuration, based on what the study's teacher started from where it names no base."""
     teacher = study.teacher.model
-    return based_on(study.student.model, teacher.path if isinstance(teacher, Encoder) else None)
+    return based_on(config, teacher.path if isinstance(teacher, Encoder) else None)
 
 
 def _tokens(config: Encoder, texts: Texts, max_length: int) -> Tokens:
