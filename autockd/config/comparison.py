@@ -65,11 +65,14 @@ def _usual_method(study: StudyConfig, label: str) -> MethodConfig:
 
 
 def _in_time(method: MethodConfig, study: StudyConfig) -> MethodConfig:
-    """A staircase of phi that is too long for the epochs of its schedule is shortened, or climbed step by step."""
-    if not isinstance(method, AnnealingKD | ContinuationKD) or method.granularity == "step":
+    """A staircase of phi that is too long for its schedule's epochs is shortened if the study wants it, else climbed
+    step by step; the study's own method stays as it is written.
+    """
+    is_shared = "method" in study.model_fields_set and isinstance(study.method, AnnealingKD | ContinuationKD)
+    is_own = is_shared and method.name == study.method.name
+    if is_own or not isinstance(method, AnnealingKD | ContinuationKD) or method.granularity == "step":
         return method
     length = method.smoothed_length(study.training.epochs)
-    if method.smoothing_shape != "step" or method.smoothing_start <= length or method == study.method:
+    if method.smoothing_shape != "step" or method.smoothing_start <= length:
         return method
-    is_shared = isinstance(study.method, AnnealingKD | ContinuationKD)
     return method.model_copy(update={"smoothing_start": length} if is_shared else {"granularity": "step"})

@@ -48,7 +48,8 @@ def _arm_mistakes(arm: Arm) -> Iterator[Mistake]:
             "methods have, such as learning_rate",
         )
         return
-    yield from space_mistakes(arm.study)
+    mistakes = space_mistakes(arm.study)
+    yield from [mistake for mistake in mistakes if mistake[0] == "method"] or mistakes
 
 
 def _placed(study: StudyConfig, place: int, label: str, field: str, message: str) -> Mistake:

@@ -59,16 +59,16 @@ def method_space(method: MethodConfig, *, is_regression: bool) -> dict[str, AnyD
 
 
 def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
-    """No margin, or one in the method's own unit; below the dead zone's bound where it has none."""
-    mode, low, high = "dead_zone", 0.01, 0.99
-    if method.margin and method.margin_mode == "relative":
-        mode, low, high = "relative", 1e-3, max(2e-3, 1 / method.smoothing_start)
-    elif method.margin and method.margin_mode == "absolute":
-        mode, low, high = "absolute", method.margin / 10, method.margin * 10
-    return {
-        "margin_mode": Choice(type="choice", choices=("none", mode)),
-        "margin": FloatRange(type="float", low=low, high=high, log=True, when={"margin_mode": mode}),
-    }
+    """The margin in the method's own unit; for a method without one, none or one below the dead zone's bound."""
+    low, high = 0.01, 0.99
+    if method.margin == 0:
+        margin = FloatRange(type="float", low=low, high=high, log=True, when={"margin_mode": "dead_zone"})
+        return {"margin_mode": Choice(type="choice", choices=("none", "dead_zone")), "margin": margin}
+    if method.margin_mode == "relative":
+        low, high = 1e-3, max(2e-3, 1 / method.smoothing_start)
+    elif method.margin_mode == "absolute":
+        low, high = method.margin / 10, method.margin * 10
+    return {"margin": FloatRange(type="float", low=low, high=high, log=True)}
 
 
 def _unused(method: MethodConfig) -> set[str]:

@@ -1,0 +1,169 @@
+"""The arms of a comparison: their names and numbers, and what each of them searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autockd.config.arms import arm_labels, arms_of
+from autockd.config.kinds import NEED_ASSISTANT
+from autockd.config.method_spaces import fitted, method_space
+from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, HintonKD
+from autockd.config.schema import StudyConfig
+from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
+from autockd.config.space_rules import space_mistakes
+from autockd.config.trial import default_params, trial_config
+from autockd.distillation import make_method
+
+RATE = {"type": "float", "low": 0.01, "high": 1.0, "log": True}
+
+
+def study_of(compare: list[dict[str, Any]], space: dict[str, Any] | None = None, **changes: Any) -> StudyConfig:
+    return StudyConfig.model_validate(
+        {
+            "name": "s",
+            "task": {"source": "digits"},
+            "teacher": {"model": {"family": "cifar_resnet", "depth": 20}},
+            "student": {"model": {"family": "cifar_resnet", "depth": 8}},
+            "training": {"epochs": 10, "batch_size": 32, "learning_rate": 0.1},
+            "search": {"trials": 5, "space": {"learning_rate": RATE} if space is None else space},
+            "compare": compare,
+        }
+        | changes
+    )
+
+
+def space_of(study: StudyConfig, place: int = 0, samples: int | None = None) -> dict[str, AnyDimension]:
+    return arms_of(study, samples)[place].study.search.space
+
+
+def test_a_study_that_compares_nothing_is_its_own_arm() -> None:
+    study = study_of([])
+    (arm,) = arms_of(study)
+    assert (arm.label, arm.first, arm.study) == ("", 0, study)
+    assert study.asked == 5
+
+
+def test_arms_differ_in_nothing_but_method_and_space() -> None:
+    study = study_of([{"name": "none"}, {"name": "kd"}, {"name": "dkd"}])
+    arms = arms_of(study)
+    assert [(arm.label, arm.first) for arm in arms] == [("none", 0), ("kd", 5), ("dkd", 10)]
+    assert study.asked == 15
+    assert study.methods == ("none", "kd", "dkd")
+    rest = {"method", "search", "compare"}
+    for arm in arms:
+        assert arm.study.model_dump(exclude=rest) == study.model_dump(exclude=rest)
+        assert arm.study.search.baselines == ()
+        assert arm.study.search.model_dump(exclude={"space", "baselines"}) == study.search.model_dump(
+            exclude={"space", "baselines"}
+        )
+        assert arm.study.search.space["learning_rate"] == study.search.space["learning_rate"]
+
+
+def test_labels_are_unique_and_tell_standardised_logits() -> None:
+    methods = (HintonKD(), HintonKD(standardise_logits=True), HintonKD(alpha=0.5), ContinuationKD())
+    assert arm_labels(methods) == ("kd", "kd-std", "kd-2", "continuation")
+
+
+@pytest.mark.parametrize("name", METHOD_CONFIGS)
+def test_every_method_has_knobs_of_its_own_that_hold_its_own_values(name: str) -> None:
+    study = study_of([{"name": name} | ({"granularity": "step"} if name in ("annealing", "continuation") else {})])
+    arm = arms_of(study, samples=1_000)[0].study
+    assert (len(arm.search.space) > 1) == (name != "none")
+    assert space_mistakes(arm) == []
+    assert trial_config(arm, default_params(arm)) == trial_config(arm, {})
+
+
+def test_the_space_of_the_studys_own_method_is_the_studys() -> None:
+    space = {"learning_rate": RATE, "temperature": {"type": "float", "low": 2.0, "high": 5.0}}
+    study = study_of([{"name": "kd"}, {"name": "dkd"}], space, method={"name": "kd"})
+    assert set(space_of(study)) == {"learning_rate", "temperature"}, "alpha is left alone, as the study says"
+    other = space_of(study, 1)
+    assert set(other) == {"learning_rate", "target_weight", "other_weight", "temperature", "warmup"}
+    assert other["temperature"] == study.search.space["temperature"], "what the study names, it names for all"
+
+
+def test_a_dimension_that_exists_under_other_methods_alone_is_left_out() -> None:
+    space = {
+        "method": {"type": "choice", "choices": ["kd", "dkd", "dist"]},
+        "temperature": {"type": "float", "low": 2.0, "high": 5.0, "when": {"method": ["kd", "dkd"]}},
+        "batch_size": {"type": "choice", "choices": [16, 32], "when": {"method": "dkd"}},
+        "warmup": {"type": "float", "low": 0.0, "high": 0.5, "when": {"batch_size": 16}},
+    }
+    study = study_of([{"name": "kd"}, {"name": "dkd"}], space)
+    assert set(space_of(study)) == {"temperature"}
+    second = space_of(study, 1)
+    assert {name: dict(dimension.when) for name, dimension in second.items()} == {
+        "temperature": {},
+        "batch_size": {},
+        "warmup": {"batch_size": 16},
+    }
+
+
+def test_a_temperature_that_softens_no_score_is_not_searched() -> None:
+    assert set(method_space(HintonKD(), is_regression=True)) == {"alpha"}
+
+
+def test_a_schedule_that_is_frozen_is_not_searched() -> None:
+    method = ContinuationKD(anneal_hard_loss=False, anneal_teacher=False, anneal_margin=False)
+    assert set(method_space(method, is_regression=False)) == {"soft_loss_weight", "margin_mode", "margin"}
+
+
+@pytest.mark.parametrize(
+    ("method", "mode"),
+    [
+        (ContinuationKD(), "dead_zone"),
+        (ContinuationKD(margin_mode="relative", margin=0.01), "relative"),
+        (ContinuationKD(margin_mode="absolute", margin=5.0), "absolute"),
+        (ContinuationKD(margin_mode="dead_zone", margin=0.5), "dead_zone"),
+    ],
+)
+def test_a_margin_is_searched_in_the_methods_own_unit(method: ContinuationKD, mode: str) -> None:
+    space = method_space(method, is_regression=False)
+    if method.margin:
+        assert "margin_mode" not in space
+        assert space["margin"].contains(method.margin)
+    else:
+        assert isinstance(space["margin_mode"], Choice)
+        assert set(space["margin_mode"].choices) == {"none", mode}
+        assert space["margin"].when == {"margin_mode": mode}
+    study = study_of([method.model_dump() | {"granularity": "step"}])
+    assert space_mistakes(arms_of(study)[0].study) == []
+
+
+@given(
+    ticks=st.integers(1, 400),
+    start=st.integers(1, 40),
+    fraction=st.floats(0.25, 1.0),
+    stage=st.floats(0.2, 0.9),
+    name=st.sampled_from(["annealing", "continuation"]),
+)
+def test_no_point_of_a_fitted_space_has_a_schedule_beyond_the_run(
+    ticks: int, start: int, fraction: float, stage: float, name: str
+) -> None:
+    values: dict[str, Any] = {"smoothing_start": start, "schedule_fraction": fraction}
+    method = AnnealingKD(stage_fraction=stage, **values) if name == "annealing" else ContinuationKD(**values)
+    if method.smoothing_start > method.smoothed_length(ticks):
+        return  # the method's own values do not fit, which is refused elsewhere
+    space = fitted(method_space(method, is_regression=False), method, ticks)
+    highest = space["smoothing_start"]
+    shares = {key: space[key] for key in ("schedule_fraction", "stage_fraction") if key in space}
+    assert isinstance(highest, IntRange)
+    lows = {key: each.low for key, each in shares.items() if isinstance(each, FloatRange)}
+    assert highest.high <= method.model_copy(update=lows).smoothed_length(ticks)
+    assert all(space[key].contains(getattr(method, key)) for key in (*shares, "smoothing_start"))
+
+
+def test_schedules_fit_into_the_steps_of_the_shortest_run() -> None:
+    space = {"learning_rate": RATE, "epochs": {"type": "int", "low": 2, "high": 10}}
+    study = study_of([{"name": "continuation", "granularity": "step", "smoothing_start": 4}], space)
+    assert space_of(study)["smoothing_start"].corners == (1, 40), "steps are not known yet"
+    assert space_of(study, samples=320)["smoothing_start"].corners == (1, 5), "a quarter of two epochs of ten steps"
+
+
+def test_methods_say_the_same_of_who_teaches_as_the_rules_do() -> None:
+    taught = {name for name, config in METHOD_CONFIGS.items() if make_method(config()).taught_by == "assistant"}  # type: ignore[arg-type]
+    assert taught == NEED_ASSISTANT
