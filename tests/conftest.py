@@ -30,6 +30,7 @@ RECIPE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.1}
 METHODS: dict[str, dict[str, Any]] = {
     "none": {},
     "kd": {},
+    "takd": {},
     "annealing": {"smoothing_start": 2},
     "continuation": {"smoothing_start": 3, "margin": 0.1},
 }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
@@ -116,6 +117,7 @@ def prepare_teacher(
         config = config.model_copy(update={"model": based_on(config.model, lesson.teacher.folder)})
     model = build_network(config.model, task, seed=config.seed)
     weights = cache / f"{_address(recipe, task, model, lesson)}.safetensors"
+    origin: Literal["given", "trained", "cached"]
     if config.model.weights is not None:
         origin = "given"
     elif weights.exists():
@@ -126,23 +128,24 @@ def prepare_teacher(
         _train(config, task, precision, weights, watch, lesson)
         load_weights(model, weights)
     _keep(model, config, target)
-    moment = LiveTeacher(config.model, model, task, device).second_moment()
-    validation = make_feed(config.model, task, task.validation, device, channels_last=True)
-    record = TeacherRecord.model_validate(
-        {
-            "weights_hash": weights_hash(model.state_dict()),
-            "weights_path": str(target),
-            "parameters": count_parameters(model),
-            "bytes": target.stat().st_size,
-            "metric": evaluate(model, validation, task.validation.targets, task.metric),
-            "second_moment": moment,
-            "origin": origin,
-            "precision": precision,
-            "seconds": time.perf_counter() - began,
-        }
+    record = TeacherRecord(
+        weights_hash=weights_hash(model.state_dict()),
+        weights_path=str(target),
+        parameters=count_parameters(model),
+        bytes=target.stat().st_size,
+        second_moment=LiveTeacher(config.model, model, task, device).second_moment(),
+        metric=_metric(config, model, task, device),
+        origin=origin,
+        precision=precision,
+        seconds=time.perf_counter() - began,
     )
     bare = config.model.model_copy(update={"weights": None})  # a given file may move; the study has its own copy now
     return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
+
+
+def _metric(config: TeacherConfig, model: nn.Module, task: Task, device: torch.device) -> float:
+    validation = make_feed(config.model, task, task.validation, device, channels_last=True)
+    return evaluate(model, validation, task.validation.targets, task.metric)
 
 
 def _address(config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None) -> str:

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autockd.config.methods import Dist, HintonKD
+from autockd.config.methods import AssistantKD, Dist, HintonKD
 from autockd.distillation import LossParts, Run, make_method
 from autockd.distillation.losses import softened_kl, squared_distance
 
@@ -36,8 +36,10 @@ def batch(classes: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return student.requires_grad_(), teacher, torch.randint(classes, (16,), generator=generator)
 
 
-def hinton(student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, tau: float) -> LossParts:
-    method = make_method(HintonKD(alpha=alpha, temperature=tau))
+def hinton(
+    student: Tensor, teacher: Tensor, targets: Tensor, alpha: float, tau: float, kind: type = HintonKD
+) -> LossParts:
+    method = make_method(kind(alpha=alpha, temperature=tau))
     row = method.plan(Run(1, 1), 1.0).row(0)
     return method.loss({"logits": student}, {"logits": teacher}, targets, row)
 
@@ -48,14 +50,15 @@ def gradient(loss: Tensor, student: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
 @pytest.mark.parametrize(("alpha", "tau"), [(0.9, 4.0), (0.5, 1.0), (0.1, 20.0)])
-def test_kd_equals_torchdistill(classes: int, alpha: float, tau: float) -> None:
-    """KDLoss(alpha=1 - ours): alpha * CE + (1 - alpha) * tau^2 * KL, with batchmean."""
+@pytest.mark.parametrize("kind", [HintonKD, AssistantKD])
+def test_kd_equals_torchdistill(classes: int, alpha: float, tau: float, kind: type) -> None:
+    """KDLoss(alpha=1 - ours): alpha * CE + (1 - alpha) * tau^2 * KL, with batchmean; takd has another teacher."""
     losses = reference("torchdistill.losses.mid_level", "torchdistill==1.1.5")
     student, teacher, targets = batch(classes)
     theirs = losses.KDLoss("logits", "output", "logits", "output", temperature=tau, alpha=1 - alpha)(
         {"logits": {"output": student}}, {"logits": {"output": teacher}}, targets
     )
-    ours = hinton(student, teacher, targets, alpha, tau).total
+    ours = hinton(student, teacher, targets, alpha, tau, kind).total
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(gradient(ours, student), gradient(theirs, student), rtol=1e-9, atol=1e-12)
 

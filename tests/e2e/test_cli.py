@@ -34,6 +34,10 @@ COMMANDS = {
         *("FILE", "[KEY=VALUE]...", "--trials", "--time-budget", "--smoke", "--dry-run"),
         *("--studies", "--json", "--quiet", "-q"),
     },
+    "compare": {
+        *("FILE", "[KEY=VALUE]...", "--methods", "--trials", "--time-budget", "--smoke", "--dry-run"),
+        *("--studies", "--json", "--quiet", "-q"),
+    },
     "resume": {
         *("STUDY", "[KEY=VALUE]...", "--trials", "--time-budget"),
         *("--studies", "--json", "--quiet", "-q"),

@@ -10,6 +10,7 @@ import torch
 
 from autockd.config.methods import (
     AnnealingKD,
+    AssistantKD,
     ContinuationKD,
     DecoupledKD,
     Dist,
@@ -59,6 +60,15 @@ def test_hinton(alpha: float) -> None:
 
 def test_hinton_on_standardised_logits() -> None:
     config = HintonKD(standardise_logits=True)
+    assert loss_of(config, hard_weight=0.5, soft_weight=0.5, temperature=2.0).total.item() == exactly(STANDARDISED)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_assistant(alpha: float) -> None:
+    """The logits of the assistant stand where the teacher's do."""
+    parts = loss_of(AssistantKD(), hard_weight=1 - alpha, soft_weight=alpha, temperature=2.0)
+    assert parts.total.item() == exactly((1 - alpha) * CE + alpha * KL)
+    config = AssistantKD(standardise_logits=True)
     assert loss_of(config, hard_weight=0.5, soft_weight=0.5, temperature=2.0).total.item() == exactly(STANDARDISED)
 
 

@@ -173,3 +173,34 @@ def test_the_time_of_the_search_leaves_out_what_was_before_and_between() -> None
     ]
     assert History(parts).search_seconds == 70.0
     assert History().search_seconds == 0.0
+
+
+def compared(*overrides: str) -> StudyConfig:
+    return study("compare=[{name: none}, {name: kd}]", "search.time_budget=1h", *overrides)
+
+
+@pytest.mark.parametrize("override", ["search.trials=11", "search.trials=5", "search.time_budget=2h"])
+def test_the_budget_of_a_comparison_stays(override: str) -> None:
+    history = History([started(config=compared())])
+    assert check_goes_on(history, compared(), "data") == ()
+    with pytest.raises(StudyError, match="each compared method has its share already"):
+        check_goes_on(history, compared(override), "data")
+
+
+def test_what_is_compared_stays() -> None:
+    with pytest.raises(StudyError, match=r"changed:\n  compare"):
+        check_goes_on(History([started(config=compared())]), compared("compare=[{name: kd}]"), "data")
+
+
+def test_the_time_of_each_compared_method() -> None:
+    told: list[Any] = [
+        started(0.0),
+        *(trial_began(100.0), ended(160.0)),
+        *(trial_began(170.0, 10).model_copy(update={"arm": "kd"}), ended(180.0, 10)),
+        resumed(1000.0),
+        *(trial_began(1040.0, 11).model_copy(update={"arm": "kd"}), ended(1050.0, 11)),
+    ]
+    history = History(told)
+    assert history.arms == {"", "kd"}
+    assert (history.arm_seconds(""), history.arm_seconds("kd"), history.arm_seconds("dist")) == (60.0, 20.0, 0.0)
+    assert history.search_seconds == 80.0

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from autockd.records import (
     EVENTS,
+    AssistantReady,
     BankReady,
     BankRecord,
     EpochFinished,
@@ -73,6 +74,17 @@ TRIAL = TrialStarted(
     conventions="L = CE",
 )
 
+TEACHER = TeacherRecord(
+    weights_hash="w0",
+    weights_path="teacher/w.safetensors",
+    parameters=10,
+    bytes=40,
+    metric=0.98,
+    second_moment=7.5,
+    origin="trained",
+    seconds=3.0,
+)
+
 EXAMPLES: list[Event] = [
     StudyStarted(
         time=1.0,
@@ -86,19 +98,8 @@ EXAMPLES: list[Event] = [
     ),
     StudyResumed(time=1.2, config={}, changes=("search.trials: 3 -> 4",), provenance=PROVENANCE),
     Noted(time=1.5, kind="warning", text="dead zone: the margin is 0.1"),
-    TeacherReady(
-        time=2.0,
-        teacher=TeacherRecord(
-            weights_hash="w0",
-            weights_path="teacher/w.safetensors",
-            parameters=10,
-            bytes=40,
-            metric=0.98,
-            second_moment=7.5,
-            origin="trained",
-            seconds=3.0,
-        ),
-    ),
+    TeacherReady(time=2.0, teacher=TEACHER),
+    AssistantReady(time=2.5, assistant=TEACHER),
     BankReady(
         time=3.0,
         bank=BankRecord(key="k", entries=9, filled=9, hits=1, misses=2, seconds=0.5, checked=4, max_difference=0.0),

@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 from autockd.config import StudyConfig, load_study, trial_config
+from autockd.config.arms import arm_labels, arms_of
+from autockd.config.comparison import USUAL
+from autockd.config.method_spaces import fitted, method_space
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet, Encoder
+from autockd.config.schema import FinalistsConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
 from autockd.config.tasks import Augmentation, Glue, HuggingFace, Torchvision
 from autockd.config.training import LrSchedule, TrainingConfig
 from autockd.config.trial import default_params
+from autockd.data import load_task
 
 FOLDER = Path(__file__).parents[2] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
+COMPARISONS = ("compare_methods_digits",)
 NAME = re.compile(r"resnet(?P<student>\d+)_from_resnet(?P<teacher>\d+)_[a-z0-9_]+")
 CIFAR = {10: "resnet8_from_resnet110_cifar10", 100: "resnet8_from_resnet110_cifar100"}
 DEMO = "resnet8_from_resnet20_digits"
@@ -45,6 +51,9 @@ LEARNING_RATES: dict[str, tuple[float, float, bool]] = {
 """That of the learning rate, by how a file's name begins."""
 
 each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+each_search = pytest.mark.parametrize(
+    "file", [file for file in FILES if file.stem not in COMPARISONS], ids=lambda file: file.stem
+)
 
 
 def study(name: str, *, smoke: bool = False) -> StudyConfig:
@@ -52,7 +61,7 @@ def study(name: str, *, smoke: bool = False) -> StudyConfig:
 
 
 def test_these_are_shipped() -> None:
-    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM}
+    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM, *COMPARISONS}
 
 
 @each_file
@@ -115,11 +124,12 @@ def test_a_smoke_run_is_the_same_study_made_small(file: Path) -> None:
     assert smoke.search.space == whole.search.space
     assert smoke.training.epochs <= 2
     assert smoke.teacher.training.epochs <= 2
-    assert smoke.search.trials <= len(smoke.search.baselines) + 4
-    assert smoke.search.trials > len(smoke.search.baselines) + 1, "a trial must be sampled too"
+    baselines = () if smoke.compare else smoke.search.baselines
+    assert smoke.search.trials <= len(baselines) + 4
+    assert smoke.search.trials > len(baselines) + (not smoke.compare), "a trial must be sampled too"
 
 
-@each_file
+@each_search
 def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
     config = load_study(file)
     point = default_params(config)
@@ -129,7 +139,7 @@ def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
     assert set(point) == {name for name, dimension in config.search.space.items() if dimension.is_active(point)}
 
 
-@each_file
+@each_search
 def test_the_ranges_are_those_of_the_method(file: Path) -> None:
     space = load_study(file).search.space
     rate = next(values for start, values in LEARNING_RATES.items() if file.stem.startswith(start))
@@ -199,3 +209,19 @@ def test_studies_for_a_cpu_are_real_studies(name: str) -> None:
     assert config.task.limit_train * (1 - config.task.validation_fraction) >= 10_000
     assert config.training.epochs >= 10
     assert config.search.trials >= 8
+
+
+@pytest.mark.parametrize("name", COMPARISONS)
+@pytest.mark.parametrize("smoke", [False, True])
+def test_a_comparison_searches_every_method_with_its_usual_dimensions(name: str, smoke: bool) -> None:
+    config = study(name, smoke=smoke)
+    assert arm_labels(config.compare) == USUAL
+    assert config.assistant is not None
+    assert config.teacher.training == config.assistant.training
+    assert config.finalists == FinalistsConfig(seeds=3, top=1)
+    task, _ = load_task(config.task)
+    for arm in arms_of(config, len(task.train)):
+        own = set(arm.study.search.space) - {"learning_rate"}
+        assert own == set(method_space(arm.study.method, is_regression=False))
+        steps = -(-len(task.train) // config.training.batch_size) * config.training.epochs
+        assert fitted(arm.study.search.space, arm.study.method, steps) == arm.study.search.space

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from autockd.cli.progress import Progress, budget_line, event_line, ranked, seconds_left, standing_line
-from autockd.records import Event, TrialFinished
+from autockd.records import (
+    AssistantReady,
+    BankReady,
+    Event,
+    StudyStarted,
+    TeacherReady,
+    TrialFinished,
+    TrialStarted,
+)
 from autockd.report.tables import StudySummary, summarise
 
 
@@ -92,3 +100,29 @@ def test_a_failed_trial_tells_why(story: list[Event]) -> None:
     line = event_line(failed, folded(story), 114.0)
     assert line is not None
     assert line.startswith("trial 3 (continuation): failed: the loss is not finite; best so far 96.7 %")
+
+
+def test_a_comparison_counts_the_trials_of_all_its_methods(story: list[Event]) -> None:
+    start = story[0]
+    assert isinstance(start, StudyStarted)
+    config = start.config | {"compare": [{"name": "none"}, {"name": "kd"}, {"name": "dkd"}]}
+    told: list[Event] = [start.model_copy(update={"config": config})]
+    for event in story[1:]:
+        update = {"arm": event.method, "role": "sampled"} if isinstance(event, TrialStarted) else {}
+        told.append(event.model_copy(update=update))
+    summary = folded(told)
+    assert budget_line(summary, 116.0).startswith("4/18 trials, 1 running")
+    assert standing_line(summary).endswith("no distillation 94.0 %"), "the best without a teacher"
+
+
+def test_the_banks_of_teacher_and_assistant_are_told_apart(story: list[Event]) -> None:
+    bank = next(event for event in story if isinstance(event, BankReady))
+    teacher = next(event for event in story if isinstance(event, TeacherReady)).teacher
+    assistant = AssistantReady(time=106.2, assistant=teacher.model_copy(update={"metric": 0.9}))
+    other = BankReady(time=106.5, bank=bank.bank.model_copy(update={"hits": 7}), whose="assistant")
+    summary = folded([*story, assistant, other])
+    assert summary == summarise([*story, assistant, other])
+    assert summary.bank == bank.bank
+    lines = [event_line(event, summary, 110.0) or "" for event in (assistant, other)]
+    assert lines[0].startswith("assistant (trained): accuracy 90.0 %")
+    assert lines[1].startswith("assistant bank: 8,478 of 8,478 entries, 7 hits")

@@ -8,10 +8,10 @@ import pytest
 from rich.console import RenderableType
 
 from autockd.cli.output import console
-from autockd.cli.tables import comparison_table, plain_table, studies_table, trials_table
+from autockd.cli.tables import arms_table, comparison_table, plain_table, studies_table, trials_table
 from autockd.cli.text import duration, kilobytes, metric_text, printable
-from autockd.records import Event
-from autockd.report.tables import StudySummary, summarise
+from autockd.records import Event, TrialStarted
+from autockd.report.tables import StudySummary, best_of_arms, summarise
 
 
 @pytest.fixture
@@ -87,3 +87,22 @@ def test_sizes_are_in_thousands_of_bytes() -> None:
 def test_control_characters_do_not_pass() -> None:
     assert printable("a\x1b[31mb\nc\td\u202ee") == "a\N{REPLACEMENT CHARACTER}[31mb c d\N{REPLACEMENT CHARACTER}e"
     assert printable("a\nb", lines=True) == "a\nb"
+
+
+def test_compared_methods_stand_side_by_side(story: list[Event], ending: list[Event]) -> None:
+    arms = {0: "none", 1: "kd-std", 2: "kd-std", 3: "dkd", 4: "dkd"}
+    told = [
+        event.model_copy(update={"arm": arms[event.trial], "role": "sampled"})
+        if isinstance(event, TrialStarted)
+        else event
+        for event in [*story, *ending[:1]]
+    ]
+    summary = summarise(told)
+    assert summary is not None
+    assert lines_of(arms_table(summary))[3:] == [
+        "none 1 0 94.0 % 0",
+        "kd-std 2 0 96.7 % 1 learning_rate=0.2",
+        "dkd 2 1 95.0 % 4 learning_rate=0.1",
+    ]
+    assert lines_of(trials_table(summary.trials, summary.metric, summary.best_trial))[3].startswith("* 1 kd-std")
+    assert list(best_of_arms(summary)) == ["none", "kd-std", "dkd"]

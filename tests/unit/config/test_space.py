@@ -214,7 +214,7 @@ def test_a_dimension_of_another_method_is_refused() -> None:
 def test_the_method_must_be_a_choice_of_known_ones(method: str) -> None:
     field, message = mistake(f"method: {method}")
     assert field == "search.space.method"
-    assert "none, kd, dkd, dist, annealing, continuation" in message
+    assert "none, kd, takd, dkd, dist, annealing, continuation" in message
 
 
 @pytest.mark.parametrize(

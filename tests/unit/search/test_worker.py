@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from autockd.config.models import CifarResNet
-from autockd.config.schema import TeacherConfig
+from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
@@ -25,7 +25,7 @@ from autockd.search.stopping import compressed
 from autockd.search.worker import TrialWorker, WorkerSetting, open_bank, trial_folder
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
-from autockd.training.teacher import TeacherSpec, prepare_teacher
+from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 
 CPU = torch.device("cpu")
 MakeTrial = Callable[..., TrialConfig]
@@ -135,6 +135,33 @@ def test_a_trial_whose_worker_is_lost_goes_on(
     for name in ("best.safetensors", "last.safetensors"):
         mine, theirs = (trial_folder(study, 0) / name for study in (setting.study, tmp_path / "whole"))
         assert weights_hash(read_state(mine)) == weights_hash(read_state(theirs))
+
+
+def test_students_of_takd_learn_from_the_assistant(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, fp32: PrecisionChoice, tmp_path: Path
+) -> None:
+    """As students of kd whose teacher it is, and not as those of the teacher; each has a bank of its own."""
+    config = AssistantConfig(model=CifarResNet(width=3), training=TrainingConfig(epochs=1, learning_rate=0.1))
+    lesson = Lesson(setting.teacher, lambda: open_bank(setting.teacher, task, CPU))
+    assistant = prepare_teacher(
+        config,
+        task,
+        choose=lambda: fp32,
+        device=CPU,
+        cache=tmp_path / "assistants",
+        target=tmp_path / "assistant" / "model.safetensors",
+        lesson=lesson,
+    )
+    both = replace(setting, assistant=assistant)
+    runs = {
+        "takd": run(worker_of(both, task, make_trial("takd"), number=0)),
+        "kd": run(worker_of(both, task, make_trial("kd"), number=1)),
+        "kd of the assistant": run(worker_of(replace(setting, teacher=assistant), task, make_trial("kd"), number=2)),
+    }
+    assert facts(runs["takd"]) == facts(runs["kd of the assistant"]) != facts(runs["kd"])
+    assert both.teacher_of(make_trial("takd").method) == assistant
+    assert both.teacher_of(make_trial("continuation").method) == setting.teacher
+    assert outcome_of(runs["takd"]).bank_misses > 0
 
 
 def test_an_outcome_that_never_arrived_is_told_again(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:

@@ -1,6 +1,18 @@
 from __future__ import annotations
 
-from autockd.records import EpochFinished, Event, RungReached, StudyResumed, StudyStarted, TrialFinished, TrialStarted
+from autockd.records import (
+    AssistantReady,
+    BankReady,
+    BankRecord,
+    EpochFinished,
+    Event,
+    RungReached,
+    StudyResumed,
+    StudyStarted,
+    TeacherReady,
+    TrialFinished,
+    TrialStarted,
+)
 from autockd.tracking.mlflow_fields import curve_keys, outcome_keys
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.mlflow_runs import RunUpdate
@@ -233,3 +245,28 @@ def test_a_finished_study_that_goes_on_is_not_finished(study: list[Event]) -> No
     assert (update.status, update.ended, update.tags["autockd.state"]) == ("RUNNING", None, "running")
     assert update.tags["autockd.resumed"] == "2"
     assert "Result" in update.tags["mlflow.note.content"], "what was evaluated stays known"
+
+
+def test_a_compared_method_and_its_assistant_are_told(study: list[Event]) -> None:
+    start, teacher = study[0], study[1]
+    assert isinstance(start, StudyStarted)
+    assert isinstance(teacher, TeacherReady)
+    assistant = teacher.teacher.model_copy(update={"metric": 0.9, "weights_hash": "aa"})
+    bank = BankRecord(key="k", entries=9, filled=9, hits=1, misses=2, seconds=0.5, checked=4, max_difference=0.0)
+    trial = next(event for event in study if isinstance(event, TrialStarted))
+    told: list[Event] = [
+        start,
+        teacher,
+        BankReady(time=95.5, bank=bank),
+        AssistantReady(time=96.0, assistant=assistant),
+        BankReady(time=96.5, bank=bank.model_copy(update={"filled": 7}), whose="assistant"),
+        trial.model_copy(update={"arm": "kd-std"}),
+    ]
+    runs = project(told)
+    (of_study,), (of_trial,) = runs[None], runs[trial.trial]
+    metrics = latest(of_study)
+    assert (metrics["teacher_val_accuracy"], metrics["assistant_val_accuracy"]) == (0.98, 0.9)
+    assert (metrics["bank_filled"], metrics["assistant_bank_filled"]) == (9, 7)
+    assert (of_study.tags["autockd.teacher"], of_study.tags["autockd.assistant"]) == ("cd" * 32, "aa")
+    assert of_trial.tags["autockd.arm"] == of_trial.params["arm"] == "kd-std"
+    assert of_trial.name.endswith(" kd-std")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted, TrialFinished
+from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted, TrialFinished, TrialStarted
 from autockd.tracking.study_note import StudyNote
 
 HOSTILE = "<img src=x onerror=alert(1)> | `code` [link](http://ada:hunter2-c4nary@host) **bold**\n# head " + "x" * 200
@@ -70,3 +70,17 @@ def test_names_that_are_not_ours_stay_plain_text(study: list[Event]) -> None:
     row = next(line for line in text.splitlines() if line.startswith("| &lt;img"))
     assert row.replace("\\|", "").count("|") == 6, "a cell for each of the five columns"
     assert not [line for line in text.splitlines() if line.startswith("# head")]
+
+
+def test_a_comparison_shows_its_methods_side_by_side(study: list[Event]) -> None:
+    compared = changed(study, compare=[{"name": "none"}, {"name": "kd"}])
+    arms = {0: "none", 1: "none", 2: "kd", 3: "kd"}
+    told = [
+        event.model_copy(update={"arm": arms[event.trial]}) if isinstance(event, TrialStarted) else event
+        for event in compared
+    ]
+    text = note_after(told)
+    assert "4 trials of each of 2 methods" in text
+    assert "| none | 2 | 1 | 0.95 |" in text
+    assert "| kd | 2 |  |  |" in text, "one was stopped and one failed"
+    assert "**trial 1 (none)**" in text

@@ -8,18 +8,23 @@ from typing import Any
 import pytest
 import torch
 
+from autockd.config.methods import HintonKD
 from autockd.config.models import CifarResNet
-from autockd.config.schema import TeacherConfig
+from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.errors import EnvironmentProblem, ModelError, TrialFailed
 from autockd.models import build_model, read_state, save_weights, weights_hash
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training import teacher as teacher_module
+from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
-from autockd.training.teacher import TeacherSpec, prepare_teacher
+from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.trainer import Trainer
 
+CPU = torch.device("cpu")
 RECIPE = TrainingConfig(epochs=3, batch_size=32, learning_rate=0.1)
 CONFIG = TeacherConfig(model=CifarResNet(width=4), training=RECIPE)
 
@@ -192,3 +197,59 @@ def test_a_teacher_from_the_cache_answers_as_the_one_that_was_trained(prepare: P
     pairs = (torch.arange(len(task.train)), torch.zeros(len(task.train), dtype=torch.int64))
     trained, cached = (prepare(study=study).load(task, torch.device("cpu")) for study in ("one", "two"))
     assert torch.equal(trained.logits(*pairs), cached.logits(*pairs))
+
+
+@pytest.fixture
+def lesson(prepare: Prepare, task: Task, tmp_path: Path) -> Lesson:
+    teacher = prepare()
+    identity = BankIdentity.of(teacher.identity, task)
+    return Lesson(teacher, lambda: TeacherBank(tmp_path / "banks", identity, lambda: teacher.load(task, CPU)))
+
+
+def test_an_assistant_learns_from_the_teacher(
+    prepare: Prepare, task: Task, fp32: PrecisionChoice, lesson: Lesson
+) -> None:
+    config = AssistantConfig(model=CifarResNet(width=3), training=RECIPE, seed=2, method=HintonKD(alpha=0.7))
+    spec = prepare(config, study="assistant", lesson=lesson)
+    trial = TrialConfig(method=config.method, training=RECIPE, student=config.model, seed=2)
+    moment = lesson.teacher.record.second_moment
+    trainer = Trainer(trial, task, fp32, bank=lesson.open_bank(), second_moment=moment)
+    best = list(trainer.fit())[-1].best_metric
+    assert (spec.record.origin, spec.record.metric) == ("trained", best)
+    assert spec.record.weights_hash == weights_hash(trainer.best_weights)
+
+
+@pytest.mark.parametrize(
+    ("changes", "origin"),
+    [
+        ({}, "cached"),
+        ({"method": HintonKD(temperature=2.0)}, "trained"),
+        ({"method": HintonKD(standardise_logits=True)}, "trained"),
+        ({"seed": 1}, "trained"),
+    ],
+)
+def test_an_assistant_is_found_by_all_that_made_it(
+    prepare: Prepare, lesson: Lesson, changes: dict[str, Any], origin: str
+) -> None:
+    config = AssistantConfig(model=CifarResNet(width=2), training=TrainingConfig(epochs=1, learning_rate=0.1))
+    prepare(config, study="one", lesson=lesson)
+    again = prepare(config.model_copy(update=changes), study="two", lesson=lesson)
+    assert again.record.origin == origin
+
+
+def test_an_assistant_of_another_teacher_is_another_one(prepare: Prepare, lesson: Lesson) -> None:
+    config = AssistantConfig(model=CifarResNet(width=2), training=TrainingConfig(epochs=1, learning_rate=0.1))
+    one = prepare(config, study="one", lesson=lesson)
+    other_teacher = prepare(CONFIG.model_copy(update={"seed": 5}), study="other")
+    other = prepare(config, study="two", lesson=replace(lesson, teacher=other_teacher))
+    alone = prepare(config, study="three", choose=never, lesson=lesson)
+    assert (one.record.origin, other.record.origin, alone.record.origin) == ("trained", "trained", "cached")
+
+
+def test_a_given_assistant_is_taken_as_it_is(prepare: Prepare, lesson: Lesson, tmp_path: Path) -> None:
+    model = CifarResNet(width=2)
+    save_weights(build_model(model, classes=10, channels=1, image_size=(8, 8), seed=4), tmp_path / "given.safetensors")
+    config = AssistantConfig(model=model.model_copy(update={"weights": tmp_path / "given.safetensors"}))
+    spec = prepare(config, study="given", choose=never, lesson=lesson)
+    assert spec.record.origin == "given"
+    assert spec.record.weights_hash == weights_hash(read_state(tmp_path / "given.safetensors"))
