@@ -77,12 +77,12 @@ def export_trial(
         "task": json.loads(config.task.model_dump_json()),
         "provenance": provenance(Path.cwd()),
     }
-    student = _student(architecture, model, task, description)
+    student = student_of(architecture, model, task, description)
     info = write_bundle(to or folder / BUNDLE, student, examples=task.validation, onnx=onnx, force=force)
     return Exported(time=time.time(), trial=row.trial, bundle=str(info.folder), manifest_hash=info.manifest_hash)
 
 
-def _student(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
+def student_of(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
     """A trained network with what a bundle says of it."""
     if isinstance(task, ImageTask):
         shape = {"channels": task.channels, "image_size": task.image_size, "mean": task.mean, "std": task.std}

@@ -205,7 +205,7 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
 
 def _sweep(folder: Path) -> None:
     """Remove what killed writers left behind, and the checkpoints of trials that are over."""
-    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
+    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "costs/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
         for scrap in folder.glob(pattern):
             if scrap.is_dir():
                 shutil.rmtree(scrap, ignore_errors=True)

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from autockd.config.kinds import kind_mistakes
 from autockd.config.models import Encoder
+from autockd.config.objective_rules import objective_mistakes
 from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
@@ -100,7 +101,7 @@ def parse_study(
         problems += [_problem(detail, data, origins, source) for detail in error.errors()]
     if problems:
         raise ConfigError(problems)
-    if mistakes := [*kind_mistakes(study)] or space_mistakes(study):
+    if mistakes := [*kind_mistakes(study), *objective_mistakes(study)] or space_mistakes(study):
         raise ConfigError(
             [
                 Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))

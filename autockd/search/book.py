@@ -37,6 +37,7 @@ from autockd.search.proposals import (
     enqueue_first_trials,
     make_sampler,
     proposal_lag,
+    replaying_sampler,
     suggest_params,
 )
 from autockd.search.rungs import Rungs
@@ -80,7 +81,7 @@ class StudyBook:
         self._orphans: deque[int] = deque()
         self._slowest_epoch: float | None = None
         self._told = 0
-        self._optuna = new_optuna_study(study.name, journal, direction)
+        self._optuna = new_optuna_study(study.name, journal, direction, study.search.objectives)
         self._restore(history)
         enqueue_first_trials(study, self._optuna, skip=len(self._trials))
 
@@ -273,7 +274,7 @@ class StudyBook:
         attributes: dict[str, object] = {ROLE: started.role}
         if started.role == "baseline":
             attributes[BASELINE] = started.trial
-        self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # the point is known; this one costs nothing
+        self._optuna.sampler = replaying_sampler(self._study, started.trial, self._parallel)
         self._optuna.enqueue_trial(dict(started.params), user_attrs=attributes)
         trial = self._optuna.ask()
         assert trial.number == started.trial, "a ledger holds trials in the order of their numbers"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
@@ -23,17 +24,33 @@ def make_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.sampl
     So a sampler has no state but the storage, and a search that was interrupted goes on with the same proposals.
     """
     seed = int(content_hash([study.seed, number])[:8], 16)
+    first = max(8, 2 * parallel)
     if study.search.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
+    if study.search.sampler == "nsga2":  # a generation of 50, the default, is more than most studies have in all
+        return optuna.samplers.NSGAIISampler(population_size=first, seed=seed)
+    with quiet_experiments():
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=first, seed=seed
+        )
+
+
+def replaying_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.samplers.BaseSampler:
+    """A sampler for a trial whose point is known: one that costs nothing, unless it has to leave its mark.
+
+    NSGA-II writes a trial's generation into the storage, and breeds later trials by it.
+    """
+    if study.search.sampler == "nsga2":
+        return make_sampler(study, number, parallel)
+    return optuna.samplers.RandomSampler(seed=0)
+
+
+@contextmanager
+def quiet_experiments() -> Iterator[None]:
+    """Parts of Optuna that are experimental, and are known to be."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            n_startup_trials=max(8, 2 * parallel),
-            seed=seed,
-        )
+        yield
 
 
 def proposal_lag(study: StudyConfig, parallel: int) -> int:
