@@ -22,7 +22,7 @@ from autockd.config.objective_rules import architecture_points
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.data import Task, Texts
-from autockd.export.images import PIXELS, ImageStudent, to_pixels
+from autockd.export.images import PIXELS, to_pixels
 from autockd.export.latency import onnx_latency
 from autockd.export.student import Student
 from autockd.export.texts import TextStudent

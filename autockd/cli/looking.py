@@ -82,7 +82,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     import time
 
     from autockd.cli.progress import budget_line, standing_line
-    from autockd.cli.tables import comparison_table, trials_table
+    from autockd.cli.tables import comparison_table, front_table, trials_table
 
     study = open_study(name, studies)
     summary = study.status()
@@ -90,6 +90,8 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         write_json(summary.model_dump(mode="json"))
         return
     show(trials_table(summary.trials, summary.metric, summary.best_trial))
+    if summary.objectives:
+        show(front_table(summary))
     if summary.evaluated:
         show(comparison_table(summary))
     say(f"{summary.study}: {_state(study, summary, name)}")

@@ -94,6 +94,8 @@ def _row(event: Evaluated) -> list[str]:
 def _settings(search: Mapping[str, Any]) -> Iterator[str]:
     yield f"{search.get('trials', 'some')} trials"
     yield f"sampler {search.get('sampler', 'unknown')}"
+    if objectives := search.get("objectives"):
+        yield "costs to keep low " + " and ".join(map(str, objectives))
     if baselines := search.get("baselines"):
         yield "baselines " + " and ".join(str(baseline.get("name")) for baseline in baselines)
     rule = search.get("stopping", {}).get("rule", "none")
