@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import get_args
+
 from autockd.config.objective_rules import ALWAYS_KNOWN
 from autockd.config.pick import Constraint, parse_pick
+from autockd.config.schema import Objective
 from autockd.errors import StudyError, UsageError
 from autockd.report.tables import StudySummary, TrialRow, best_trial
 
@@ -27,7 +31,7 @@ def picked_row(summary: StudySummary, pick: str) -> TrialRow:
     if not rows:
         raise StudyError(f"{summary.study}: no trial has succeeded yet, so there is none to pick")
     for constraint in constraints:
-        _check_name(summary, rows, constraint)
+        _check_name(summary, constraint)
     fulfilling = [row for row in rows if all(each.holds(_number(summary, row, each)) for each in constraints)]
     number = best_trial(fulfilling, summary.direction)
     if number is None:
@@ -35,13 +39,18 @@ def picked_row(summary: StudySummary, pick: str) -> TrialRow:
     return next(row for row in fulfilling if row.trial == number)
 
 
-def _check_name(summary: StudySummary, rows: list[TrialRow], constraint: Constraint) -> None:
+def _check_name(summary: StudySummary, constraint: Constraint) -> None:
     known = [summary.metric, *dict.fromkeys((*summary.objectives, ALWAYS_KNOWN))]
-    if constraint.name not in known:
+    if constraint.name in known:
+        return
+    if constraint.name in get_args(Objective):
         raise StudyError(
-            f"pick: {summary.study} does not know {constraint.name!r} of its trials, but {', '.join(known)}; costs are "
-            f"measured where search.objectives names them: run it so under another name"
+            f"pick: {summary.study} did not measure {constraint.name}, it knows {', '.join(known)} -> pick by these, "
+            f"or run a new study with {constraint.name} among its search.objectives"
         )
+    near = difflib.get_close_matches(constraint.name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(known)}"
+    raise StudyError(f"pick: {constraint.name!r} is neither a cost that {summary.study} knows nor its metric -> {hint}")
 
 
 def _number(summary: StudySummary, row: TrialRow, constraint: Constraint) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import optuna
+from optuna.samplers import RandomSampler
 from pydantic import ValidationError
 
 from autockd.config.schema import StudyConfig
@@ -35,9 +36,9 @@ from autockd.search.proposals import (
     BASELINE,
     ROLE,
     enqueue_first_trials,
+    leaves_marks,
     make_sampler,
     proposal_lag,
-    replaying_sampler,
     suggest_params,
 )
 from autockd.search.rungs import Rungs
@@ -274,10 +275,14 @@ class StudyBook:
         attributes: dict[str, object] = {ROLE: started.role}
         if started.role == "baseline":
             attributes[BASELINE] = started.trial
-        self._optuna.sampler = replaying_sampler(self._study, started.trial, self._parallel)
+        marked = leaves_marks(self._study, started)
+        sampler = make_sampler(self._study, started.trial, self._parallel) if marked else RandomSampler(seed=0)
+        self._optuna.sampler = sampler  # the point is known: where there are no marks to leave, it costs nothing
         self._optuna.enqueue_trial(dict(started.params), user_attrs=attributes)
         trial = self._optuna.ask()
         assert trial.number == started.trial, "a ledger holds trials in the order of their numbers"
+        if marked:
+            _ = trial.relative_params  # asking for them leaves the marks
         if started.role != "baseline":
             suggest_params(trial, self._space)
         self._trials[trial.number] = trial

@@ -11,8 +11,9 @@ import optuna
 
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, Params, ordered
-from autockd.config.trial import default_params
+from autockd.config.trial import conditioned_space, default_params
 from autockd.hashing import content_hash
+from autockd.records import TrialStarted
 
 ROLE = "role"
 BASELINE = "baseline"
@@ -35,14 +36,17 @@ def make_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.sampl
         )
 
 
-def replaying_sampler(study: StudyConfig, number: int, parallel: int) -> optuna.samplers.BaseSampler:
-    """A sampler for a trial whose point is known: one that costs nothing, unless it has to leave its mark.
+def leaves_marks(study: StudyConfig, started: TrialStarted) -> bool:
+    """Whether a sampler wrote more into the storage for a trial than the trial's own point.
 
-    NSGA-II writes a trial's generation into the storage, and breeds later trials by it.
+    NSGA-II writes down a trial's generation, and breeds later trials by it. Where dimensions are conditional, TPE
+    writes down values that the trial has no use for, and keeps away from them while it runs. Neither does so for a
+    trial that was given its whole point.
     """
-    if study.search.sampler == "nsga2":
-        return make_sampler(study, number, parallel)
-    return optuna.samplers.RandomSampler(seed=0)
+    is_conditional = any(dimension.when for dimension in conditioned_space(study).values())
+    writes = {"nsga2": True, "tpe": is_conditional, "random": False}[study.search.sampler]
+    is_given = started.role in ("baseline", "default") or started.params in study.search.enqueue
+    return writes and not is_given
 
 
 @contextmanager

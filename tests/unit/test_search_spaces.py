@@ -10,6 +10,7 @@ import pytest
 from autockd.config import StudyConfig, load_study, trial_config
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet, Encoder
+from autockd.config.objective_rules import architecture_points
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
 from autockd.config.tasks import Augmentation, Glue, HuggingFace, Torchvision
 from autockd.config.training import LrSchedule, TrainingConfig
@@ -20,6 +21,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 NAME = re.compile(r"resnet(?P<student>\d+)_from_resnet(?P<teacher>\d+)_[a-z0-9_]+")
 CIFAR = {10: "resnet8_from_resnet110_cifar10", 100: "resnet8_from_resnet110_cifar100"}
 DEMO = "resnet8_from_resnet20_digits"
+FRONT = "small_resnet_from_resnet20_digits"
 GLUE = {
     "glue_distilroberta_from_roberta_large": ("distilbert/distilroberta-base", "FacebookAI/roberta-large"),
     "glue_bert_small_from_bert_large": ("google/bert_uncased_L-4_H-512_A-8", "google-bert/bert-large-uncased"),
@@ -39,6 +41,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
 
 LEARNING_RATES: dict[str, tuple[float, float, bool]] = {
     "resnet": (0.01, 0.3, True),
+    "small_resnet": (0.01, 0.3, True),
     "glue": (5e-6, 1e-4, True),
     "minilm3": (2e-5, 5e-4, True),  # a student of 30 MB bears more than one of 300
 }
@@ -52,7 +55,7 @@ def study(name: str, *, smoke: bool = False) -> StudyConfig:
 
 
 def test_these_are_shipped() -> None:
-    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM}
+    assert {file.stem for file in FILES} == {DEMO, FRONT, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM}
 
 
 @each_file
@@ -135,7 +138,7 @@ def test_the_ranges_are_those_of_the_method(file: Path) -> None:
     rate = next(values for start, values in LEARNING_RATES.items() if file.stem.startswith(start))
     for name, (low, high, log) in {**RANGES, "learning_rate": rate}.items():
         found = ends(space[name])
-        if file.stem in (DEMO, *GLUE):
+        if file.stem in (DEMO, FRONT, *GLUE):
             assert low <= found[0] < found[1] <= high, "two minutes, or thirty epochs, may be spent on a part"
         else:
             assert found == (low, high, log), name
@@ -199,3 +202,13 @@ def test_studies_for_a_cpu_are_real_studies(name: str) -> None:
     assert config.task.limit_train * (1 - config.task.validation_fraction) >= 10_000
     assert config.training.epochs >= 10
     assert config.search.trials >= 8
+
+
+def test_the_front_is_searched_over_nine_students() -> None:
+    config = study(FRONT)
+    assert config.search.objectives == ("latency_ms", "parameters")
+    points = architecture_points(config, 9)
+    assert points is not None
+    assert len(points) == 9
+    largest = trial_config(config, {"student_depth": 20, "student_width": 16}).student
+    assert largest == config.teacher.model, "up to the teacher itself"
