@@ -1,4 +1,4 @@
-"""A study of several objectives with real Ray, Optuna, onnxruntime and MLflow: costs, front, and a student by its limits."""
+"""A study of several objectives with real Ray, Optuna, onnxruntime and MLflow: costs, front, a student by limits."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_front_is_drawn_and_kept_in_mlflow(ran: Ran) -> None:
 
 
 def test_the_study_exports_what_it_was_told_to_pick(ran: Ran) -> None:
-    study, summary, _ = ran
+    _, summary, _ = ran
     assert summary.bundle is not None
     small = [row for row in summary.trials if row.role != "baseline" and (row.parameters or 0) <= 2000]
     picked = max(small, key=lambda row: (row.value or 0.0, -row.trial))
