@@ -17,7 +17,7 @@ from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
 from autockd.config.trial import TrialConfig, baseline_config, trial_config
 from autockd.data import ImageTask, Task, Texts, TextTask, load_task
 from autockd.distillation import Run, compile_plan
-from autockd.errors import ConfigError, ExportError, Problem, StudyError, TrialFailed
+from autockd.errors import ConfigError, ExportError, Problem, StudyError, TrialFailed, UsageError
 from autockd.export import (
     ImageBundleConfig,
     ImageStudent,
@@ -32,6 +32,7 @@ from autockd.models import TextEncoder, count_parameters, load_tokenizer, load_w
 from autockd.provenance import provenance
 from autockd.records import Exported, TrialStarted
 from autockd.report import StudySummary, TrialRow
+from autockd.report.picking import picked_row
 from autockd.tracking import events
 from autockd.training.networks import based_on, build_network, cut_from_teacher, student_model
 
@@ -79,12 +80,12 @@ def export_trial(
         "task": json.loads(config.task.model_dump_json()),
         "provenance": provenance(Path.cwd()),
     }
-    student = _student(architecture, model, task, description)
+    student = student_of(architecture, model, task, description)
     info = write_bundle(to or folder / BUNDLE, student, examples=task.validation, onnx=onnx, force=force)
     return Exported(time=time.time(), trial=row.trial, bundle=str(info.folder), manifest_hash=info.manifest_hash)
 
 
-def _student(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
+def student_of(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
     """A trained network with what a bundle says of it."""
     if isinstance(task, ImageTask):
         shape = {"channels": task.channels, "image_size": task.image_size, "mean": task.mean, "std": task.std}
@@ -101,18 +102,33 @@ def _student(architecture: ModelConfig, model: nn.Module, task: Task, descriptio
     return TextStudent(TextBundleConfig(**description, **limits), model, load_tokenizer(architecture))
 
 
-def chosen_row(summary: StudySummary, trial: int | None) -> TrialRow:
-    """The row of a trial, by its number, or of the best.
+def chosen_row(summary: StudySummary, trial: int | None, pick: str = "") -> TrialRow:
+    """The row of a trial, by its number, or of the best that fulfils constraints such as `latency_ms <= 2`.
 
     Raises:
+        UsageError: the constraints cannot be read, or a trial is named too.
         StudyError: there is no such trial.
     """
+    if pick and trial is not None:
+        raise UsageError(f"--trial {trial} and --pick {pick!r} both name a student -> give one of them")
+    if pick:
+        return picked_row(summary, pick)
     number = summary.best_trial if trial is None else trial
     row = next((row for row in summary.trials if row.trial == number), None)
     if row is None:
         what = "no trial has succeeded yet" if trial is None else f"there is no trial {trial}"
         raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, see `autockd status {summary.study}`")
     return row
+
+
+def row_to_export(summary: StudySummary, pick: str) -> tuple[TrialRow | None, str]:
+    """The student that a finished search exports, and why there is none although trials have succeeded."""
+    if summary.best is None or not pick:
+        return summary.best, ""
+    try:
+        return picked_row(summary, pick), ""
+    except StudyError as error:
+        return None, f"export.pick: {error}"
 
 
 def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: str) -> dict[str, float | str | int]:

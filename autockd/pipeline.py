@@ -15,8 +15,8 @@ from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task, load_task
-from autockd.errors import Interrupted, NoTrialSucceeded
-from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial
+from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
+from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial, row_to_export
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
 from autockd.history import check_goes_on
@@ -192,7 +192,7 @@ def _evaluate(session: Session, task: Task, held_out: HeldOut, teacher: TeacherS
     subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     scores = machine.call(score, subjects, task, held_out, machine.allocation.device)
     for subject, found in zip(subjects, scores, strict=True):
-        kind = subject.label if subject.label in ("teacher", "best") else "baseline"
+        kind = {"teacher": "teacher", "best": "best", "picked": "best"}.get(subject.label, "baseline")
         recorder.record(
             Evaluated.model_validate(
                 {"time": time.time(), "subject": kind, "label": subject.label, "trial": subject.trial, **vars(found)}
@@ -202,12 +202,14 @@ def _evaluate(session: Session, task: Task, held_out: HeldOut, teacher: TeacherS
 
 def _subjects(session: Session, teacher: TeacherSpec) -> list[Subject]:
     summary = session.summary
+    picked, _ = row_to_export(summary, session.config.export.pick)
+    chosen = {row.trial: label for row, label in ((picked, "picked"), (summary.best, "best")) if row is not None}
     trials = {event.trial: event for event in events(session.folder / LEDGER) if isinstance(event, TrialStarted)}
     subjects = [Subject("teacher", None, teacher.config.model, teacher.weights)]
     for row in summary.trials:
-        if row.weights is None or not (row.role == "baseline" or row.trial == summary.best_trial):
+        if row.weights is None or not (row.role == "baseline" or row.trial in chosen):
             continue
-        label = "best" if row.trial == summary.best_trial else row.method
+        label = chosen.get(row.trial, row.method)
         if any(subject.label == label for subject in subjects):
             label = f"{label} {row.trial}"
         student = TrialConfig.model_validate(trials[row.trial].config).student
@@ -219,11 +221,12 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
     """Export the best student, draw the search, close the study."""
     folder, recorder, summary = session.folder, session.recorder, session.summary
     best = summary.best
-    if best is not None and session.history.exported is None:
+    chosen, problem = row_to_export(summary, session.config.export.pick)
+    if chosen is not None and session.history.exported is None:
         with recorder.stage("export"):
             # A bundle that stands there already was written just before a stop, or by hand before the search was over.
             onnx, stands = session.config.export.onnx, (folder / BUNDLE).exists()
-            recorder.record(export_trial(session.config, folder, best, summary, task, onnx=onnx, force=stands))
+            recorder.record(export_trial(session.config, folder, chosen, summary, task, onnx=onnx, force=stands))
     _sweep(folder)
     for figure in save_figures(events(folder / LEDGER), folder):
         recorder.artifact(figure)
@@ -238,12 +241,14 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
             seconds={**recorder.seconds, "total": time.perf_counter() - began},
         )
     )
+    if problem:
+        raise ExportError(f"{problem}; nothing is exported -> autockd export {folder.name} --pick with other limits")
     return _result(session)
 
 
 def _sweep(folder: Path) -> None:
     """Remove what killed writers left behind, and the checkpoints of trials that are over."""
-    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
+    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "costs/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
         for scrap in folder.glob(pattern):
             if scrap.is_dir():
                 shutil.rmtree(scrap, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from autockd.config.arms import arms_of
 from autockd.config.kinds import uses_assistant
 from autockd.config.schema import TeacherConfig
 from autockd.config.trial import trial_config
+from autockd.costs import FOLDER as COSTS
+from autockd.costs import CostMeter, Latency, known_architectures, measure_all
 from autockd.data import Task
 from autockd.distillation import Plan, compile_plan, make_method
-from autockd.errors import StudyError
+from autockd.errors import ConfigError, ExportError, StudyError
 from autockd.models import read_state, weights_hash
 from autockd.records import (
     AssistantReady,
@@ -67,6 +69,8 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         with recorder.stage("bank"):
             recorder.record(BankReady(time=time.time(), bank=_fill_bank(session, task, teacher, machine)))
     assistant = _taught_assistant(session, task, teacher, machine) if uses_assistant(session.config) else None
+    with recorder.stage("costs"):
+        measure = _cost_meter(session, task, teacher, machine)
     setting = WorkerSetting(
         study=session.folder,
         teacher=teacher,
@@ -75,6 +79,7 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         timeout=resources.trial_timeout,
         hang_factor=resources.hang_factor,
         assistant=assistant,
+        measure=measure,
     )
     _plans(session, task, setting)
     return setting
@@ -201,3 +206,35 @@ def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Clus
             "seconds": time.perf_counter() - began,
         }
     )
+
+
+def _cost_meter(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> CostMeter | None:
+    """What measures students, where that is asked for.
+
+    Latencies are measured now, while nothing else runs, as far as the space's students can be counted.
+
+    Raises:
+        ConfigError: a student cannot be exported, so that its latency cannot be measured.
+    """
+    if not session.config.search.objectives:
+        return None
+    meter = CostMeter(session.config.search.objectives, session.folder / COSTS, teacher.folder)
+    trials = known_architectures(session.config) if meter.measures_latency else []
+    if new := [trial for trial in trials if not meter.knows(trial)]:
+        try:
+            found = machine.call(measure_all, meter, new, task)
+        except ExportError as error:
+            raise ConfigError.of(
+                "search.objectives", f"the latency of a student cannot be measured: {error}", "take latencies out"
+            ) from error
+        session.recorder.choice(_say_latencies(found))
+    return meter
+
+
+def _say_latencies(found: Sequence[Latency]) -> str:
+    """How latencies were measured, and their ranges; the same architecture may be there twice."""
+    names = found[0].milliseconds
+    ranges = {name: sorted(each.milliseconds[name] for each in found) for name in names}
+    said = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in ranges.items())
+    students = len({each.model_dump_json() for each in found})
+    return f"latency of {students} students, measured once for all trials: {said} ({found[0].how})"

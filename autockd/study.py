@@ -192,9 +192,9 @@ class Study:
         uri = self.mlflow_uri()
         if uri is None:
             raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
-        if history := self.events():
-            save_figures(history, self.folder)
-        pictures = sorted(self.folder.glob("*.png"))
+        history = self.events()
+        drawn = save_figures(history, self.folder) if history else []
+        pictures = sorted({*drawn, *self.folder.glob("*.png")})
         return sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
 
     def events(self) -> list[Event]:
@@ -217,12 +217,20 @@ class Study:
         return summary_of(self.folder / LEDGER)
 
     def export(
-        self, trial: int | None = None, to: Path | None = None, *, onnx: bool = True, force: bool = False
+        self,
+        trial: int | None = None,
+        to: Path | None = None,
+        *,
+        pick: str | None = None,
+        onnx: bool = True,
+        force: bool = False,
     ) -> Path:
         """Write a trial's student as a bundle.
 
         Args:
-            trial: its number; None is the best.
+            trial: its number; None is the best that `pick` leaves.
+            pick: constraints on it, such as `latency_ms <= 2`, where no number is given; None takes those of the study
+                (`export.pick`), and an empty text the best of all.
             to: where to; None is the study's `bundle` folder.
             onnx: whether to write ONNX too.
             force: whether to replace what lies there.
@@ -235,7 +243,8 @@ class Study:
         from autockd.exporting import chosen_row, export_trial
 
         summary = self.status()
-        row = chosen_row(summary, trial)
+        own = self.config.export.pick if trial is None else ""
+        row = chosen_row(summary, trial, own if pick is None else pick)
         task, _ = load_task(self.config.task)
         exported = export_trial(self.config, self.folder, row, summary, task, to=to, onnx=onnx, force=force)
         return Path(exported.bundle)

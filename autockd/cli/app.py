@@ -245,11 +245,24 @@ def status(study: MaybeStudyName = None, studies: StudiesFolder = None, as_json:
         show_study(study, studies, as_json=as_json)
 
 
-@app.command(epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7")
+@app.command(
+    epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7\n\n"
+    "autockd export mine --pick 'latency_ms <= 2' --to fast"
+)
 def export(
     study: StudyName,
     *,
     trial: Annotated[str, typer.Option("--trial", metavar="best|N", help="The best trial, or one by number.")] = "best",
+    pick: Annotated[
+        str | None,
+        typer.Option(
+            "--pick",
+            metavar="'NAME <= NUMBER'",
+            help="The best trial within limits on its costs or metric, several joined by `and`; "
+            "the study's own export.pick if not given.",
+            show_default=False,
+        ),
+    ] = None,
     to: Annotated[
         Path | None, typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.")
     ] = None,
@@ -261,7 +274,7 @@ def export(
     from autockd.cli.looking import open_study, trial_number
 
     number = trial_number(trial)
-    write(str(open_study(study, studies).export(number, to, onnx=onnx, force=force)))
+    write(str(open_study(study, studies).export(number, to, pick=pick, onnx=onnx, force=force)))
 
 
 @app.command(epilog="Examples:\n\nautockd evaluate studies/mine/bundle\n\nautockd evaluate DIR --data other.yaml")

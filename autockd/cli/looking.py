@@ -82,7 +82,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     import time
 
     from autockd.cli.progress import budget_line, standing_line
-    from autockd.cli.tables import arms_table, comparison_table, trials_table
+    from autockd.cli.tables import arms_table, comparison_table, front_table, trials_table
 
     study = open_study(name, studies)
     summary = study.status()
@@ -92,6 +92,8 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     show(trials_table(summary.trials, summary.metric, summary.best_trial))
     if any(row.arm for row in summary.trials):
         show(arms_table(summary))
+    if summary.objectives:
+        show(front_table(summary))
     if summary.evaluated:
         show(comparison_table(summary))
     say(f"{summary.study}: {_state(study, summary, name)}")

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from autockd.cli.text import count_text, duration, kilobytes, metric_text, printable
+from autockd.cli.text import cost_text, count_text, duration, kilobytes, metric_text, printable
 from autockd.records import Evaluated
+from autockd.report.pareto import pareto_front
 from autockd.report.tables import StudySummary, TrialRow, best_of_arms
 
 STATES = {"running": "running", "complete": "complete", "pruned": "stopped early", "failed": "failed"}
@@ -78,7 +79,25 @@ def subject_name(row: Evaluated, summary: StudySummary) -> str:
     if row.subject == "baseline":
         return "student, no distillation" if row.label == "none" else f"student, {row.label}"
     methods = {trial.trial: trial.arm or trial.method for trial in summary.trials}
-    return f"best student ({methods.get(row.trial or 0, row.label)}, trial {row.trial})"
+    which = "picked" if row.label == "picked" else "best"
+    return f"{which} student ({methods.get(row.trial or 0, row.label)}, trial {row.trial})"
+
+
+def front_table(summary: StudySummary) -> Table:
+    """The Pareto front of a study with several objectives: students that no other beats in everything."""
+    columns = {"trial": "right", "method": "left", summary.metric: "right"}
+    columns |= dict.fromkeys(summary.objectives, "right") | {"parameters of the trial": "left"}
+    rows = [
+        (
+            row.trial,
+            row.arm or row.method,
+            metric_text(row.value, summary.metric),
+            *(cost_text(name, row.costs[name]) for name in summary.objectives),
+            point_text(row.params),
+        )
+        for row in pareto_front(summary)
+    ]
+    return plain_table(columns, rows, "Pareto front: no other trial is as good in everything")
 
 
 def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None) -> Table:

@@ -20,6 +20,13 @@ def count_text(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
 
 
+def cost_text(name: str, value: float) -> str:
+    """A cost of a student by its name: parameters, bytes, or milliseconds to three digits."""
+    if name == "bytes":
+        return kilobytes(int(value))
+    return count_text(int(value)) if name == "parameters" else f"{value:.3g}"
+
+
 def kilobytes(size: int) -> str:
     """Bytes as kB of 1000 bytes, to three digits below 10 kB."""
     return f"{size / 1000:.2f} kB" if size < 10_000 else f"{size / 1000:,.0f} kB"

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import kind_mistakes
 from autockd.config.models import Encoder
+from autockd.config.objective_rules import objective_mistakes
 from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
@@ -113,7 +114,8 @@ def parse_study(
     if problems:
         raise ConfigError(problems)
     study = change(study) if change else study
-    if mistakes := [*kind_mistakes(study)] or (comparison_mistakes if study.compare else space_mistakes)(study):
+    rules = comparison_mistakes if study.compare else space_mistakes
+    if mistakes := [*kind_mistakes(study), *objective_mistakes(study)] or rules(study):
         raise ConfigError(
             [
                 Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))

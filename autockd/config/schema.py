@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, field_validator
 from autockd.config.base import Config, Seconds
 from autockd.config.methods import ContinuationKD, HintonKD, MethodConfig, NoDistillation
 from autockd.config.models import ModelConfig
+from autockd.config.pick import parse_pick
 from autockd.config.space import Choice, Space, Value
 from autockd.config.tasks import TaskConfig
 from autockd.config.training import TrainingConfig
@@ -65,8 +66,8 @@ class SearchConfig(Config):
 
     trials: PositiveInt = 50
     """Trials in all, with the baselines and the enqueued ones."""
-    sampler: Literal["tpe", "random"] = "tpe"
-    """Optuna's multivariate, grouped TPE, or random search."""
+    sampler: Literal["tpe", "nsga2", "random"] = "tpe"
+    """Optuna's multivariate, grouped TPE, its NSGA-II, or random search; each for one objective or several."""
     space: Space = {}
     """Dimensions by name: fields of the method or of `training`, `student_depth`, `student_width`, or `method`."""
     baselines: tuple[MethodConfig, ...] = (NoDistillation(),)
@@ -142,6 +143,14 @@ class ExportConfig(Config):
 
     onnx: bool = True
     """Whether to write and check an ONNX model too."""
+    pick: str = ""
+    """Which student: the best by metric that fulfils this, such as `latency_ms <= 2`; empty is the best of all."""
+
+    @field_validator("pick")
+    @classmethod
+    def _can_be_read(cls, pick: str) -> str:
+        parse_pick(pick)
+        return pick
 
 
 class StudyConfig(Config):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import optuna
+from optuna.samplers import RandomSampler
 from pydantic import ValidationError
 
 from autockd.config.schema import StudyConfig
@@ -35,6 +36,7 @@ from autockd.search.proposals import (
     BASELINE,
     ROLE,
     enqueue_first_trials,
+    leaves_marks,
     make_sampler,
     proposal_lag,
     suggest_params,
@@ -86,7 +88,8 @@ class StudyBook:
         self._orphans: deque[int] = deque()
         self._slowest_epoch: float | None = None
         self._told = first
-        self._optuna = new_optuna_study(f"{study.name} {arm}".rstrip(), journal, direction)
+        name, objectives = f"{study.name} {arm}".rstrip(), study.search.objectives
+        self._optuna = new_optuna_study(name, journal, direction, objectives)
         self._restore(history)
         enqueue_first_trials(study, self._optuna, skip=len(self._trials))
 
@@ -286,10 +289,15 @@ class StudyBook:
         attributes: dict[str, object] = {ROLE: started.role}
         if started.role == "baseline":
             attributes[BASELINE] = started.trial
-        self._optuna.sampler = optuna.samplers.RandomSampler(seed=0)  # the point is known; this one costs nothing
+        marked = leaves_marks(self._study, started)
+        number = started.trial - self._first
+        sampler = make_sampler(self._study, number, self._parallel, self._arm) if marked else RandomSampler(seed=0)
+        self._optuna.sampler = sampler  # the point is known: where there are no marks to leave, it costs nothing
         self._optuna.enqueue_trial(dict(started.params), user_attrs=attributes)
         trial = self._optuna.ask()
-        assert trial.number == started.trial - self._first, "a ledger holds trials in the order of their numbers"
+        assert trial.number == number, "a ledger holds trials in the order of their numbers"
+        if marked:
+            _ = trial.relative_params  # asking for them leaves the marks
         if started.role != "baseline":
             suggest_params(trial, self._space)
         self._trials[started.trial] = trial

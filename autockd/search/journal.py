@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
 
 from autockd.records import TrialOutcome
-from autockd.search.proposals import ROLE
+from autockd.search.proposals import ROLE, quiet_experiments
+
+METRIC = "metric"
+"""Optuna's name of the first of several objectives; the others have those of `search.objectives`."""
 
 _STATES = {
     "complete": optuna.trial.TrialState.COMPLETE,
@@ -16,13 +20,25 @@ _STATES = {
 }
 
 
-def new_optuna_study(name: str, journal: Path, direction: str) -> optuna.Study:
-    """An empty Optuna study in a new journal; a killed writer's lock goes with the old one."""
+def new_optuna_study(name: str, journal: Path, direction: str, objectives: Sequence[str] = ()) -> optuna.Study:
+    """An empty Optuna study in a new journal; a killed writer's lock goes with the old one.
+
+    Args:
+        name: the study's name.
+        journal: the journal's file.
+        direction: of the metric: `maximize` or `minimize`.
+        objectives: names of costs, each to be kept low, in the order in which `tell` gives them after the metric.
+    """
     for old in (journal, *journal.parent.glob(f"{journal.name}.lock*")):
         old.unlink(missing_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    return optuna.create_study(storage=storage, study_name=name, direction=direction)
+    directions = [direction, *("minimize" for _ in objectives)]
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    if objectives:
+        with quiet_experiments():
+            study.set_metric_names([METRIC, *objectives])
+    return study
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome) -> None:
@@ -37,5 +53,12 @@ def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome) -> Non
     if trial.user_attrs.get(ROLE) == "baseline":
         state = optuna.trial.TrialState.FAIL
         trial.set_user_attr("baseline_value", outcome.value)
-    value = outcome.value if state == optuna.trial.TrialState.COMPLETE else None
-    study.tell(trial, value, state=state, skip_if_finished=True)
+    values = _values(study, outcome) if state == optuna.trial.TrialState.COMPLETE else None
+    study.tell(trial, values, state=state, skip_if_finished=True)
+
+
+def _values(study: optuna.Study, outcome: TrialOutcome) -> list[float]:
+    """The metric, and then each cost of the study in its order."""
+    assert outcome.value is not None, "a complete trial has a value"
+    objectives = (study.metric_names or [METRIC])[1:]
+    return [outcome.value, *(outcome.costs[name] for name in objectives)]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import optuna
 
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, Params, ordered
-from autockd.config.trial import default_params
+from autockd.config.trial import conditioned_space, default_params
 from autockd.hashing import content_hash
+from autockd.records import TrialStarted
 
 ROLE = "role"
 BASELINE = "baseline"
@@ -24,17 +26,36 @@ def make_sampler(study: StudyConfig, number: int, parallel: int, arm: str = "") 
     """
     name = [study.seed, number, arm] if arm else [study.seed, number]
     seed = int(content_hash(name)[:8], 16)
+    first = max(8, 2 * parallel)
     if study.search.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
+    if study.search.sampler == "nsga2":  # a generation of 50, the default, is more than most studies have in all
+        return optuna.samplers.NSGAIISampler(population_size=first, seed=seed)
+    with quiet_experiments():
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=first, seed=seed
+        )
+
+
+def leaves_marks(study: StudyConfig, started: TrialStarted) -> bool:
+    """Whether a sampler wrote more into the storage for a trial than the trial's own point.
+
+    NSGA-II writes down a trial's generation, and breeds later trials by it. Where dimensions are conditional, TPE
+    writes down values that the trial has no use for, and keeps away from them while it runs. Neither does so for a
+    trial that was given its whole point.
+    """
+    is_conditional = any(dimension.when for dimension in conditioned_space(study).values())
+    writes = {"nsga2": True, "tpe": is_conditional, "random": False}[study.search.sampler]
+    is_given = started.role in ("baseline", "default") or started.params in study.search.enqueue
+    return writes and not is_given
+
+
+@contextmanager
+def quiet_experiments() -> Iterator[None]:
+    """Parts of Optuna that are experimental, and are known to be."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            n_startup_trials=max(8, 2 * parallel),
-            seed=seed,
-        )
+        yield
 
 
 def proposal_lag(study: StudyConfig, parallel: int) -> int:

@@ -40,12 +40,12 @@ class Watchdog:
         """Seconds until the next sign of life is due."""
         return FIRST_PATIENCE if self._slowest is None else max(PATIENCE, self._factor * self._slowest)
 
-    def expect(self) -> None:
-        """A sign of life: the next one is due within the limit."""
+    def expect(self, patience: float | None = None) -> None:
+        """A sign of life: the next one is due within the limit, or so many seconds."""
         if self._stream is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = self._path.open("w", encoding="utf-8")
-        faulthandler.dump_traceback_later(self.limit, exit=True, file=self._stream)
+        faulthandler.dump_traceback_later(patience or self.limit, exit=True, file=self._stream)
 
     def learn(self, seconds: float) -> None:
         """An epoch took so long."""

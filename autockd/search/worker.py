@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutco
 from autockd.search.meter import Meter
 from autockd.search.proposal import Proposal
 from autockd.search.stopping import compressed
-from autockd.search.watchdog import Watchdog
+from autockd.search.watchdog import FIRST_PATIENCE, Watchdog
 from autockd.tracking.redaction import redact
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
@@ -36,6 +36,10 @@ CHECKPOINT_EVERY = 30.0
 """Seconds of training between two checkpoints."""
 
 
+Measure = Callable[[TrialConfig, Task, Path, int], dict[str, float]]
+"""Costs of a trained student by name, from its trial, the task, its weights and its number of parameters."""
+
+
 @dataclass(frozen=True)
 class WorkerSetting:
     """What all trials of a study share, apart from the task's arrays.
@@ -48,6 +52,7 @@ class WorkerSetting:
         timeout: seconds after which a trial fails; None is never.
         hang_factor: see `Watchdog`.
         assistant: the assistant, where a method learns from one.
+        measure: what a trained student costs; None where no cost is searched.
     """
 
     study: Path
@@ -57,6 +62,7 @@ class WorkerSetting:
     timeout: float | None = None
     hang_factor: float = 10.0
     assistant: TeacherSpec | None = None
+    measure: Measure | None = None
 
     def teacher_of(self, method: MethodConfig) -> TeacherSpec:
         """Who teaches a method's students."""
@@ -235,13 +241,21 @@ class TrialWorker:
             value=trainer.progress.best_metric,
             best_epoch=trainer.progress.best_epoch,
             epochs=trainer.progress.epoch,
-            parameters=count_parameters(trainer.model),
+            parameters=(parameters := count_parameters(trainer.model)),
+            costs=self._costs(trainer.trial, parameters),
             weights=str((self._folder / "best.safetensors").relative_to(self._setting.study)),
             bank_hits=self._bank.hits if self._bank else 0,
             bank_misses=self._bank.misses if self._bank else 0,
             micro_batches=self._micro_batches,
             **self._meter.cost(),
         )
+
+    def _costs(self, trial: TrialConfig, parameters: int) -> dict[str, float]:
+        """What the trained student costs, where that is searched; it may take longer than an epoch."""
+        if self._setting.measure is None:
+            return {}
+        self._watchdog.expect(FIRST_PATIENCE)
+        return self._setting.measure(trial, self._task, self._folder / "best.safetensors", parameters)
 
     def _failed(self, reason: str) -> TrialOutcome:
         epochs = self._trainer.progress.epoch if self._trainer and not self._is_compressed else 0

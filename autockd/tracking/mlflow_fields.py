@@ -7,7 +7,7 @@ with the twins that charts need.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autockd.config.training import TRAINING_DIMENSIONS
@@ -33,6 +33,10 @@ from autockd.tracking.mlflow_runs import milliseconds
 
 _COEFFICIENTS = ("hard_weight", "smoothing", "margin", "learning_rate")
 _NOT_PARAMS = frozenset({"note", "smoke"})
+_MAKE_ROOM = ("gpu_seconds", "cpu_seconds", "samples_per_second")
+
+PARAMETERS = "student_parameters"
+"""Metric key of a trial's parameters."""
 
 Metrics = dict[str, float | None]
 """Metrics of one moment; None is left out."""
@@ -146,28 +150,53 @@ def trial_params(event: TrialStarted, space: Space) -> dict[str, str]:
     return {key: str(value) for key, value in values.items()}
 
 
-def curve_keys(metric: str) -> tuple[str, ...]:
+def curve_keys(metric: str, objectives: Sequence[str] = ()) -> tuple[str, ...]:
     """Metric keys of a trial that have a value for every epoch."""
     losses = ("loss", "hard_loss", "soft_loss", "active_fraction")
-    return (f"val_{metric}", *losses, *_COEFFICIENTS, "samples_per_second")
+    keys = (f"val_{metric}", *losses, *_COEFFICIENTS, "samples_per_second")
+    return tuple(key for key in keys if key not in _left_out(objectives))
 
 
-def outcome_keys(metric: str) -> tuple[str, ...]:
-    """Metric keys of a trial that have one value."""
-    return (f"best_val_{metric}", "trial_seconds", "cpu_seconds", "gpu_seconds", "student_parameters")
+def outcome_keys(metric: str, objectives: Sequence[str] = ()) -> tuple[str, ...]:
+    """Metric keys of a trial that have one value; costs that are searched have the names that the study has for them.
+
+    Args:
+        metric: the study's metric.
+        objectives: its costs; of the parameters there is one key.
+    """
+    keys = (f"best_val_{metric}", "trial_seconds", "cpu_seconds", "gpu_seconds", PARAMETERS)
+    return (*(key for key in keys if key not in _left_out(objectives)), *map(cost_key, _measured(objectives)))
 
 
-def epoch_metrics(record: EpochRecord, metric: str) -> Metrics:
-    """The learning curves: 10 keys. How long an epoch took is between the moments of their points."""
+def cost_key(objective: str) -> str:
+    """The metric key of a cost."""
+    return PARAMETERS if objective == "parameters" else f"student_{objective}"
+
+
+def epoch_metrics(record: EpochRecord, metric: str, objectives: Sequence[str] = ()) -> Metrics:
+    """The learning curves: 10 keys at most. How long an epoch took is between the moments of their points."""
     losses = (record.metric, record.loss, record.hard_loss, record.soft_loss, record.active_fraction)
     coefficients = [record.coefficients.get(name) for name in _COEFFICIENTS]
-    return dict(zip(curve_keys(metric), (*losses, *coefficients, record.samples_per_second), strict=True))
+    found = dict(zip(curve_keys(metric), (*losses, *coefficients, record.samples_per_second), strict=True))
+    return {key: found[key] for key in curve_keys(metric, objectives)}
 
 
-def trial_metrics(event: TrialFinished, metric: str) -> Metrics:
-    """The outcome: five more keys."""
+def trial_metrics(event: TrialFinished, metric: str, objectives: Sequence[str] = ()) -> Metrics:
+    """The outcome: five more keys, or as many as make 15 with the costs that are searched."""
     values = (event.value, event.seconds, event.cpu_seconds, event.gpu_seconds, event.parameters)
-    return dict(zip(outcome_keys(metric), values, strict=True))
+    found = dict(zip(outcome_keys(metric), values, strict=True))
+    found |= {cost_key(name): event.costs.get(name) for name in _measured(objectives)}
+    return {key: found[key] for key in outcome_keys(metric, objectives)}
+
+
+def _measured(objectives: Sequence[str]) -> list[str]:
+    """The costs that need a key of their own."""
+    return [name for name in objectives if name != "parameters"]
+
+
+def _left_out(objectives: Sequence[str]) -> tuple[str, ...]:
+    """Keys that make room for costs, for a trial has 15 at most; the ledger has their values."""
+    return _MAKE_ROOM[: len(_measured(objectives))]
 
 
 def rung_tags(event: RungReached) -> dict[str, str]:
@@ -192,8 +221,8 @@ def outcome_tags(event: TrialFinished) -> dict[str, str]:
 
 
 def evaluation_metrics(event: Evaluated, metric: str) -> Metrics:
-    """One final model on both splits, under `teacher`, `best`, or a baseline's label."""
-    whose = event.label if event.subject == "baseline" else event.subject
+    """One final model on both splits, under `teacher`, `best`, `picked`, or a baseline's label."""
+    whose = event.label if event.subject == "baseline" or event.label == "picked" else event.subject
     return {
         f"val_{metric}_{whose}": event.validation,
         f"test_{metric}_{whose}": event.test,

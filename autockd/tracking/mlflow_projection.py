@@ -51,6 +51,7 @@ class Projection:
         self._note: StudyNote | None = None
         self._better: Callable[[float, float], float] = max
         self._space: Mapping[str, Mapping[str, Any]] = {}
+        self._objectives: tuple[str, ...] = ()
         self._runs: dict[int | None, RunDraft] = {}
         self._seen: set[tuple[object, ...]] = set()
         self._finished: set[int] = set()
@@ -95,6 +96,7 @@ class Projection:
             run.experiment_tags = view_tags(event)
             run.tell(event.time, params=fields.study_params(event.config))
         self._space = event.config.get("search", {}).get("space", {})
+        self._objectives = tuple(event.config.get("search", {}).get("objectives", ()))
         run.tell(event.time, tags=fields.study_tags(event) | {"autockd.state": "running"})
         run.reopen()
 
@@ -110,7 +112,7 @@ class Projection:
     def _tell(self, run: RunDraft, event: Event) -> None:
         match event:
             case EpochFinished():
-                run.tell(event.time, metrics=fields.epoch_metrics(event.record, self._metric), step=event.record.epoch)
+                run.tell(event.time, metrics=self._epoch_metrics(event), step=event.record.epoch)
             case RungReached():
                 run.tell(event.time, tags=fields.rung_tags(event))
             case TrialFinished():
@@ -140,8 +142,11 @@ class Projection:
             case Exported():
                 run.tell(event.time, tags={"autockd.bundle": event.bundle, "autockd.manifest": event.manifest_hash})
 
+    def _epoch_metrics(self, event: EpochFinished) -> fields.Metrics:
+        return fields.epoch_metrics(event.record, self._metric, self._objectives)
+
     def _finish_trial(self, run: RunDraft, event: TrialFinished) -> None:
-        run.tell(event.time, metrics=fields.trial_metrics(event, self._metric), step=event.epochs)
+        run.tell(event.time, metrics=fields.trial_metrics(event, self._metric, self._objectives), step=event.epochs)
         run.tell(event.time, tags=fields.outcome_tags(event))
         run.end(_STATUS[event.state], milliseconds(event.time))
         self._finished.add(event.trial)

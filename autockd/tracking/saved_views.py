@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from autockd.records import StudyStarted
 from autockd.tracking.chart_axes import Space, axis_param, number_param, slice_param
-from autockd.tracking.mlflow_fields import curve_keys, outcome_keys, study_id
+from autockd.tracking.mlflow_fields import PARAMETERS, cost_key, curve_keys, outcome_keys, study_id
 from autockd.tracking.mlflow_lookup import KIND, STUDY_ID
 from autockd.tracking.mlflow_runs import milliseconds
 
@@ -114,6 +114,10 @@ def _space(start: StudyStarted) -> Space:
     return space
 
 
+def _objectives(start: StudyStarted) -> tuple[str, ...]:
+    return tuple(start.config.get("search", {}).get("objectives", ()))
+
+
 def _state(start: StudyStarted, charts: list[Chart]) -> dict[str, Any]:
     """The page's state, field by field as MLflow's own pages save it."""
     used = {chart["metricSectionId"] for chart in charts}
@@ -170,7 +174,8 @@ _SECTIONS = (
 def _columns(start: StudyStarted) -> list[str]:
     columns = [f"metrics.`{_best(start)}`", "tags.`autockd.state`", "params.`method`"]
     columns += [f"params.`{name}`" for name in _space(start) if name != "method"]
-    return [*columns, "metrics.`student_parameters`", "metrics.`trial_seconds`", "attributes.`Duration`"]
+    costs = dict.fromkeys([*map(cost_key, _objectives(start)), PARAMETERS])
+    return [*columns, *(f"metrics.`{key}`" for key in costs), "metrics.`trial_seconds`", "attributes.`Duration`"]
 
 
 def _charts(start: StudyStarted, *, slices: bool = True) -> list[Chart]:
@@ -189,6 +194,8 @@ def _overview(start: StudyStarted) -> Iterator[Chart]:
         # Draws a point for every trial too. A scatter plot of two params stays empty: MLflow wants a metric in it.
         x, y = (_axis("PARAM", param) for param in pair)
         yield _chart("CONTOUR", "metric", xaxis=x, yaxis=y, zaxis=_metric_axis(start))
+    for name in _objectives(start):
+        yield _chart("SCATTER", "metric", xaxis=_axis("METRIC", cost_key(name)), yaxis=_metric_axis(start))
     yield _line("metric", f"val_{start.metric}")
 
 
@@ -208,9 +215,9 @@ def _slices(start: StudyStarted) -> Iterator[Chart]:
 def _others(start: StudyStarted) -> Iterator[Chart]:
     """In a section that is closed. MLflow would append, and open, a chart of every metric that is in none."""
     yield _chart("SCATTER", "more", xaxis=_axis("METRIC", "trial_seconds"), yaxis=_metric_axis(start))
-    for metric in curve_keys(start.metric)[1:]:
+    for metric in curve_keys(start.metric, _objectives(start))[1:]:
         yield _line("more", metric)
-    for metric in outcome_keys(start.metric):
+    for metric in outcome_keys(start.metric, _objectives(start)):
         yield _chart("BAR", "more", metricKey=metric)
 
 

@@ -8,9 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autockd.folders import write_whole
 from autockd.records import Event, StudyResumed, StudyStarted, TeacherReady, TrialFinished, TrialStarted
 from autockd.tracking.figures import COLORS, GREY, INK, better_of, frame, has_value, search_history_figure
 from autockd.tracking.importance import FEW_TRIALS, Importance, importance_of
+from autockd.tracking.pareto import front_figure, front_json, front_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +28,8 @@ def save_figures(events: Iterable[Event], folder: Path) -> list[Path]:
         events: a study's events, in order.
         folder: where `search_history.png`, `best_by_time.png` and `importance.png` come to lie.
 
+    A study with several objectives also gets `pareto.png`, and `pareto.json` with the numbers.
+
     Returns:
         Their paths.
 
@@ -40,7 +44,7 @@ def save_figures(events: Iterable[Event], folder: Path) -> list[Path]:
     }
     for name, draw in drawings.items():
         draw(history).savefig(folder / name)
-    return [folder / name for name in drawings]
+    return [*(folder / name for name in drawings), *_save_front(history, folder)]
 
 
 def best_by_time_figure(events: Iterable[Event]) -> Figure:
@@ -98,6 +102,16 @@ def importance_figure(events: Iterable[Event]) -> Figure:
         axis.set_yticks([])
     axis.set_title("\n".join(_remarks(found)), fontsize=8, color=_WARNING, loc="left")
     return figure
+
+
+def _save_front(history: Sequence[Event], folder: Path) -> list[Path]:
+    front = front_of(history)
+    if not front.objectives:
+        return []
+    picture, data = folder / "pareto.png", folder / "pareto.json"
+    front_figure(front).savefig(picture)
+    write_whole(data, front_json(front))
+    return [picture, data]
 
 
 def _remarks(found: Importance) -> Iterator[str]:

@@ -113,6 +113,8 @@ def _row(event: Evaluated) -> list[str]:
 def _settings(search: Mapping[str, Any], compared: int) -> Iterator[str]:
     yield f"{search.get('trials', 'some')} trials" + (f" of each of {compared} methods" if compared else "")
     yield f"sampler {search.get('sampler', 'unknown')}"
+    if objectives := search.get("objectives"):
+        yield "costs to keep low " + " and ".join(map(str, objectives))
     if (baselines := search.get("baselines")) and not compared:
         yield "baselines " + " and ".join(str(baseline.get("name")) for baseline in baselines)
     rule = search.get("stopping", {}).get("rule", "none")

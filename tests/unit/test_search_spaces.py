@@ -13,6 +13,7 @@ from autockd.config.comparison import USUAL
 from autockd.config.method_spaces import fitted, method_space
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet, Encoder
+from autockd.config.objective_rules import architecture_points
 from autockd.config.schema import FinalistsConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
 from autockd.config.tasks import Augmentation, Glue, HuggingFace, Torchvision
@@ -26,6 +27,7 @@ COMPARISONS = ("compare_methods_digits",)
 NAME = re.compile(r"resnet(?P<student>\d+)_from_resnet(?P<teacher>\d+)_[a-z0-9_]+")
 CIFAR = {10: "resnet8_from_resnet110_cifar10", 100: "resnet8_from_resnet110_cifar100"}
 DEMO = "resnet8_from_resnet20_digits"
+FRONT = "small_resnet_from_resnet20_digits"
 GLUE = {
     "glue_distilroberta_from_roberta_large": ("distilbert/distilroberta-base", "FacebookAI/roberta-large"),
     "glue_bert_small_from_bert_large": ("google/bert_uncased_L-4_H-512_A-8", "google-bert/bert-large-uncased"),
@@ -45,6 +47,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
 
 LEARNING_RATES: dict[str, tuple[float, float, bool]] = {
     "resnet": (0.01, 0.3, True),
+    "small_resnet": (0.01, 0.3, True),
     "glue": (5e-6, 1e-4, True),
     "minilm3": (2e-5, 5e-4, True),  # a student of 30 MB bears more than one of 300
 }
@@ -61,7 +64,7 @@ def study(name: str, *, smoke: bool = False) -> StudyConfig:
 
 
 def test_these_are_shipped() -> None:
-    assert {file.stem for file in FILES} == {DEMO, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM, *COMPARISONS}
+    assert {file.stem for file in FILES} == {DEMO, FRONT, *CIFAR.values(), *CPU_SIZED, *GLUE, *MINILM, *COMPARISONS}
 
 
 @each_file
@@ -145,7 +148,7 @@ def test_the_ranges_are_those_of_the_method(file: Path) -> None:
     rate = next(values for start, values in LEARNING_RATES.items() if file.stem.startswith(start))
     for name, (low, high, log) in {**RANGES, "learning_rate": rate}.items():
         found = ends(space[name])
-        if file.stem in (DEMO, *GLUE):
+        if file.stem in (DEMO, FRONT, *GLUE):
             assert low <= found[0] < found[1] <= high, "two minutes, or thirty epochs, may be spent on a part"
         else:
             assert found == (low, high, log), name
@@ -225,3 +228,13 @@ def test_a_comparison_searches_every_method_with_its_usual_dimensions(name: str,
         assert own == set(method_space(arm.study.method, is_regression=False))
         steps = -(-len(task.train) // config.training.batch_size) * config.training.epochs
         assert fitted(arm.study.search.space, arm.study.method, steps) == arm.study.search.space
+
+
+def test_the_front_is_searched_over_nine_students() -> None:
+    config = study(FRONT)
+    assert config.search.objectives == ("latency_ms", "parameters")
+    points = architecture_points(config, 9)
+    assert points is not None
+    assert len(points) == 9
+    largest = trial_config(config, {"student_depth": 20, "student_width": 16}).student
+    assert largest == config.teacher.model, "up to the teacher itself"

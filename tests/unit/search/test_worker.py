@@ -15,6 +15,7 @@ from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.data.task import Split
+from autockd.errors import ExportError
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, load_weights, read_state, weights_hash
 from autockd.models.resnet import ResNet6n2
@@ -341,3 +342,30 @@ def test_the_banks_teacher_is_the_studys(setting: WorkerSetting, task: Task, tea
     views = torch.full_like(indices, task.views.identity)
     assert torch.equal(bank.logits(indices, views), teacher.load(task, CPU).logits(indices, views))
     assert bank.identity.teacher == teacher.identity
+
+
+def test_a_trained_student_is_measured_where_costs_are_searched(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    asked: list[tuple[TrialConfig, int]] = []
+
+    def measure(trial: TrialConfig, given: Task, weights: Path, parameters: int) -> dict[str, float]:
+        asked.append((trial, parameters))
+        assert given is task
+        return {"bytes": float(weights.stat().st_size)}
+
+    trial = make_trial("none", epochs=1)
+    outcome = outcome_of(run(worker_of(replace(setting, measure=measure), task, trial)))
+    assert outcome.weights is not None
+    assert outcome.costs == {"bytes": (setting.study / outcome.weights).stat().st_size}
+    assert asked == [(trial, outcome.parameters)]
+
+
+def test_a_student_that_cannot_be_measured_fails_its_trial(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    def measure(trial: TrialConfig, task: Task, weights: Path, parameters: int) -> dict[str, float]:
+        raise ExportError("the model cannot be exported")
+
+    outcome = outcome_of(run(worker_of(replace(setting, measure=measure), task, make_trial("none", epochs=1))))
+    assert (outcome.state, outcome.reason, outcome.costs) == ("failed", "the model cannot be exported", {})

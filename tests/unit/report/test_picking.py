@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autockd.errors import StudyError, UsageError
+from autockd.report.picking import picked_row
+from autockd.report.tables import StudySummary, TrialRow
+
+
+def row(trial: int, value: float | None, latency: float, **changes: Any) -> TrialRow:
+    fields: dict[str, Any] = {
+        "role": "sampled",
+        "method": "kd",
+        "params": {},
+        "started": 0.0,
+        "state": "complete",
+        "parameters": 1000 * trial,
+        "costs": {"latency_ms": latency},
+        "weights": f"trials/{trial:04d}/best.safetensors",
+    }
+    return TrialRow(trial=trial, value=value, **fields | changes)
+
+
+SUMMARY = StudySummary(
+    study="s",
+    asked=6,
+    metric="accuracy",
+    direction="maximize",
+    finished=True,
+    started=0.0,
+    objectives=("latency_ms",),
+    trials=(
+        row(0, 0.99, 0.1, role="baseline"),
+        row(1, 0.9, 3.0),
+        row(2, 0.8, 1.0),
+        row(3, 0.8, 1.0),
+        row(4, None, 0.1, state="failed", weights=None),
+        row(5, 0.7, 0.5),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("pick", "trial"),
+    [
+        ("", 1),
+        ("latency_ms <= 3", 1),
+        ("latency_ms < 3", 2),
+        ("latency_ms <= 0.5", 5),
+        ("parameters > 2000 and accuracy >= 0.75", 3),
+        ("latency_ms >= 2", 1),
+    ],
+)
+def test_the_best_that_fulfils_all_is_picked_and_no_baseline(pick: str, trial: int) -> None:
+    assert picked_row(SUMMARY, pick).trial == trial
+
+
+def test_where_none_fulfils_the_nearest_is_named() -> None:
+    with pytest.raises(StudyError) as caught:
+        picked_row(SUMMARY, "latency_ms <= 0.4 and parameters <= 5000")
+    assert str(caught.value) == (
+        "s: none of 4 trials has latency_ms <= 0.4 and parameters <= 5000; the nearest is trial 5 with accuracy 0.7, "
+        "latency_ms 0.5, parameters 5000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pick", "message"),
+    [
+        (
+            "bytes <= 9",
+            "pick: s did not measure bytes, it knows accuracy, latency_ms, parameters -> pick by these, or ",
+        ),
+        ("latency <= 9", "pick: 'latency' is neither a cost that s knows nor its metric -> did you mean 'latency_ms'?"),
+        ("f1 >= 0.9", "name one of accuracy, latency_ms, parameters"),
+    ],
+)
+def test_an_unknown_name_says_what_to_do(pick: str, message: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        picked_row(SUMMARY, pick)
+    assert message in str(caught.value)
+
+
+def test_a_text_that_cannot_be_read_is_the_users_mistake() -> None:
+    with pytest.raises(UsageError, match="is no constraint"):
+        picked_row(SUMMARY, "latency_ms = 1")
+
+
+def test_a_metric_may_be_one_to_keep_small() -> None:
+    assert picked_row(SUMMARY.model_copy(update={"direction": "minimize"}), "latency_ms >= 1").trial == 2
+
+
+def test_a_study_without_students_has_none_to_pick() -> None:
+    with pytest.raises(StudyError, match="no trial has succeeded yet"):
+        picked_row(SUMMARY.model_copy(update={"trials": SUMMARY.trials[:1]}), "latency_ms <= 1")
