@@ -90,7 +90,7 @@ search:
         ("method: {name: kd, margin: 0.1}", "method.margin", "unknown key", "the keys here are name, alpha"),
         ("method: {name: continuatoin}", "method", "name is 'continuatoin'", "did you mean 'continuation'?"),
         ("method: {alpha: 0.2}", "method", "needs the key 'name'", "add name"),
-        ("search: {sampler: grid}", "search.sampler", "'tpe' or 'random', not 'grid'", ""),
+        ("search: {sampler: grid}", "search.sampler", "'tpe', 'nsga2' or 'random', not 'grid'", ""),
         ("search: {trials: many}", "search.trials", "valid integer", ""),
         ("training: {epochs: 2.5}", "training.epochs", "not 2.5", ""),
         ("training: {learning_rate: .nan}", "training.learning_rate", "finite number, not nan", ""),
