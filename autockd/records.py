@@ -292,6 +292,15 @@ class TrialFinished(TrialOutcome):
     trial: int
 
 
+class FinalistsChosen(Record):
+    """The search is over: which trials run again, and with which fresh seeds. A later choice replaces it."""
+
+    event: Literal["finalists_chosen"] = "finalists_chosen"
+    time: float
+    trials: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+
 class FinalistFinished(TrialOutcome):
     """A finalist ran to its end with one fresh seed."""
 
@@ -357,7 +366,7 @@ class StudyFinished(Record):
     best_trial: int | None
     best_value: float | None
     seconds: dict[str, float]
-    """Wall time by stage: start, data, teacher, bank, search, evaluate, export."""
+    """Wall time by stage: start, data, teacher, bank, search, finalists, evaluate, export."""
 
 
 Event = Annotated[
@@ -371,6 +380,7 @@ Event = Annotated[
     | EpochFinished
     | RungReached
     | TrialFinished
+    | FinalistsChosen
     | FinalistFinished
     | TestOpened
     | Evaluated

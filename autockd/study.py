@@ -7,6 +7,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      optuna.journal  the sampler's memory
                      teacher/        the teacher's weights
                      trials/<n>/     best.safetensors, last.safetensors
+                     finalists/<n>-<seed>/   the same of finalists' runs
                      bundle/         the exported student
                      *.png           pictures of the schedules and of the search
 """
@@ -125,7 +126,7 @@ class Study:
         return cls(without_secrets(config) if overrides else config, folder)
 
     def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
-        """Train the teacher, search, evaluate the best on the test split, export it.
+        """Train the teacher, search, run the finalists again, evaluate them on the test split, export the best.
 
         Args:
             watch: is given every event once it is on disk; may be called from the driver's thread only.
@@ -222,7 +223,8 @@ class Study:
         """Write a trial's student as a bundle.
 
         Args:
-            trial: its number; None is the best.
+            trial: its number, for the search's own student; None is what the study itself exports: the best finalist's
+                best run, or, without finalists, the best trial's student.
             to: where to; None is the study's `bundle` folder.
             onnx: whether to write ONNX too.
             force: whether to replace what lies there.
@@ -232,12 +234,12 @@ class Study:
             ExportError: the bundle cannot be written or does not reproduce the student.
         """
         from autockd.data import load_task
-        from autockd.exporting import chosen_row, export_trial
+        from autockd.exporting import chosen_row, export_trial, winner
 
         summary = self.status()
-        row = chosen_row(summary, trial)
+        row, run = winner(summary) if trial is None else (chosen_row(summary, trial), None)
         task, _ = load_task(self.config.task)
-        exported = export_trial(self.config, self.folder, row, summary, task, to=to, onnx=onnx, force=force)
+        exported = export_trial(self.config, self.folder, row, summary, task, run=run, to=to, onnx=onnx, force=force)
         return Path(exported.bundle)
 
     @property

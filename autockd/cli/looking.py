@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autockd.cli.output import say, show, write_json
+from autockd.cli.output import say, show, write, write_json
+from autockd.cli.text import printable
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import studies_folder
 
@@ -82,16 +83,18 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     import time
 
     from autockd.cli.progress import budget_line, standing_line
-    from autockd.cli.tables import comparison_table, trials_table
+    from autockd.cli.tables import comparison_table, finalist_lines, summary_data, trials_table
 
     study = open_study(name, studies)
     summary = study.status()
     if as_json:
-        write_json(summary.model_dump(mode="json"))
+        write_json(summary_data(summary))
         return
     show(trials_table(summary.trials, summary.metric, summary.best_trial))
-    if summary.evaluated:
+    if summary.evaluated or summary.finalists:
         show(comparison_table(summary))
+        if lines := finalist_lines(summary):
+            write(printable("\n".join([*lines, ""]), lines=True))
     say(f"{summary.study}: {_state(study, summary, name)}")
     for line in (standing_line(summary), budget_line(summary, time.time())):
         if line:

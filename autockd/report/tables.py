@@ -16,6 +16,7 @@ from autockd.records import (
     Event,
     Exported,
     FinalistFinished,
+    FinalistsChosen,
     PrecisionChoice,
     PrecisionChosen,
     Record,
@@ -25,6 +26,7 @@ from autockd.records import (
     StudyStarted,
     TeacherReady,
     TeacherRecord,
+    TestOpened,
     TrialFinished,
     TrialRole,
     TrialStarted,
@@ -81,8 +83,12 @@ class StudySummary(Record):
     best_trial: int | None = None
     objectives: tuple[str, ...] = ()
     """Costs that were searched beside the metric, by name."""
+    chosen: FinalistsChosen | None = None
+    """Which trials run again with fresh seeds; None before the search is over, and without finalists."""
     finalists: tuple[FinalistFinished, ...] = ()
     """Their runs, one for each fresh seed; the latest of each trial and seed."""
+    test_opened: float | None = None
+    """The moment, in Unix seconds, at which the test split was opened, once."""
     evaluated: tuple[Evaluated, ...] = ()
     """Final evaluations, with test metrics; the latest of each label."""
     bundle: str | None = None
@@ -109,8 +115,8 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
                 fields |= _start(event)
             case StudyResumed():
                 fields |= {"asked": event.config["search"]["trials"], "finished": False}
-            case TeacherReady() | BankReady() | PrecisionChosen():
-                fields |= _prepared(event)
+            case TeacherReady() | BankReady() | PrecisionChosen() | FinalistsChosen() | TestOpened():
+                fields |= _stage(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
                 trials[event.trial] = _advance(trials.get(event.trial), event)
             case FinalistFinished():
@@ -163,10 +169,18 @@ def _final_fields(final: Iterable[Evaluated | FinalistFinished]) -> dict[str, ob
     }
 
 
-def _prepared(event: TeacherReady | BankReady | PrecisionChosen) -> dict[str, object]:
-    if isinstance(event, TeacherReady):
-        return {"teacher": event.teacher}
-    return {"bank": event.bank} if isinstance(event, BankReady) else {"precision": event.choice}
+def _stage(event: TeacherReady | BankReady | PrecisionChosen | FinalistsChosen | TestOpened) -> dict[str, object]:
+    match event:
+        case TeacherReady():
+            return {"teacher": event.teacher}
+        case BankReady():
+            return {"bank": event.bank}
+        case PrecisionChosen():
+            return {"precision": event.choice}
+        case FinalistsChosen():
+            return {"chosen": event}
+        case TestOpened():
+            return {"test_opened": event.time}
 
 
 def _start(event: StudyStarted) -> dict[str, object]:

@@ -20,9 +20,9 @@ from autockd.models import build_model, load_weights, read_state, weights_hash
 from autockd.models.resnet import ResNet6n2
 from autockd.records import PrecisionChoice, TrialOutcome, TrialReport
 from autockd.search import worker as worker_module
-from autockd.search.proposal import Proposal
+from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.stopping import compressed
-from autockd.search.worker import TrialWorker, WorkerSetting, open_bank, trial_folder
+from autockd.search.worker import TrialWorker, WorkerSetting, open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
 from autockd.training.teacher import TeacherSpec, prepare_teacher
