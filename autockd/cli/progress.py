@@ -84,10 +84,9 @@ def _finalist_parts(summary: StudySummary) -> list[str]:
     """Such as `9/21 runs of finalists`, once they are chosen, and how many of them failed."""
     if summary.chosen is None or not summary.chosen.seeds:
         return []
-    chosen = summary.chosen
-    runs = [run for run in summary.finalists if run.trial in chosen.trials and run.seed in chosen.seeds]
+    runs = _runs(summary, summary.chosen)
     failed = sum(run.value is None for run in runs)
-    done = f"{len(runs)}/{len(chosen.trials) * len(chosen.seeds)} runs of finalists"
+    done = f"{len(runs)}/{len(summary.chosen.trials) * len(summary.chosen.seeds)} runs of finalists"
     return [done, *([f"{failed} of them failed"] if failed else [])]
 
 
@@ -97,23 +96,26 @@ def seconds_left(summary: StudySummary, now: float) -> float | None:
     None before two have ended, and when all have.
     """
     done = len(summary.trials) - summary.count("running")
-    if summary.finished or done < 2:
+    if summary.finished:
         return None
-    if done < summary.asked:
-        elapsed = now - min(row.started for row in summary.trials)
-        return max(0.0, elapsed / done * (summary.asked - done))
-    return _finalists_left(summary, now)
+    if summary.chosen is not None:
+        return _finalists_left(summary, summary.chosen, now)
+    if done < 2 or done >= summary.asked:
+        return None
+    elapsed = now - min(row.started for row in summary.trials)
+    return max(0.0, elapsed / done * (summary.asked - done))
 
 
-def _finalists_left(summary: StudySummary, now: float) -> float | None:
-    chosen = summary.chosen
-    if chosen is None:
-        return None
+def _finalists_left(summary: StudySummary, chosen: FinalistsChosen, now: float) -> float | None:
     ended = [run for run in summary.finalists if run.time > chosen.time]
-    left = len(chosen.trials) * len(chosen.seeds) - len(summary.finalists)
+    left = len(chosen.trials) * len(chosen.seeds) - len(_runs(summary, chosen))
     if len(ended) < 2 or left < 1:
         return None
     return max(0.0, (now - chosen.time) / len(ended) * left)
+
+
+def _runs(summary: StudySummary, chosen: FinalistsChosen) -> list[FinalistFinished]:
+    return [run for run in summary.finalists if run.trial in chosen.trials and run.seed in chosen.seeds]
 
 
 def standing_line(summary: StudySummary) -> str:

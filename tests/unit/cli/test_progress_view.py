@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autockd.cli.progress import Progress, budget_line, event_line, ranked, seconds_left, standing_line
-from autockd.records import Event, TrialFinished
+from autockd.records import Event, FinalistsChosen, TrialFinished
 from autockd.report.tables import StudySummary, summarise
 
 
@@ -18,13 +18,13 @@ def folded(events: list[Event]) -> StudySummary:
 
 
 def test_the_incremental_fold_equals_the_fold_of_the_whole_ledger_at_every_moment(
-    story: list[Event], ending: list[Event]
+    story: list[Event], ending: list[Event], finals: list[Event]
 ) -> None:
-    progress = Progress()
-    events = [*story, *ending]
-    for index, event in enumerate(events, start=1):
-        progress.add(event)
-        assert progress.summary == summarise(events[:index])
+    for events in ([*story, *ending], finals):
+        progress = Progress()
+        for index, event in enumerate(events, start=1):
+            progress.add(event)
+            assert progress.summary == summarise(events[:index])
 
 
 def test_before_a_study_starts_there_is_no_summary() -> None:
@@ -92,3 +92,25 @@ def test_a_failed_trial_tells_why(story: list[Event]) -> None:
     line = event_line(failed, folded(story), 114.0)
     assert line is not None
     assert line.startswith("trial 3 (continuation): failed: the loss is not finite; best so far 96.7 %")
+
+
+def test_finalists_are_counted_and_each_has_a_line(finals: list[Event]) -> None:
+    place = next(place for place, event in enumerate(finals) if isinstance(event, FinalistsChosen))
+    lines = [
+        event_line(event, folded(finals[: place + 1 + after]), 126.0)
+        for after, event in enumerate(finals[place : place + 8])
+    ]
+    assert lines[0] == "finalists: trials 0, 1, 4 again, with fresh seeds 7, 8: 6 runs"
+    assert lines[3] is not None
+    assert lines[3].startswith("finalist, trial 4 with seed 7: done, 90.0 % at epoch 2 of 2, 1.5 s; ")
+    assert lines[3].endswith("5/6 trials, 1 stopped early, 1 failed, 3/6 runs of finalists, 6.0 s left")
+    assert lines[6] is not None
+    assert lines[6].startswith("finalist, trial 4 with seed 8: failed: its worker died; ")
+    assert lines[6].endswith("6/6 runs of finalists, 1 of them failed")
+    assert lines[7] == "test split opened for teacher and 5 runs of finalists"
+
+
+def test_a_choice_of_nobody_says_what_follows(finals: list[Event]) -> None:
+    nobody = FinalistsChosen(time=121.0, trials=(), seeds=())
+    assert event_line(nobody, folded(finals), 130.0) == "no finalists: the search's own students are tested"
+    assert "runs of finalists" not in budget_line(folded([*finals, nobody]), 130.0)
