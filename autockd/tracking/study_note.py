@@ -107,15 +107,15 @@ class StudyNote:
         heads = ("model", "in the search", f"validation {self._metric}", f"test {self._metric}", "seeds", "parameters")
         called, best = names(finalists), winner_of(finalists, self._direction)
         rows = [
-            ["teacher", "", f"{event.validation:.4g}", f"{event.test:.4g}", "", f"{event.parameters:,}"]
+            ["teacher", "", *self._numbers((event.validation,), (event.test,)), "", f"{event.parameters:,}"]
             for event in self._evaluated.values()
             if event.subject == "teacher"
         ]
         for one in finalists:
             name = f"best student, {called[one.trial]}" if one == best else called[one.trial]
-            spreads = (spread_text(values, self._metric) for values in (one.validation, one.test))
-            searched = "stopped early" if one.was_stopped else f"{one.searched:.4g}"
-            size = next(run.parameters for run in self._runs.values() if run.trial == one.trial and run.parameters)
+            searched, *spreads = self._numbers((one.searched,), one.validation, one.test)
+            searched = "stopped early" if one.was_stopped else searched
+            size = next((run.parameters for run in self._runs.values() if run.trial == one.trial and run.parameters), 0)
             rows.append([name, searched, *spreads, str(len(one.seeds)), f"{size:,}"])
         yield "Mean and standard deviation over fresh seeds, which the search did not see:"
         yield _table(heads, rows)
@@ -124,6 +124,9 @@ class StudyNote:
         if self._opened is not None:
             when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._opened.time))
             yield f"The test split was opened once, at {when}, when all of these runs were over."
+
+    def _numbers(self, *values: Sequence[float]) -> list[str]:
+        return [spread_text(each, self._metric) for each in values]
 
     def _outcome(self, end: StudyFinished) -> str:
         counts = f"{end.complete} trials complete, {end.pruned} stopped early, {end.failed} failed"

@@ -58,8 +58,8 @@ def checkpoint_each_report(monkeypatch: pytest.MonkeyPatch, report_each_epoch: N
     monkeypatch.setattr(worker_module, "CHECKPOINT_EVERY", 0.0)
 
 
-def worker_of(setting: WorkerSetting, task: Task, trial: TrialConfig, number: int = 0, **proposal: Any) -> TrialWorker:
-    return TrialWorker(setting, task, Proposal(number, trial, **proposal))
+def worker_of(setting: WorkerSetting, task: Task, config: TrialConfig, number: int = 0, **proposal: Any) -> TrialWorker:
+    return TrialWorker(setting, task, Proposal(number, config, **proposal))
 
 
 def run(worker: TrialWorker) -> list[TrialReport]:
@@ -112,6 +112,22 @@ def test_its_weights_load_and_give_the_recorded_metric(
     assert evaluate(model, feed, task.validation.targets, "accuracy") == outcome.value
     load_weights(model, folder / "last.safetensors")
     assert outcome.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.usefixtures("checkpoint_each_report")
+def test_a_finalist_goes_on_in_its_own_folder_whatever_its_place_is_now(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    trial = make_trial("none").model_copy(update={"seed": 9})
+    first = worker_of(setting, task, trial, number=5, trial=2, seed=9)
+    told = [first.advance(), first.advance()]
+    del first
+    reports = run(worker_of(setting, task, trial, number=3, trial=2, seed=9))
+    assert {report.trial for report in reports} == {3}
+    epochs = [record.epoch for report in reports for record in report.records]
+    assert epochs == [1, 2, 3, 4]
+    assert reports[0] == told[0].model_copy(update={"trial": 3}), "it went on from the checkpoint"
+    assert outcome_of(reports).weights == "finalists/0002-9/best.safetensors"
 
 
 @pytest.mark.usefixtures("checkpoint_each_report")
