@@ -203,6 +203,11 @@ def check_study(config: StudyConfig) -> list[str]:
         f"trial: {trial.method.name}, {trial.training.epochs} epochs of {run.steps_per_epoch} steps; "
         f"{config.search.trials} trials over {', '.join(config.search.space) or 'no dimension'}"
     )
+    if config.finalists.seeds:
+        found.append(
+            f"finalists: the best {config.finalists.top}, the baselines and the study's own values again, with "
+            f"{config.finalists.seeds} fresh seeds each"
+        )
     return found
 
 
