@@ -255,6 +255,9 @@ def _said(found: PairedComparison, metric: str, direction: str) -> str:
     gain = sign * found.difference
     if found.seeds == 1:
         return f"{found.verdict}: {_signed(gain, metric)}, and one seed says nothing of chance"
+    if found.low == found.high:  # scores are counts of samples, so equal gaps do happen; an interval would be a sham
+        told = "no difference" if gain == 0 else f"by {_amount(abs(gain), metric)}"
+        return f"{found.verdict}{':' if gain == 0 else ''} {told} with each of them, which leaves no spread to judge by"
     low, high = sorted((sign * found.low, sign * found.high))
     interval = f"(95 % interval {_number(low, metric)} to {_number(high, metric)})"
     if found.verdict == "cannot be told apart":

@@ -24,6 +24,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
+from autockd.report.statistics import runs_of
 from autockd.report.tables import StudySummary, TrialRow, summarise
 
 
@@ -84,7 +85,7 @@ def _finalist_parts(summary: StudySummary) -> list[str]:
     """Such as `9/21 runs of finalists`, once they are chosen, and how many of them failed."""
     if summary.chosen is None or not summary.chosen.seeds:
         return []
-    runs = _runs(summary, summary.chosen)
+    runs = runs_of(summary)
     failed = sum(run.value is None for run in runs)
     done = f"{len(runs)}/{len(summary.chosen.trials) * len(summary.chosen.seeds)} runs of finalists"
     return [done, *([f"{failed} of them failed"] if failed else [])]
@@ -108,14 +109,10 @@ def seconds_left(summary: StudySummary, now: float) -> float | None:
 
 def _finalists_left(summary: StudySummary, chosen: FinalistsChosen, now: float) -> float | None:
     ended = [run for run in summary.finalists if run.time > chosen.time]
-    left = len(chosen.trials) * len(chosen.seeds) - len(_runs(summary, chosen))
+    left = len(chosen.trials) * len(chosen.seeds) - len(runs_of(summary))
     if len(ended) < 2 or left < 1:
         return None
     return max(0.0, (now - chosen.time) / len(ended) * left)
-
-
-def _runs(summary: StudySummary, chosen: FinalistsChosen) -> list[FinalistFinished]:
-    return [run for run in summary.finalists if run.trial in chosen.trials and run.seed in chosen.seeds]
 
 
 def standing_line(summary: StudySummary) -> str:

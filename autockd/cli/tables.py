@@ -11,7 +11,16 @@ from rich.text import Text
 
 from autockd.cli.text import count_text, duration, kilobytes, metric_text, plural, printable
 from autockd.records import Evaluated
-from autockd.report.statistics import Finalist, conclusions_of, finalists_of, judgements, names, spread_text, winner_of
+from autockd.report.statistics import (
+    Finalist,
+    conclusions_of,
+    finalists_of,
+    judgements,
+    names,
+    runs_of,
+    spread_text,
+    winner_of,
+)
 from autockd.report.tables import StudySummary, TrialRow
 
 STATES = {"running": "running", "complete": "complete", "pruned": "stopped early", "failed": "failed"}
@@ -45,7 +54,8 @@ def comparison_table(summary: StudySummary) -> Table:
 
     With finalists: the teacher, and each finalist over its fresh seeds, the winner marked by a star.
     """
-    if summary.finalists and (finalists := finalists_of(summary)):
+    are_tested = not summary.evaluated or any(row.seed is not None for row in summary.evaluated)
+    if are_tested and (finalists := finalists_of(summary)):
         return _finalists_table(summary, finalists)
     columns = {"model": "left", "validation": "right", "test": "right", "parameters": "right", "size": "right"}
     order = sorted(summary.evaluated, key=lambda row: (_SUBJECT_ORDER[row.subject], row.label != "none"))
@@ -90,7 +100,7 @@ def _finalists_table(summary: StudySummary, finalists: Sequence[Finalist]) -> Ta
 
 def _size_cells(summary: StudySummary, finalist: Finalist) -> tuple[str, str]:
     scored = next((row for row in summary.evaluated if row.trial == finalist.trial and row.seed is not None), None)
-    ran = next(run for run in summary.finalists if run.trial == finalist.trial and run.value is not None)
+    ran = next(run for run in runs_of(summary) if run.trial == finalist.trial and run.value is not None)
     return count_text(ran.parameters), "-" if scored is None else kilobytes(scored.bytes)
 
 
@@ -110,8 +120,9 @@ def summary_data(summary: StudySummary) -> dict[str, Any]:
 def finalist_lines(summary: StudySummary) -> list[str]:
     """What may be said of a study's finalists, in sentences, and when the test split was opened."""
     lines = list(conclusions_of(summary))
-    if failed := sum(run.value is None for run in summary.finalists):
-        lines.append(f"{failed} of {plural(len(summary.finalists), 'run')} with fresh seeds failed")
+    runs = runs_of(summary)
+    if failed := sum(run.value is None for run in runs):
+        lines.append(f"{failed} of {plural(len(runs), 'run')} with fresh seeds failed")
     if lines and summary.test_opened is not None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.test_opened))
         lines.append(f"the test split was opened once, at {when}, when all of these runs were over")

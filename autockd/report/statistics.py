@@ -31,6 +31,14 @@ def finalists_of(summary: StudySummary) -> tuple[Finalist, ...]:
     return gather(rows, summary.finalists, summary.evaluated, summary.chosen)
 
 
+def runs_of(summary: StudySummary) -> list[FinalistFinished]:
+    """The runs of the finalists that were chosen last; earlier ones that the choice leaves out do not count."""
+    chosen = summary.chosen
+    return [
+        run for run in summary.finalists if chosen is None or (run.trial in chosen.trials and run.seed in chosen.seeds)
+    ]
+
+
 def conclusions_of(summary: StudySummary) -> tuple[str, ...]:
     """What may be said of a study's finalists, in sentences; nothing for a study without any."""
     return conclusions(finalists_of(summary), summary.metric, summary.direction)
@@ -63,7 +71,7 @@ def winning_run(summary: StudySummary) -> FinalistFinished | None:
     if winner is None:
         return None
     sign = 1 if summary.direction == "maximize" else -1
-    runs = [run for run in summary.finalists if run.trial == winner.trial and run.seed in winner.seeds]
+    runs = [run for run in runs_of(summary) if run.trial == winner.trial and run.value is not None]
     return max(runs, key=lambda run: (sign * (run.value or 0.0), -run.seed))
 
 
@@ -82,6 +90,7 @@ __all__ = [
     "judgements",
     "mean_and_deviation",
     "names",
+    "runs_of",
     "selection_bias",
     "spread_text",
     "winner_of",

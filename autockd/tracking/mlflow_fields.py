@@ -207,14 +207,16 @@ def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: str)
     So the same keys say the same of every study; the other finalists stand in its note.
     """
     winner = winner_of(finalists, direction)
-    found: Metrics = {}
+    if winner is None:  # then the search's own students were tested instead
+        return {}
+    found: Metrics = {"finalist_seeds": len(winner.seeds)}
     for finalist in finalists:
         whose = {"baseline": finalist.method, "default": "preset"}.get(finalist.role, "")
         for name in (whose, "best" if finalist == winner else ""):
             if name and f"val_{metric}_{name}" not in found:
                 found |= _over_seeds(f"val_{metric}_{name}", finalist.validation)
                 found |= _over_seeds(f"test_{metric}_{name}", finalist.test)
-    return found | ({"finalist_seeds": len(winner.seeds)} if winner is not None else {})
+    return found
 
 
 def _over_seeds(key: str, values: Sequence[float]) -> Metrics:

@@ -97,7 +97,7 @@ class StudyNote:
         if self._finished is not None:
             yield self._outcome(self._finished)
         finalists = self.finalists
-        if finalists:
+        if winner_of(finalists, self._direction) is not None:
             yield from self._over_seeds(finalists)
         elif self._evaluated:
             heads = ("model", "trial", f"validation {self._metric}", f"test {self._metric}", "parameters", "bytes")

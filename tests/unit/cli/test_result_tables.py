@@ -112,7 +112,7 @@ def test_finalists_are_shown_over_their_seeds(finals: list[Event]) -> None:
     said = finalist_lines(summary)
     assert said[0] == (
         "best student (continuation preset, trial 1) against no distillation, 2 seeds: "
-        "better by 2.0 points (95 % interval 2.0 to 2.0)"
+        "better by 2.0 points with each of them, which leaves no spread to judge by"
     )
     assert said[1].startswith("the search saw 96.7 % on the validation split (continuation preset, trial 1), ")
     assert said[2] == "1 of 6 runs with fresh seeds failed"
