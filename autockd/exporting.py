@@ -28,11 +28,13 @@ from autockd.export import (
     load_bundle,
     write_bundle,
 )
+from autockd.export.description import SeedSummary
 from autockd.models import TextEncoder, count_parameters, load_tokenizer, load_weights
 from autockd.provenance import provenance
-from autockd.records import Exported, TrialStarted
+from autockd.records import Exported, FinalistFinished, TrialStarted
 from autockd.report import StudySummary, TrialRow
 from autockd.report.picking import picked_row
+from autockd.report.statistics import finalists_of, mean_and_deviation, winning_run
 from autockd.tracking import events
 from autockd.training.networks import based_on, build_network, cut_from_teacher, student_model
 
@@ -46,35 +48,44 @@ def export_trial(
     summary: StudySummary,
     task: Task,
     *,
+    run: FinalistFinished | None = None,
     to: Path | None = None,
     onnx: bool = True,
     force: bool = False,
 ) -> Exported:
-    """Write one trial's student as a bundle and prove that it gives the same answers.
+    """Write one trial's student, or that of its run with a fresh seed, as a bundle and prove that it gives the same.
+
+    With a fresh seed, and without, it says what metrics it has itself; if the trial is a finalist, also what its
+    configuration has over all fresh seeds.
 
     Raises:
         StudyError: the trial left no student.
         ExportError: the target exists, or the bundle does not reproduce the student.
     """
-    if row.weights is None:
+    weights = row.weights if run is None else run.weights
+    if weights is None:
         raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
     started = _started(folder, row.trial)
     trial = TrialConfig.model_validate(started.config)
     bare = trial.student.model_copy(update={"weights": None})  # what it started from may have moved
     architecture = based_on(bare, folder / "teacher")
     model = build_network(architecture, task, seed=trial.seed)
-    load_weights(model, folder / row.weights)
-    scored = next((scored for scored in summary.evaluated if scored.trial == row.trial), None)
+    load_weights(model, folder / weights)
+    seed = None if run is None else run.seed
+    own = (row.trial, seed)
+    scored = next((scored for scored in summary.evaluated if (scored.trial, scored.seed) == own), None)
     description: dict[str, Any] = {
         "architecture": trial.student,
         "classes": task.classes,
         "metric": task.metric,
         "direction": task.direction,
-        "validation": scored.validation if scored else row.value,
+        "validation": scored.validation if scored else (run or row).value,
         "test": scored.test if scored else None,
         "others": scored.others if scored else {},
         "study": config.name,
         "trial": row.trial,
+        "seed": seed,
+        "seeds": _over_seeds(summary, row.trial),
         "method": row.method,
         "conventions": started.conventions,
         "task": json.loads(config.task.model_dump_json()),
@@ -82,7 +93,21 @@ def export_trial(
     }
     student = student_of(architecture, model, task, description)
     info = write_bundle(to or folder / BUNDLE, student, examples=task.validation, onnx=onnx, force=force)
-    return Exported(time=time.time(), trial=row.trial, bundle=str(info.folder), manifest_hash=info.manifest_hash)
+    return Exported(
+        time=time.time(), trial=row.trial, seed=seed, bundle=str(info.folder), manifest_hash=info.manifest_hash
+    )
+
+
+def _over_seeds(summary: StudySummary, trial: int) -> SeedSummary | None:
+    finalist = next((found for found in finalists_of(summary) if found.trial == trial), None)
+    if finalist is None:
+        return None
+    validation, deviation = mean_and_deviation(finalist.validation)
+    known = SeedSummary(seeds=finalist.seeds, validation_mean=validation, validation_deviation=deviation)
+    if not finalist.test:
+        return known
+    test, deviation = mean_and_deviation(finalist.test)
+    return known.model_copy(update={"test_mean": test, "test_deviation": deviation})
 
 
 def student_of(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
@@ -100,6 +125,20 @@ def student_of(architecture: ModelConfig, model: nn.Module, task: Task, descript
         "score_range": task.score_range,
     }
     return TextStudent(TextBundleConfig(**description, **limits), model, load_tokenizer(architecture))
+
+
+def winner(summary: StudySummary, pick: str = "") -> tuple[TrialRow, FinalistFinished | None]:
+    """What a study exports: the best finalist's best run, or, without finalists, the best trial's own student.
+
+    Args:
+        summary: the study.
+        pick: constraints on the student, such as `latency_ms <= 2`; those that finalists were chosen by.
+
+    Raises:
+        StudyError: no trial has succeeded, or none fulfils the constraints.
+    """
+    run = winning_run(summary)
+    return (chosen_row(summary, None, pick), None) if run is None else (chosen_row(summary, run.trial), run)
 
 
 def chosen_row(summary: StudySummary, trial: int | None, pick: str = "") -> TrialRow:
@@ -181,6 +220,12 @@ def check_study(config: StudyConfig) -> list[str]:
     found += check_models(config, task)
     check_plans(config, task)
     found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
+    if config.finalists.seeds:
+        whose = " of each method" if config.compare else ""
+        found.append(
+            f"finalists: the best {config.finalists.top}{whose}, the baselines and the study's own values again, with "
+            f"{config.finalists.seeds} fresh seeds each"
+        )
     return found
 
 

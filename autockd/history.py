@@ -31,7 +31,7 @@ from autockd.records import (
 
 SomeEvent = TypeVar("SomeEvent")
 
-MAY_CHANGE = ("note", "search.trials", "search.time_budget", "resources", "tracking", "export", "smoke")
+MAY_CHANGE = ("note", "search.trials", "search.time_budget", "finalists", "resources", "tracking", "export", "smoke")
 """Fields of a study, and sections, that change no trial."""
 
 MUST_STAY = ("resources.precision",)
@@ -98,8 +98,14 @@ class History:
         return bool(ends) and isinstance(ends[-1], StudyFinished)
 
     def asked_for_more(self, config: StudyConfig) -> str:
-        """The field with which this configuration asks for trials beyond those of the last one; empty if none does."""
+        """The field with which this configuration asks for what the last one did not; empty if none does.
+
+        That is: for more trials, or for other finalists.
+        """
         search, before = config.search, self.config.search
+        for field, value in self.config.finalists:
+            if getattr(config.finalists, field) != value:
+                return f"finalists.{field}"
         if search.trials > before.trials:
             return "search.trials"
         had_time = sum(isinstance(event, TrialStarted) for event in self.events) >= self.config.asked
@@ -159,8 +165,8 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) 
     if history.test_opened and (more := history.asked_for_more(config)):
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(history.test_opened.time))
         raise StudyError(
-            f"{more}: {config.name} opened its test split at {when}; trials after that would be chosen by "
-            "people who have seen it. Start a new study for more of them"
+            f"{more}: {config.name} opened its test split at {when}; trials and finalists after that would be chosen "
+            "by people who have seen it. Start a new study for more of them"
         )
     return tuple(changes.values())
 

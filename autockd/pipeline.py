@@ -1,4 +1,4 @@
-"""The stages of a study, in order: data, teacher, bank, search, final evaluation, export."""
+"""The stages of a study, in order: data, teacher, bank, search, finalists, final evaluation, export."""
 
 from __future__ import annotations
 
@@ -13,33 +13,22 @@ from autockd.config.arms import Arm, arms_of
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
-from autockd.config.trial import TrialConfig
-from autockd.data import HeldOut, Task, load_task
+from autockd.data import Task, load_task
 from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
-from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial, row_to_export
+from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial, row_to_export, winner
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
 from autockd.history import check_goes_on
+from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
-from autockd.records import (
-    Evaluated,
-    Event,
-    StudyFinished,
-    StudyResumed,
-    StudyStarted,
-    TestOpened,
-    TrialStarted,
-)
+from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.report import StudySummary
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
-from autockd.search.stages import Subject, score
 from autockd.search.worker import WorkerSetting
 from autockd.session import CONFIG, Session, open_session
 from autockd.tracking import events, save_figures
-from autockd.training.networks import based_on
-from autockd.training.teacher import TeacherSpec
 
 
 def journal_name(arm: str = "") -> str:
@@ -86,8 +75,10 @@ def _run_stages(session: Session) -> Task:
         with recorder.stage("search"):
             _search(session, task, setting, machine)
         if session.summary.best_trial is not None:
+            if not run_finalists(session, task, setting, machine):
+                raise _interrupted(session.folder)
             with recorder.stage("evaluate"):
-                _evaluate(session, task, held_out, setting.teacher, machine)
+                evaluate_finals(session, task, held_out, setting.teacher, machine)
     return task
 
 
@@ -183,40 +174,6 @@ def _interrupted(folder: Path) -> Interrupted:
     )
 
 
-def _evaluate(session: Session, task: Task, held_out: HeldOut, teacher: TeacherSpec, machine: Cluster) -> None:
-    """Open the test split, once, for the teacher, the baselines and the best student; go on where that was cut off."""
-    recorder, history = session.recorder, session.history
-    subjects = _subjects(session, teacher)
-    if history.test_opened is None:
-        recorder.record(TestOpened(time=time.time(), subjects=tuple(subject.label for subject in subjects)))
-    subjects = [subject for subject in subjects if subject.label not in history.evaluated]
-    scores = machine.call(score, subjects, task, held_out, machine.allocation.device)
-    for subject, found in zip(subjects, scores, strict=True):
-        kind = {"teacher": "teacher", "best": "best", "picked": "best"}.get(subject.label, "baseline")
-        recorder.record(
-            Evaluated.model_validate(
-                {"time": time.time(), "subject": kind, "label": subject.label, "trial": subject.trial, **vars(found)}
-            )
-        )
-
-
-def _subjects(session: Session, teacher: TeacherSpec) -> list[Subject]:
-    summary = session.summary
-    picked, _ = row_to_export(summary, session.config.export.pick)
-    chosen = {row.trial: label for row, label in ((picked, "picked"), (summary.best, "best")) if row is not None}
-    trials = {event.trial: event for event in events(session.folder / LEDGER) if isinstance(event, TrialStarted)}
-    subjects = [Subject("teacher", None, teacher.config.model, teacher.weights)]
-    for row in summary.trials:
-        if row.weights is None or not (row.role == "baseline" or row.trial in chosen):
-            continue
-        label = chosen.get(row.trial, row.method)
-        if any(subject.label == label for subject in subjects):
-            label = f"{label} {row.trial}"
-        student = TrialConfig.model_validate(trials[row.trial].config).student
-        subjects.append(Subject(label, row.trial, based_on(student, teacher.folder), session.folder / row.weights))
-    return subjects
-
-
 def _finish(session: Session, task: Task, began: float) -> StudySummary:
     """Export the best student, draw the search, close the study."""
     folder, recorder, summary = session.folder, session.recorder, session.summary
@@ -226,7 +183,8 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
         with recorder.stage("export"):
             # A bundle that stands there already was written just before a stop, or by hand before the search was over.
             onnx, stands = session.config.export.onnx, (folder / BUNDLE).exists()
-            recorder.record(export_trial(session.config, folder, chosen, summary, task, onnx=onnx, force=stands))
+            row, run = winner(summary, session.config.export.pick)
+            recorder.record(export_trial(session.config, folder, row, summary, task, run=run, onnx=onnx, force=stands))
     _sweep(folder)
     for figure in save_figures(events(folder / LEDGER), folder):
         recorder.artifact(figure)
@@ -247,8 +205,9 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left behind, and the checkpoints of trials that are over."""
-    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "costs/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
+    """Remove what killed writers left behind, and the checkpoints of runs that are over."""
+    runs = [f"{kind}/*/{name}" for kind in ("trials", "finalists") for name in (".*", "checkpoint.pt")]
+    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "assistant/.*", "costs/.*", *runs):
         for scrap in folder.glob(pattern):
             if scrap.is_dir():
                 shutil.rmtree(scrap, ignore_errors=True)

@@ -301,6 +301,17 @@ class TrialFinished(TrialOutcome):
     trial: int
 
 
+class FinalistsChosen(Record):
+    """The search is over: which trials run again, and with which fresh seeds. A later choice replaces it."""
+
+    event: Literal["finalists_chosen"] = "finalists_chosen"
+    time: float
+    trials: tuple[int, ...]
+    seeds: tuple[int, ...]
+    barred: tuple[int, ...] = ()
+    """Those of the trials that break the study's `export.pick`: they run to compare with, and cannot win."""
+
+
 class FinalistFinished(TrialOutcome):
     """A finalist ran to its end with one fresh seed."""
 
@@ -366,7 +377,7 @@ class StudyFinished(Record):
     best_trial: int | None
     best_value: float | None
     seconds: dict[str, float]
-    """Wall time by stage: start, data, teacher, bank, search, evaluate, export."""
+    """Wall time by stage: start, data, teacher, bank, search, finalists, evaluate, export."""
 
 
 Event = Annotated[
@@ -381,6 +392,7 @@ Event = Annotated[
     | EpochFinished
     | RungReached
     | TrialFinished
+    | FinalistsChosen
     | FinalistFinished
     | TestOpened
     | Evaluated

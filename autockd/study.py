@@ -7,6 +7,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      optuna.journal  the sampler's memory
                      teacher/        the teacher's weights
                      trials/<n>/     best.safetensors, last.safetensors
+                     finalists/<n>-<seed>/   the same of finalists' runs
                      bundle/         the exported student
                      *.png           pictures of the schedules and of the search
 """
@@ -125,7 +126,7 @@ class Study:
         return cls(without_secrets(config) if overrides else config, folder)
 
     def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
-        """Train the teacher, search, evaluate the best on the test split, export it.
+        """Train the teacher, search, run the finalists again, evaluate them on the test split, export the best.
 
         Args:
             watch: is given every event once it is on disk; may be called from the driver's thread only.
@@ -228,9 +229,10 @@ class Study:
         """Write a trial's student as a bundle.
 
         Args:
-            trial: its number; None is the best that `pick` leaves.
-            pick: constraints on it, such as `latency_ms <= 2`, where no number is given; None takes those of the study
-                (`export.pick`), and an empty text the best of all.
+            trial: its number, for the search's own student; None is what the study itself exports: the best finalist's
+                best run, or, without finalists, the best trial's student.
+            pick: constraints on it, such as `latency_ms <= 2`, where no number is given: the best trial's own student
+                among those that fulfil them; None takes what the study exports, and an empty text the best of all.
             to: where to; None is the study's `bundle` folder.
             onnx: whether to write ONNX too.
             force: whether to replace what lies there.
@@ -240,13 +242,16 @@ class Study:
             ExportError: the bundle cannot be written or does not reproduce the student.
         """
         from autockd.data import load_task
-        from autockd.exporting import chosen_row, export_trial
+        from autockd.exporting import chosen_row, export_trial, winner
 
         summary = self.status()
-        own = self.config.export.pick if trial is None else ""
-        row = chosen_row(summary, trial, own if pick is None else pick)
+        own = self.config.export.pick
+        if trial is None and pick in (None, own):
+            row, run = winner(summary, own)
+        else:
+            row, run = chosen_row(summary, trial, pick or ""), None
         task, _ = load_task(self.config.task)
-        exported = export_trial(self.config, self.folder, row, summary, task, to=to, onnx=onnx, force=force)
+        exported = export_trial(self.config, self.folder, row, summary, task, run=run, to=to, onnx=onnx, force=force)
         return Path(exported.bundle)
 
     @property

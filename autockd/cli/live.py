@@ -15,7 +15,7 @@ from rich.text import Text
 from autockd.cli.progress import Progress, budget_line, event_line, ranked, standing_line
 from autockd.cli.tables import trials_table
 from autockd.cli.text import printable
-from autockd.records import Event, TrialFinished
+from autockd.records import Evaluated, Event, FinalistFinished, TrialFinished
 from autockd.report.tables import StudySummary, TrialRow
 
 SHOWN_BEST = 5
@@ -59,8 +59,8 @@ class LiveView:
         """Take one more event into account."""
         with self._mutex:
             self._progress.add(event)
-            if self._live and isinstance(event, TrialFinished) and event.state != "failed":
-                return  # the table shows it
+            if self._live and _is_shown_anyway(event):
+                return
             summary = self._progress.summary
             line = event_line(event, summary, time.time()) if summary else None
         if line:
@@ -76,6 +76,13 @@ class LiveView:
         header = [Text(printable(line)) for line in lines if line]
         rows = shown_trials(summary, time.time())
         return Group(trials_table(rows, summary.metric, summary.best_trial), *header) if rows else Group(*header)
+
+
+def _is_shown_anyway(event: Event) -> bool:
+    """By the live table, the budget line, or the final table."""
+    if isinstance(event, TrialFinished | FinalistFinished):
+        return event.state != "failed"
+    return isinstance(event, Evaluated) and event.seed is not None
 
 
 def shown_trials(summary: StudySummary, now: float) -> list[TrialRow]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autockd.cli.output import say, show, write_json
+from autockd.cli.output import say, show, write, write_json
+from autockd.cli.text import printable
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import studies_folder
 
@@ -82,20 +83,29 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     import time
 
     from autockd.cli.progress import budget_line, standing_line
-    from autockd.cli.tables import arms_table, comparison_table, front_table, trials_table
+    from autockd.cli.tables import (
+        arms_table,
+        comparison_table,
+        finalist_lines,
+        front_table,
+        summary_data,
+        trials_table,
+    )
 
     study = open_study(name, studies)
     summary = study.status()
     if as_json:
-        write_json(summary.model_dump(mode="json"))
+        write_json(summary_data(summary))
         return
     show(trials_table(summary.trials, summary.metric, summary.best_trial))
     if any(row.arm for row in summary.trials):
         show(arms_table(summary))
     if summary.objectives:
         show(front_table(summary))
-    if summary.evaluated:
+    if summary.evaluated or summary.finalists:
         show(comparison_table(summary))
+        if lines := finalist_lines(summary):
+            write(printable("\n".join([*lines, ""]), lines=True))
     say(f"{summary.study}: {_state(study, summary, name)}")
     for line in (standing_line(summary), budget_line(summary, time.time())):
         if line:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from autockd.cli.text import count_text, duration, metric_text, plural
 from autockd.records import (
@@ -12,6 +12,8 @@ from autockd.records import (
     Evaluated,
     Event,
     Exported,
+    FinalistFinished,
+    FinalistsChosen,
     Noted,
     PrecisionChosen,
     RungReached,
@@ -24,6 +26,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
+from autockd.report.statistics import runs_of
 from autockd.report.tables import StudySummary, TrialRow, best_of_arms, summarise
 
 
@@ -64,28 +67,56 @@ def _slot(event: Event) -> tuple[object, ...]:
             return event.event, event.label
         case BankReady():
             return event.event, event.whose
+        case FinalistFinished():
+            return event.event, event.trial, event.seed
         case _:
             return (event.event,)
 
 
 def budget_line(summary: StudySummary, now: float) -> str:
-    """Such as `12/50 trials, 3 running, 5 stopped early, 1 failed, 41 min left`."""
+    """Such as `12/50 trials, 3 running, 5 stopped early, 1 failed, 41 min left`; later `9/21 runs of finalists` too."""
     running = summary.count("running")
     done = len(summary.trials) - running
     parts = [f"{done}/{summary.asked} trials"]
     counts = {"running": running, "stopped early": summary.count("pruned"), "failed": summary.count("failed")}
     parts += [f"{count} {state}" for state, count in counts.items() if count]
+    parts += _finalist_parts(summary)
     left = seconds_left(summary, now)
     return ", ".join([*parts, f"{duration(left)} left"] if left is not None else parts)
 
 
+def _finalist_parts(summary: StudySummary) -> list[str]:
+    """Such as `9/21 runs of finalists`, once they are chosen, and how many of them failed."""
+    if summary.chosen is None or not summary.chosen.seeds:
+        return []
+    runs = runs_of(summary)
+    failed = sum(run.value is None for run in runs)
+    done = f"{len(runs)}/{len(summary.chosen.trials) * len(summary.chosen.seeds)} runs of finalists"
+    return [done, *([f"{failed} of them failed"] if failed else [])]
+
+
 def seconds_left(summary: StudySummary, now: float) -> float | None:
-    """Seconds until the last trial ends, at the pace so far; None before two have ended, and when all have."""
+    """Seconds until the last trial, or the last run of a finalist, ends, at the pace so far.
+
+    None before two have ended, and when all have.
+    """
     done = len(summary.trials) - summary.count("running")
-    if summary.finished or done < 2 or done >= summary.asked:
+    if summary.finished:
+        return None
+    if summary.chosen is not None:
+        return _finalists_left(summary, summary.chosen, now)
+    if done < 2 or done >= summary.asked:
         return None
     elapsed = now - min(row.started for row in summary.trials)
     return max(0.0, elapsed / done * (summary.asked - done))
+
+
+def _finalists_left(summary: StudySummary, chosen: FinalistsChosen, now: float) -> float | None:
+    ended = [run for run in summary.finalists if run.time > chosen.time]
+    left = len(chosen.trials) * len(chosen.seeds) - len(runs_of(summary))
+    if len(ended) < 2 or left < 1:
+        return None
+    return max(0.0, (now - chosen.time) / len(ended) * left)
 
 
 def standing_line(summary: StudySummary) -> str:
@@ -132,6 +163,8 @@ def event_line(event: Event, summary: StudySummary, now: float) -> str | None:
             return f"study {summary.study} goes on: " + "; ".join([budget_line(summary, now), *event.changes])
         case TrialFinished():
             return _trial_line(event, summary, now)
+        case FinalistFinished():
+            return _finalist_line(event, summary, now)
         case StudyFinished():
             return f"finished in {duration(event.time - summary.started)}: {budget_line(summary, now)}"
         case _:
@@ -166,13 +199,16 @@ def _teacher_line(role: str, teacher: TeacherRecord, metric: str) -> str:
 
 def _result_line(event: Event, metric: str) -> str | None:
     match event:
+        case FinalistsChosen():
+            return _choice_line(event)
         case TestOpened():
-            return f"test split opened for {', '.join(event.subjects)}"
+            return f"test split opened for {_subjects_text(event.subjects)}"
         case Evaluated():
             validation, test = metric_text(event.validation, metric), metric_text(event.test, metric)
             return f"evaluated {event.label}: validation {validation}, test {test}"
         case Exported():
-            return f"exported trial {event.trial} to {event.bundle}"
+            seed = "" if event.seed is None else f", seed {event.seed},"
+            return f"exported trial {event.trial}{seed} to {event.bundle}"
         case _:
             return None
 
@@ -191,3 +227,31 @@ def _trial_line(event: TrialFinished, summary: StudySummary, now: float) -> str:
         if event.micro_batches > 1:
             body += f", in {event.micro_batches} parts of each batch after it ran out of memory"
     return f"{head}: {body}; {standing_line(summary)}; {budget_line(summary, now)}"
+
+
+def _choice_line(event: FinalistsChosen) -> str:
+    if not event.trials:
+        return "no finalists: the search's own students are tested"
+    seeds, trials = (", ".join(map(str, numbers)) for numbers in (event.seeds, event.trials))
+    who = f"{_noun('trial', event.trials)} {trials} again, with {_noun('fresh seed', event.seeds)} {seeds}"
+    return f"finalists: {who}: {plural(len(event.trials) * len(event.seeds), 'run')}"
+
+
+def _finalist_line(event: FinalistFinished, summary: StudySummary, now: float) -> str:
+    if event.state == "failed":
+        body = f"failed: {event.reason}"
+    else:
+        value = metric_text(event.value, summary.metric)
+        body = f"done, {value} at epoch {event.best_epoch} of {event.epochs}, {duration(event.seconds)}"
+    return f"finalist, trial {event.trial} with seed {event.seed}: {body}; {budget_line(summary, now)}"
+
+
+def _subjects_text(subjects: Sequence[str]) -> str:
+    """Their labels; runs of finalists are counted, for there are many."""
+    runs = [subject for subject in subjects if subject.startswith("trial ")]
+    others = [subject for subject in subjects if subject not in runs]
+    return ", ".join(others) + (f" and {plural(len(runs), 'run')} of finalists" if runs else "")
+
+
+def _noun(noun: str, things: Sequence[object]) -> str:
+    return noun if len(things) == 1 else f"{noun}s"

@@ -14,7 +14,7 @@ from autockd.cli.inputs import check_inputs
 from autockd.cli.interrupts import ending_at_second_interrupt
 from autockd.cli.output import console, say, show, write, write_json
 from autockd.cli.spaces import load_file
-from autockd.cli.text import metric_text
+from autockd.cli.text import metric_text, printable
 from autockd.folders import studies_folder
 from autockd.records import Event, Noted
 from autockd.report.tables import StudySummary
@@ -46,10 +46,7 @@ def run_file(
 
     study = Study.create(config, folder)
     summary = watch_study(study, quiet=quiet)
-    if as_json:
-        write_json(summary.model_dump(mode="json"))
-    else:
-        show_result(summary, study)
+    show_result(summary, study, as_json=as_json)
 
 
 def resume_study(name: str, overrides: Sequence[str], *, studies: Path | None, as_json: bool, quiet: bool) -> None:
@@ -58,10 +55,7 @@ def resume_study(name: str, overrides: Sequence[str], *, studies: Path | None, a
 
     study = Study.open(name, studies or studies_folder(), overrides)
     summary = watch_study(study, quiet=quiet, resume=True)
-    if as_json:
-        write_json(summary.model_dump(mode="json"))
-    else:
-        show_result(summary, study)
+    show_result(summary, study, as_json=as_json)
 
 
 def watch_study(study: Study, *, quiet: bool, resume: bool = False) -> StudySummary:
@@ -87,14 +81,19 @@ def _say_warnings(event: Event) -> None:
         say(f"warning: {event.text}")
 
 
-def show_result(summary: StudySummary, study: Study) -> None:
-    """The final table, the bundle's path, and the commands to look on."""
-    from autockd.cli.tables import arms_table, comparison_table
+def show_result(summary: StudySummary, study: Study, *, as_json: bool) -> None:
+    """The final table, the bundle's path, and the commands to look on; or all of the summary, as JSON."""
+    from autockd.cli.tables import arms_table, comparison_table, finalist_lines, summary_data
 
+    if as_json:
+        write_json(summary_data(summary))
+        return
     if any(row.arm for row in summary.trials):
         show(arms_table(summary))
     if summary.evaluated:
         show(comparison_table(summary))
+        if lines := finalist_lines(summary):
+            write(printable("\n".join([*lines, ""]), lines=True))
     elif summary.best:
         best = summary.best
         say(f"best: {metric_text(best.value, summary.metric)} (trial {best.trial}); no final evaluation")

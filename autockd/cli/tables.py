@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from autockd.cli.text import cost_text, count_text, duration, kilobytes, metric_text, printable
+from autockd.cli.text import cost_text, count_text, duration, kilobytes, metric_text, plural, printable
 from autockd.records import Evaluated
 from autockd.report.pareto import pareto_front
+from autockd.report.statistics import (
+    Finalist,
+    conclusions_of,
+    finalists_of,
+    judgements,
+    names,
+    runs_of,
+    spread_text,
+    winner_of,
+)
 from autockd.report.tables import StudySummary, TrialRow, best_of_arms
 
 STATES = {"running": "running", "complete": "complete", "pruned": "stopped early", "failed": "failed"}
@@ -17,7 +29,7 @@ STATES = {"running": "running", "complete": "complete", "pruned": "stopped early
 
 _OVER = ("complete", "pruned", "failed")
 
-_SUBJECT_ORDER = {"teacher": 0, "baseline": 1, "best": 2}
+_SUBJECT_ORDER = {"teacher": 0, "baseline": 1, "best": 2, "finalist": 3}
 
 
 def plain_table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
@@ -41,19 +53,16 @@ def plain_table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], ti
 
 
 def comparison_table(summary: StudySummary) -> Table:
-    """The result of a study: teacher, student without distillation, other baselines, best student."""
+    """The result of a study: teacher, student without distillation, other baselines, best student.
+
+    With finalists: the teacher, and each finalist over its fresh seeds, the winner marked by a star.
+    """
+    are_tested = not summary.evaluated or any(row.seed is not None for row in summary.evaluated)
+    if are_tested and (finalists := finalists_of(summary)):
+        return _finalists_table(summary, finalists)
     columns = {"model": "left", "validation": "right", "test": "right", "parameters": "right", "size": "right"}
     order = sorted(summary.evaluated, key=lambda row: (_SUBJECT_ORDER[row.subject], row.label != "none"))
-    rows = [
-        (
-            subject_name(row, summary),
-            metric_text(row.validation, summary.metric),
-            metric_text(row.test, summary.metric),
-            count_text(row.parameters),
-            kilobytes(row.bytes),
-        )
-        for row in order
-    ]
+    rows = [(subject_name(row, summary), *_score_cells(row, summary.metric)) for row in order]
     return plain_table(columns, rows, f"{summary.study}: {summary.metric}")
 
 
@@ -70,6 +79,72 @@ def arms_table(summary: StudySummary) -> Table:
         cells = (metric_text(row.value, summary.metric), row.trial, point_text(row.params)) if row else ("-", "-", "")
         rows.append((label, done, failed, *cells))
     return plain_table(columns, rows, "methods at equal budgets (validation)")
+
+
+def _score_cells(row: Evaluated, metric: str) -> tuple[str, ...]:
+    values = (metric_text(row.validation, metric), metric_text(row.test, metric))
+    return (*values, count_text(row.parameters), kilobytes(row.bytes))
+
+
+def _finalists_table(summary: StudySummary, finalists: Sequence[Finalist]) -> Table:
+    columns = {
+        "model": "left",
+        "in the search": "right",
+        "validation": "right",
+        "test": "right",
+        "seeds": "right",
+        "parameters": "right",
+        "size": "right",
+    }
+    rows: list[tuple[object, ...]] = []
+    for row in summary.evaluated:
+        if row.subject == "teacher":
+            validation, test, *sizes = _score_cells(row, summary.metric)
+            rows.append(("teacher", "-", validation, test, "-", *sizes))
+    called, best = names(finalists), winner_of(finalists, summary.direction)
+    rows += [
+        (
+            f"{'* ' if one == best else ''}{called[one.trial]}",
+            "stopped early" if one.was_stopped else metric_text(one.searched, summary.metric),
+            spread_text(one.validation, summary.metric),
+            spread_text(one.test, summary.metric),
+            len(one.seeds),
+            *_size_cells(summary, one),
+        )
+        for one in sorted(finalists, key=lambda one: (one.role != "baseline", one.method != "none", one == best))
+    ]
+    return plain_table(columns, rows, f"{summary.study}: {summary.metric}, mean ± standard deviation over fresh seeds")
+
+
+def _size_cells(summary: StudySummary, finalist: Finalist) -> tuple[str, str]:
+    scored = next((row for row in summary.evaluated if row.trial == finalist.trial and row.seed is not None), None)
+    ran = next(run for run in runs_of(summary) if run.trial == finalist.trial and run.value is not None)
+    return count_text(ran.parameters), "-" if scored is None else kilobytes(scored.bytes)
+
+
+def summary_data(summary: StudySummary) -> dict[str, Any]:
+    """All of a summary as JSON, with what may be said of its finalists."""
+    finalists = finalists_of(summary)
+    made = judgements(finalists, summary.metric, summary.direction)
+    winner = winner_of(finalists, summary.direction)
+    return summary.model_dump(mode="json") | {
+        "winner": winner.trial if winner else None,
+        "over_seeds": [finalist.model_dump(mode="json") for finalist in finalists],
+        "judgements": [judgement.model_dump(mode="json") for judgement in made],
+        "conclusions": finalist_lines(summary),
+    }
+
+
+def finalist_lines(summary: StudySummary) -> list[str]:
+    """What may be said of a study's finalists, in sentences, and when the test split was opened."""
+    lines = list(conclusions_of(summary))
+    runs = runs_of(summary)
+    if failed := sum(run.value is None for run in runs):
+        lines.append(f"{failed} of {plural(len(runs), 'run')} with fresh seeds failed")
+    if lines and summary.test_opened is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.test_opened))
+        lines.append(f"the test split was opened once, at {when}, when all of these runs were over")
+    return lines
 
 
 def subject_name(row: Evaluated, summary: StudySummary) -> str:

@@ -81,17 +81,20 @@ class SearchConfig(Config):
     objectives: tuple[Objective, ...] = ()
     """Costs of a student to keep low beside the metric; the search is then for their Pareto front."""
     time_budget: Seconds | None = Field(default=None, gt=0)
-    """Wall time of the search, resumed parts added up: seconds, or text such as 90s, 30m or 2h; null is unlimited."""
+    """Wall time of the search, resumed parts added up: seconds, or text such as 90s, 30m or 2h; null is unlimited.
+    Teacher, finalists and export do not count."""
 
 
 class FinalistsConfig(Config):
     """What runs again with fresh seeds once the search is over, so that its luck is not taken for its merit.
 
-    The finalists are the best trials, the baselines, and the study's own values; the test split is opened for them.
+    The finalists are the best trials, the baselines, and the study's own values. None of their runs is stopped early.
+    The test split is opened when they are over, for them and the teacher alone; until then both fields may change.
     """
 
     seeds: int = Field(default=0, ge=0, le=100)
-    """Fresh seeds, each of which every finalist runs with; 0 takes the search's own students to the test split."""
+    """Fresh seeds, each of which every finalist runs with: the numbers after the study's own. They set weights and
+    dropout; the order of the data stays the task's. 0 takes the search's own students to the test split."""
     top: PositiveInt = 3
     """How many of the best trials are finalists; where methods are compared, of each method."""
 

@@ -16,6 +16,18 @@ Deviation = Annotated[FiniteFloat, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+class SeedSummary(Record):
+    """What the same configuration has over several seeds: what to expect of it, where one run may be lucky."""
+
+    seeds: tuple[int, ...]
+    validation_mean: float
+    validation_deviation: float | None = None
+    """Sample standard deviation; None for a single seed."""
+    test_mean: float | None = None
+    """None where the test split was not opened for it."""
+    test_deviation: float | None = None
+
+
 class _Description(Record):
     """What is said of every exported model."""
 
@@ -30,6 +42,10 @@ class _Description(Record):
     """The metric on further splits, by their names, as recorded."""
     study: str
     trial: int | None = None
+    seed: int | None = None
+    """The fresh seed of the run that gave this model; None for the search's own, under the study's seed."""
+    seeds: SeedSummary | None = None
+    """Of its configuration; None where it did not run with fresh seeds."""
     method: str
     """Name of the distillation method."""
     conventions: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import get_args
 
 from autockd.config.objective_rules import ALWAYS_KNOWN
@@ -32,11 +33,21 @@ def picked_row(summary: StudySummary, pick: str) -> TrialRow:
         raise StudyError(f"{summary.study}: no trial has succeeded yet, so there is none to pick")
     for constraint in constraints:
         _check_name(summary, constraint)
-    fulfilling = [row for row in rows if all(each.holds(_number(summary, row, each)) for each in constraints)]
+    fulfilling = [row for row in rows if _fulfils(summary, row, constraints)]
     number = best_trial(fulfilling, summary.direction)
     if number is None:
         raise StudyError(f"{summary.study}: {_say_nearest(summary, rows, constraints)}")
     return next(row for row in fulfilling if row.trial == number)
+
+
+def barred_trials(summary: StudySummary, pick: str) -> frozenset[int]:
+    """The trials that break constraints such as `latency_ms <= 2`; none where the constraints are empty."""
+    constraints = parse_pick(pick)
+    return frozenset(row.trial for row in summary.trials if not _fulfils(summary, row, constraints))
+
+
+def _fulfils(summary: StudySummary, row: TrialRow, constraints: Iterable[Constraint]) -> bool:
+    return all(each.holds(_number(summary, row, each)) for each in constraints)
 
 
 def _check_name(summary: StudySummary, constraint: Constraint) -> None:

@@ -1,111 +1,99 @@
-"""Finalists over fresh seeds: means, spreads, and paired comparisons with a plain sentence."""
+"""Finalists of a study over fresh seeds: means, spreads, and paired comparisons with a plain sentence."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
-from typing import Literal
-
-from autockd.records import Record, TrialRole
-from autockd.report.tables import StudySummary
-
-Verdict = Literal["better", "worse", "cannot be told apart"]
-
-CONFIDENCE = 0.95
-"""Level of intervals, and of verdicts."""
-
-
-class Finalist(Record):
-    """One configuration, run again with fresh seeds."""
-
-    trial: int
-    role: TrialRole
-    method: str
-    arm: str
-    searched: float
-    """Its validation metric in the search, under the study's own seed: too good where it was chosen for that."""
-    seeds: tuple[int, ...]
-    """Of its runs that have a student."""
-    validation: tuple[float, ...]
-    """Metric of each run's best epoch, in the order of `seeds`."""
-    test: tuple[float, ...]
-    """The same runs on the test split; empty until it is opened."""
-
-    @property
-    def bias(self) -> float:
-        """How far the search's value lies above the mean of fresh seeds (below, where the metric is to be small)."""
-        return self.searched - statistics.fmean(self.validation)
-
-
-class PairedComparison(Record):
-    """One finalist against another over the same seeds."""
-
-    seeds: int
-    difference: float
-    """Mean of the first's metric minus the second's."""
-    low: float
-    """Lower end of the confidence interval of that mean (Student's t); NaN for a single seed."""
-    high: float
-    p_value: float
-    """Of the paired t-test, two-sided; NaN for a single seed."""
-    verdict: Verdict
-    """What may be said of the first."""
+from autockd.records import FinalistFinished
+from autockd.report.tables import StudySummary, TrialRow
+from autockd.verdicts import (
+    CONFIDENCE,
+    Finalist,
+    Judgement,
+    PairedComparison,
+    Searched,
+    Verdict,
+    compare_paired,
+    conclusions,
+    gather,
+    judgements,
+    mean_and_deviation,
+    names,
+    selection_bias,
+    spread_text,
+    winner_of,
+)
 
 
 def finalists_of(summary: StudySummary) -> tuple[Finalist, ...]:
     """The finalists of a study that have a student, in the order of their trials."""
-    rows = {row.trial: row for row in summary.trials}
-    tested = {(found.trial, found.seed): found.test for found in summary.evaluated if found.seed is not None}
-    found = []
-    for trial in sorted({run.trial for run in summary.finalists}):
-        row = rows[trial]
-        runs = sorted(
-            (run for run in summary.finalists if run.trial == trial and run.value is not None),
-            key=lambda run: run.seed,
-        )
-        if not runs or row.value is None:
-            continue
-        known = [tested[trial, run.seed] for run in runs if (trial, run.seed) in tested]
-        found.append(
-            Finalist(
-                trial=trial,
-                role=row.role,
-                method=row.method,
-                arm=row.arm,
-                searched=row.value,
-                seeds=tuple(run.seed for run in runs),
-                validation=tuple(run.value for run in runs if run.value is not None),
-                test=tuple(known) if len(known) == len(runs) else (),
-            )
-        )
-    return tuple(found)
+    rows = {
+        row.trial: Searched(row.role, row.method, row.arm, row.value, row.state == "pruned") for row in summary.trials
+    }
+    return gather(rows, summary.finalists, summary.evaluated, summary.chosen)
 
 
-def compare_paired(one: Sequence[float], other: Sequence[float], direction: str) -> PairedComparison:
-    """Whether one finalist is better than another, over the same seeds in the same order.
+def runs_of(summary: StudySummary) -> list[FinalistFinished]:
+    """The runs of the finalists that were chosen last; earlier ones that the choice leaves out do not count."""
+    chosen = summary.chosen
+    return [
+        run for run in summary.finalists if chosen is None or (run.trial in chosen.trials and run.seed in chosen.seeds)
+    ]
 
-    A paired t-test (scipy's `ttest_rel`) at 95 %: `better` or `worse` only where the interval of the mean difference
-    leaves out 0, which few seeds seldom allow.
+
+def conclusions_of(summary: StudySummary) -> tuple[str, ...]:
+    """What may be said of a study's finalists, in sentences; nothing for a study without any."""
+    return conclusions(finalists_of(summary), summary.metric, summary.direction)
+
+
+def finalist_trials(summary: StudySummary, top: int, barred: frozenset[int] = frozenset()) -> tuple[int, ...]:
+    """The trials that run again: the best, all baselines, and the study's own values (in each compared method).
 
     Args:
-        one: metric by seed.
-        other: the same of the other finalist.
-        direction: `maximize` or `minimize`.
+        summary: of a study whose search is over.
+        top: how many of the best; of each compared method. Two trials at the same point are one.
+        barred: trials that cannot win, and so are not among the best.
     """
-    from scipy import stats
+    sign = 1 if summary.direction == "maximize" else -1
+    whole = [row for row in summary.trials if row.state == "complete" and row.value is not None]
+    chosen = {row.trial for row in whole if row.role == "baseline"}
+    chosen |= {row.trial for row in summary.trials if row.role == "default" and row.state in ("complete", "pruned")}
+    ranked = sorted(whole, key=lambda row: (-sign * (row.value or 0.0), row.trial))
+    for arm in {row.arm for row in ranked}:
+        points: dict[tuple[object, ...], TrialRow] = {}
+        for row in ranked:
+            if row.role != "baseline" and row.arm == arm and row.trial not in barred:
+                points.setdefault((row.method, *sorted(row.params.items())), row)
+        chosen |= {row.trial for row in list(points.values())[:top]}
+    return tuple(sorted(chosen))
 
-    gaps = [mine - theirs for mine, theirs in zip(one, other, strict=True)]
-    mean = statistics.fmean(gaps)
-    if len(gaps) < 2:
-        low = high = p_value = float("nan")
-    elif len(set(gaps)) == 1:  # no spread at all: the test is not defined, and the interval is a point
-        low = high = mean
-        p_value = 1.0 if mean == 0 else 0.0
-    else:
-        test = stats.ttest_rel(one, other)
-        interval = test.confidence_interval(CONFIDENCE)
-        low, high, p_value = float(interval.low), float(interval.high), float(test.pvalue)
-    verdict: Verdict = "cannot be told apart"
-    if low > 0 or high < 0:
-        verdict = "better" if (mean > 0) == (direction == "maximize") else "worse"
-    return PairedComparison(seeds=len(gaps), difference=mean, low=low, high=high, p_value=p_value, verdict=verdict)
+
+def winning_run(summary: StudySummary) -> FinalistFinished | None:
+    """The run whose student a study exports: the best, by validation, of the winner's; None without finalists."""
+    winner = winner_of(finalists_of(summary), summary.direction)
+    if winner is None:
+        return None
+    sign = 1 if summary.direction == "maximize" else -1
+    runs = [run for run in runs_of(summary) if run.trial == winner.trial and run.value is not None]
+    return max(runs, key=lambda run: (sign * (run.value or 0.0), -run.seed))
+
+
+__all__ = [
+    "CONFIDENCE",
+    "Finalist",
+    "Judgement",
+    "PairedComparison",
+    "Verdict",
+    "compare_paired",
+    "conclusions",
+    "conclusions_of",
+    "finalist_trials",
+    "finalists_of",
+    "gather",
+    "judgements",
+    "mean_and_deviation",
+    "names",
+    "runs_of",
+    "selection_bias",
+    "spread_text",
+    "winner_of",
+    "winning_run",
+]

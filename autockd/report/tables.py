@@ -17,6 +17,7 @@ from autockd.records import (
     Event,
     Exported,
     FinalistFinished,
+    FinalistsChosen,
     PrecisionChoice,
     PrecisionChosen,
     Record,
@@ -26,6 +27,7 @@ from autockd.records import (
     StudyStarted,
     TeacherReady,
     TeacherRecord,
+    TestOpened,
     TrialFinished,
     TrialRole,
     TrialStarted,
@@ -85,8 +87,12 @@ class StudySummary(Record):
     best_trial: int | None = None
     objectives: tuple[str, ...] = ()
     """Costs that were searched beside the metric, by name."""
+    chosen: FinalistsChosen | None = None
+    """Which trials run again with fresh seeds; None before the search is over, and without finalists."""
     finalists: tuple[FinalistFinished, ...] = ()
     """Their runs, one for each fresh seed; the latest of each trial and seed."""
+    test_opened: float | None = None
+    """The moment, in Unix seconds, at which the test split was opened, once."""
     evaluated: tuple[Evaluated, ...] = ()
     """Final evaluations, with test metrics; the latest of each label."""
     bundle: str | None = None
@@ -113,8 +119,8 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
                 fields |= _start(event)
             case StudyResumed():
                 fields |= {"asked": _asked(event.config), "finished": False}
-            case TeacherReady() | AssistantReady() | BankReady() | PrecisionChosen():
-                fields |= _prepared(event)
+            case TeacherReady() | AssistantReady() | BankReady() | PrecisionChosen() | FinalistsChosen() | TestOpened():
+                fields |= _stage(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
                 trials[event.trial] = _advance(trials.get(event.trial), event)
             case FinalistFinished():
@@ -176,16 +182,22 @@ def _final_fields(final: Iterable[Evaluated | FinalistFinished]) -> dict[str, ob
     }
 
 
-def _prepared(event: TeacherReady | AssistantReady | BankReady | PrecisionChosen) -> dict[str, object]:
+def _stage(
+    event: TeacherReady | AssistantReady | BankReady | PrecisionChosen | FinalistsChosen | TestOpened,
+) -> dict[str, object]:
     match event:
         case TeacherReady():
             return {"teacher": event.teacher}
         case AssistantReady():
             return {"assistant": event.assistant}
+        case BankReady():
+            return {"bank": event.bank} if event.whose == "teacher" else {}
         case PrecisionChosen():
             return {"precision": event.choice}
-        case _:
-            return {"bank": event.bank} if event.whose == "teacher" else {}
+        case FinalistsChosen():
+            return {"chosen": event}
+        case TestOpened():
+            return {"test_opened": event.time}
 
 
 def _asked(config: Mapping[str, Any]) -> int:

@@ -31,7 +31,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.search.journal import new_optuna_study, tell
-from autockd.search.proposal import Proposal
+from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.proposals import (
     BASELINE,
     ROLE,
@@ -127,6 +127,10 @@ class StudyBook:
     def lag(self) -> int:
         """See `proposal_lag`."""
         return self._lag
+
+    def folder(self, study: Path, number: int) -> Path:
+        """Where a trial keeps its checkpoint and its weights, in the study's folder."""
+        return trial_folder(study, number)
 
     def propose(self) -> Proposal | None:
         """The next trial; None while none may start: all are proposed, enough run, or results are still awaited.

@@ -10,10 +10,10 @@ from typing import Any, ParamSpec, TypeVar, cast
 from autockd.config.schema import ResourceConfig
 from autockd.data.task import Task
 from autockd.errors import AutockdError, EnvironmentProblem
-from autockd.search.book import StudyBook
 from autockd.search.connection import LOCAL, connection
 from autockd.search.halt import Halt
 from autockd.search.nodes import Node, check_nodes, living_nodes
+from autockd.search.proposal import Book
 from autockd.search.resources import Allocation, allocate
 from autockd.search.worker import WorkerSetting
 
@@ -99,9 +99,7 @@ class Cluster:
         except ray.exceptions.RayError as error:
             raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error
 
-    def search(
-        self, book: StudyBook, setting: WorkerSetting, task: Task, halt: Halt, *, trials: int, retries: int
-    ) -> None:
+    def search(self, book: Book, setting: WorkerSetting, task: Task, halt: Halt, *, trials: int, retries: int) -> None:
         """Run the trials of a study; see `run_search`."""
         from autockd.search.runner import run_search
 

@@ -12,13 +12,13 @@ from ray.tune.execution import class_cache
 
 from autockd.data.task import Task
 from autockd.errors import AutockdError
-from autockd.search.book import StudyBook
 from autockd.search.halt import Halt
+from autockd.search.proposal import Book
 from autockd.search.resources import Allocation
 from autockd.search.searcher import LOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import TrialTrainable
 from autockd.search.watchdog import TRACE
-from autockd.search.worker import WorkerSetting, trial_folder
+from autockd.search.worker import WorkerSetting
 from autockd.tracking.redaction import is_secret
 
 _TUNE = "ray"
@@ -26,7 +26,7 @@ _TUNE = "ray"
 
 
 def run_search(
-    book: StudyBook,
+    book: Book,
     setting: WorkerSetting,
     task: Task,
     allocation: Allocation,
@@ -49,18 +49,18 @@ def run_search(
     trainable = tune.with_parameters(TrialTrainable, setting=setting, task=task)
     drive(book, trainable, allocation.ray, setting.study, halt, trials=trials, retries=retries)
     for number in book.closed:
-        (trial_folder(setting.study, number) / "checkpoint.pt").unlink(missing_ok=True)
+        (book.folder(setting.study, number) / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def drive(
-    book: StudyBook, trainable: Any, share: Mapping[str, float], study: Path, halt: Halt, *, trials: int, retries: int
+    book: Book, trainable: Any, share: Mapping[str, float], study: Path, halt: Halt, *, trials: int, retries: int
 ) -> None:
     """Let Tune run a trainable that reports as TrialTrainable does; the rest is as in `run_search`."""
     shutil.rmtree(study / _TUNE, ignore_errors=True)
     _keep_credentials_here()
 
     def explain(number: int) -> str:
-        trace = trial_folder(study, number) / TRACE
+        trace = book.folder(study, number) / TRACE
         return f"{LOST}; where it hung is in {trace}" if trace.exists() else LOST
 
     tuner = tune.Tuner(

@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from autockd.search.book import StudyBook
+from autockd.search.proposal import Book
 from autockd.search.trainable import read_report
 
 LOST = "its worker ended without a result (killed, hung, out of memory, or its node was lost); no retry is left"
@@ -28,9 +28,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         explain: says why a trial, by its number, ended without an outcome.
     """
 
-    def __init__(self, book: StudyBook, explain: Callable[[int], str] = say_lost) -> None:
+    def __init__(self, book: Book, explain: Callable[[int], str] = say_lost) -> None:
         super().__init__()
-        self._book: StudyBook | None = book
+        self._book: Book | None = book
         self._explain = explain
         self._numbers: dict[str, int] = {}
 
@@ -65,9 +65,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
     """Passes every report on to the book, and stops the trials that the book stops."""
 
-    def __init__(self, book: StudyBook) -> None:
+    def __init__(self, book: Book) -> None:
         super().__init__()
-        self._book: StudyBook | None = book
+        self._book: Book | None = book
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """A trial goes on, or ends at a rung."""

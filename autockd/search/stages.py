@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
+from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, Split, Task
 from autockd.folders import cache_folder, write_whole
 from autockd.models import count_parameters, load_weights
-from autockd.records import BankRecord, EpochRecord, PrecisionChoice
+from autockd.records import BankRecord, Diagnosis, EpochRecord, PrecisionChoice
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
-from autockd.training.evaluation import evaluate
+from autockd.training.diagnosis import diagnose
+from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, student_model
 from autockd.training.precision import Wanted, choose_precision
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
@@ -35,6 +38,8 @@ class Subject:
     trial: int | None
     model: ModelConfig
     weights: Path
+    seed: int | None = None
+    """The fresh seed of a finalist's run."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Score:
     others: dict[str, float]
     parameters: int
     bytes: int
+    diagnosis: Diagnosis | None
+    """None for a regression."""
 
 
 def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> PrecisionChoice:
@@ -137,27 +144,50 @@ def check_bank(teacher: TeacherSpec, task: Task, device: str, seed: int) -> Bank
     return record.model_copy(update={"checked": checked, "max_difference": difference})
 
 
-def score(subjects: list[Subject], task: Task, held_out: HeldOut, device: str) -> list[Score]:
-    """Evaluate final models in fp32 on the validation and the test split. Nothing else is given the test split."""
-    return [_score(subject, task, held_out, torch.device(device)) for subject in subjects]
+def score(subjects: list[Subject], teacher: Subject, task: Task, held_out: HeldOut, device: str) -> list[Score]:
+    """The metrics of final models on the validation and the test split. Nothing else is given the test split.
+
+    Args:
+        subjects: what to score.
+        teacher: theirs, whom classifiers are compared with.
+        task: with the validation split.
+        held_out: the test split.
+        device: where to compute.
+    """
+    place = torch.device(device)
+    answers = _test_logits(teacher, task, held_out, place) if task.classes else None
+    return [_score(subject, task, held_out, answers, place) for subject in subjects]
 
 
-def _score(subject: Subject, task: Task, held_out: HeldOut, device: torch.device) -> Score:
-    model = build_network(_bare(subject.model), task, seed=0)
-    load_weights(model, subject.weights)
-    model = model.to(device).to(memory_format=torch.channels_last)
+def _score(subject: Subject, task: Task, held_out: HeldOut, teacher: Tensor | None, device: torch.device) -> Score:
+    model = _loaded(subject, task, device)
+
+    def logits(split: Split) -> Tensor:
+        return predict(model, make_feed(subject.model, task, split, device, channels_last=True))
 
     def metric(split: Split) -> float:
-        feed = make_feed(subject.model, task, split, device, channels_last=True)
-        return evaluate(model, feed, split.targets, task.metric)
+        return METRICS[task.metric].compute(logits(split), split.targets)
 
+    answers, targets = logits(held_out.split), held_out.split.targets
     return Score(
         validation=metric(task.validation),
-        test=metric(held_out.split),
+        test=METRICS[task.metric].compute(answers, targets),
         others={name: metric(split) for name, split in held_out.others.items()},
         parameters=count_parameters(model),
         bytes=subject.weights.stat().st_size,
+        diagnosis=None if teacher is None else diagnose(answers, targets, teacher),
     )
+
+
+def _test_logits(subject: Subject, task: Task, held_out: HeldOut, device: torch.device) -> Tensor:
+    feed = make_feed(subject.model, task, held_out.split, device, channels_last=True)
+    return predict(_loaded(subject, task, device), feed)
+
+
+def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
+    model = build_network(_bare(subject.model), task, seed=0)
+    load_weights(model, subject.weights)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def _probe(

@@ -78,11 +78,6 @@ def open_bank(teacher: TeacherSpec, task: Task, device: torch.device) -> Teacher
     return TeacherBank(cache_folder() / "banks", identity, lambda: teacher.load(task, device))
 
 
-def trial_folder(study: Path, number: int) -> Path:
-    """Where a trial keeps its checkpoint and its weights."""
-    return study / "trials" / f"{number:04d}"
-
-
 class TrialWorker:
     """Runs one trial in slices of about half a second; goes on from the trial's checkpoint if there is one.
 
@@ -94,7 +89,7 @@ class TrialWorker:
         self._setting = setting
         self._task = task
         self._proposal = proposal
-        self._folder = trial_folder(setting.study, proposal.number)
+        self._folder = proposal.folder(setting.study)
         self._checkpoint = self._folder / "checkpoint.pt"
         self._meter = Meter(setting.gpus)
         self._watchdog = Watchdog(self._folder, setting.hang_factor, proposal.slowest_epoch)
@@ -169,7 +164,8 @@ class TrialWorker:
         self._meter.go_on_from(state["cost"])
         if state["trainer"] is not None:
             self._start_leg().load_state_dict(state["trainer"])
-        return TrialReport.model_validate_json(state["report"])
+        report = TrialReport.model_validate_json(state["report"])
+        return report.model_copy(update={"trial": self._proposal.number})  # a finalist's place may be another now
 
     def _train(self, records: list[EpochRecord]) -> RungResult | None:
         """Train until a rung, the end of a leg, or until a report is due."""

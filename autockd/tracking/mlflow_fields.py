@@ -17,6 +17,7 @@ from autockd.records import (
     BankRecord,
     EpochRecord,
     Evaluated,
+    Exported,
     PrecisionChoice,
     Provenance,
     RungReached,
@@ -30,6 +31,7 @@ from autockd.records import (
 from autockd.tracking.chart_axes import NOT_APPLICABLE, Space, twins
 from autockd.tracking.mlflow_lookup import STUDY_ID
 from autockd.tracking.mlflow_runs import milliseconds
+from autockd.verdicts import Finalist, mean_and_deviation, winner_of
 
 _COEFFICIENTS = ("hard_weight", "smoothing", "margin", "learning_rate")
 _NOT_PARAMS = frozenset({"note", "smoke"})
@@ -229,6 +231,38 @@ def evaluation_metrics(event: Evaluated, metric: str) -> Metrics:
         f"parameters_{whose}": event.parameters,
         f"bytes_{whose}": event.bytes,
     }
+
+
+def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: str) -> Metrics:
+    """Means over fresh seeds, and deviations: under `best` for the winner, `preset`, and the baselines' methods.
+
+    So the same keys say the same of every study; the other finalists stand in its note.
+    """
+    winner = winner_of(finalists, direction)
+    if winner is None:  # then the search's own students were tested instead
+        return {}
+    found: Metrics = {"finalist_seeds": len(winner.seeds)}
+    for finalist in finalists:
+        whose = {"baseline": finalist.method, "default": "preset"}.get(finalist.role, "")
+        for name in (whose, "best" if finalist == winner else ""):
+            if name and f"val_{metric}_{name}" not in found:
+                found |= _over_seeds(f"val_{metric}_{name}", finalist.validation)
+                found |= _over_seeds(f"test_{metric}_{name}", finalist.test)
+    return found
+
+
+def _over_seeds(key: str, values: Sequence[float]) -> Metrics:
+    if not values:
+        return {}
+    mean, deviation = mean_and_deviation(values)
+    return {key: mean, f"{key}_sd": deviation}
+
+
+def export_tags(event: Exported) -> dict[str, str]:
+    """Where the bundle is, its hash, and the trial, and the fresh seed, that it is of."""
+    tags = {"autockd.bundle": event.bundle, "autockd.manifest": event.manifest_hash}
+    tags["autockd.exported_trial"] = str(event.trial)
+    return tags if event.seed is None else tags | {"autockd.exported_seed": str(event.seed)}
 
 
 def study_metrics(event: StudyFinished, metric: str) -> Metrics:

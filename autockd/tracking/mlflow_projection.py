@@ -45,7 +45,7 @@ class Projection:
     def __init__(self) -> None:
         self.study: str | None = None
         self.study_id: str | None = None
-        self._metric = ""
+        self._metric, self._direction = "", "maximize"
         self._began = 0.0
         self._resumed = 0
         self._note: StudyNote | None = None
@@ -90,6 +90,7 @@ class Projection:
         if (run := self._runs.get(None)) is None:
             self.study, self.study_id = event.study, fields.study_id(event)
             self._metric, self._began = event.metric, event.time
+            self._direction = event.direction
             self._better = max if event.direction == "maximize" else min
             self._note = StudyNote(event)
             run = self._runs[None] = RunDraft(None, event.study, milliseconds(event.time))
@@ -123,6 +124,8 @@ class Projection:
                 run.reopen()
             case StudyFinished():
                 run.tell(event.time, metrics=fields.study_metrics(event, self._metric))
+                finals = self._note.finalists if self._note is not None else ()
+                run.tell(event.time, metrics=fields.finalist_metrics(finals, self._metric, self._direction))
                 run.tell(event.time, tags={"autockd.state": "complete" if event.complete else "failed"})
                 run.end("FINISHED" if event.complete else "FAILED", milliseconds(event.time))
             case TeacherReady():
@@ -136,11 +139,11 @@ class Projection:
             case PrecisionChosen():
                 run.tell(event.time, tags=fields.precision_tags(event.choice))
             case TestOpened():
-                run.tell(event.time, tags={"autockd.test_opened": ", ".join(event.subjects)})
-            case Evaluated():
+                run.tell(event.time, tags={"autockd.test_opened": "; ".join(event.subjects)})
+            case Evaluated() if event.seed is None:  # those of finalists are told together, at the end
                 run.tell(event.time, metrics=fields.evaluation_metrics(event, self._metric))
             case Exported():
-                run.tell(event.time, tags={"autockd.bundle": event.bundle, "autockd.manifest": event.manifest_hash})
+                run.tell(event.time, tags=fields.export_tags(event))
 
     def _epoch_metrics(self, event: EpochFinished) -> fields.Metrics:
         return fields.epoch_metrics(event.record, self._metric, self._objectives)
@@ -167,4 +170,4 @@ def _identity(event: Event) -> tuple[object, ...]:
     """Equal for an event that comes twice, and for an epoch that is trained again after a crash."""
     if isinstance(event, EpochFinished):
         return (event.event, event.trial, event.record.epoch)
-    return (event.event, event.time, getattr(event, "trial", None), getattr(event, "label", None))
+    return (event.event, event.time, *(getattr(event, name, None) for name in ("trial", "seed", "label")))

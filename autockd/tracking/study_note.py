@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autockd.records import Evaluated, Event, StudyFinished, StudyResumed, StudyStarted, TrialFinished, TrialStarted
+from autockd.records import (
+    Evaluated,
+    Event,
+    FinalistFinished,
+    FinalistsChosen,
+    StudyFinished,
+    StudyResumed,
+    StudyStarted,
+    TestOpened,
+    TrialFinished,
+    TrialStarted,
+)
 from autockd.tracking.redaction import redact
+from autockd.verdicts import Finalist, Searched, conclusions, gather, names, spread_text, winner_of
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LONGEST = 80
@@ -20,13 +33,15 @@ class StudyNote:
     """The text, as far as the events tell; the same events make the same text."""
 
     def __init__(self, start: StudyStarted) -> None:
-        self._metric = start.metric
-        self._direction = start.direction
+        self._metric, self._direction = start.metric, start.direction
         self._config = start.config
         self._trials: dict[int, TrialStarted] = {}
+        self._outcomes: dict[int, TrialFinished] = {}
+        self._chosen: FinalistsChosen | None = None
+        self._runs: dict[tuple[int, int], FinalistFinished] = {}
         self._evaluated: dict[str, Evaluated] = {}
+        self._opened: TestOpened | None = None
         self._finished: StudyFinished | None = None
-        self._values: dict[int, float] = {}
 
     def hear(self, event: Event) -> bool:
         """Take in an event; whether the text may be another one now."""
@@ -37,15 +52,35 @@ class StudyNote:
                 self._evaluated[event.label] = event
             case StudyFinished():
                 self._finished = event
-            case TrialStarted():
-                self._trials[event.trial] = event
-                return False
-            case TrialFinished(state="complete", value=float(value)):
-                self._values[event.trial] = value
+            case TrialStarted() | TrialFinished() | FinalistsChosen() | FinalistFinished() | TestOpened():
+                self._remember(event)
                 return False
             case _:
                 return isinstance(event, StudyStarted)
         return True
+
+    def _remember(self, event: TrialStarted | TrialFinished | FinalistsChosen | FinalistFinished | TestOpened) -> None:
+        match event:
+            case TrialStarted():
+                self._trials[event.trial] = event
+            case TrialFinished():
+                self._outcomes[event.trial] = event
+            case FinalistsChosen():
+                self._chosen = event
+            case FinalistFinished():
+                self._runs[event.trial, event.seed] = event
+            case TestOpened():
+                self._opened = event
+
+    @property
+    def finalists(self) -> tuple[Finalist, ...]:
+        """Those that have a student, as far as they are known."""
+        trials = {
+            number: Searched(start.role, start.method, start.arm, end.value, end.state == "pruned")
+            for number, end in self._outcomes.items()
+            if (start := self._trials.get(number)) is not None
+        }
+        return gather(trials, self._runs.values(), self._evaluated.values(), self._chosen)
 
     @property
     def text(self) -> str:
@@ -61,7 +96,10 @@ class StudyNote:
         yield "### Result"
         if self._finished is not None:
             yield self._outcome(self._finished)
-        if self._evaluated:
+        finalists = self.finalists
+        if winner_of(finalists, self._direction) is not None:
+            yield from self._over_seeds(finalists)
+        elif self._evaluated:
             heads = ("model", "trial", f"validation {self._metric}", f"test {self._metric}", "parameters", "bytes")
             yield _table(heads, [_row(event) for event in self._evaluated.values()])
         if arms := dict.fromkeys(event.arm for event in self._trials.values() if event.arm):
@@ -71,12 +109,38 @@ class StudyNote:
     def _arm(self, arm: str) -> list[str]:
         """A compared method with the best of its trials; the earlier one of equals."""
         own = sorted(number for number, event in self._trials.items() if event.arm == arm)
-        scored = [number for number in own if number in self._values]
+        values = {number: end.value for number in own if (end := self._outcomes.get(number)) and end.value is not None}
+        scored = [number for number in values if self._outcomes[number].state == "complete"]
         if not scored:
             return [arm, str(len(own)), "", ""]
         choose = max if self._direction == "maximize" else min
-        best = choose(scored, key=self._values.__getitem__)
-        return [arm, str(len(own)), str(best), f"{self._values[best]:.4g}"]
+        best = choose(scored, key=values.__getitem__)
+        return [arm, str(len(own)), str(best), f"{values[best]:.4g}"]
+
+    def _over_seeds(self, finalists: Sequence[Finalist]) -> Iterator[str]:
+        heads = ("model", "in the search", f"validation {self._metric}", f"test {self._metric}", "seeds", "parameters")
+        called, best = names(finalists), winner_of(finalists, self._direction)
+        rows = [
+            ["teacher", "", *self._numbers((event.validation,), (event.test,)), "", f"{event.parameters:,}"]
+            for event in self._evaluated.values()
+            if event.subject == "teacher"
+        ]
+        for one in finalists:
+            name = f"best student, {called[one.trial]}" if one == best else called[one.trial]
+            searched, *spreads = self._numbers((one.searched,), one.validation, one.test)
+            searched = "stopped early" if one.was_stopped else searched
+            size = next((run.parameters for run in self._runs.values() if run.trial == one.trial and run.parameters), 0)
+            rows.append([name, searched, *spreads, str(len(one.seeds)), f"{size:,}"])
+        yield "Mean and standard deviation over fresh seeds, which the search did not see:"
+        yield _table(heads, rows)
+        if said := conclusions(finalists, self._metric, self._direction):
+            yield "\n".join(f"- {_escaped(sentence)}" for sentence in said)
+        if self._opened is not None:
+            when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._opened.time))
+            yield f"The test split was opened once, at {when}, when all of these runs were over."
+
+    def _numbers(self, *values: Sequence[float]) -> list[str]:
+        return [spread_text(each, self._metric) for each in values]
 
     def _outcome(self, end: StudyFinished) -> str:
         counts = f"{end.complete} trials complete, {end.pruned} stopped early, {end.failed} failed"
@@ -84,6 +148,10 @@ class StudyNote:
         if best is None or end.best_value is None:
             return f"No student: {counts}."
         name = f"trial {best.trial} ({_plain(best.arm or best.method)})"
+        if self.finalists:
+            return (
+                f"The best of the search is {name}, validation {_plain(self._metric)} {end.best_value:.4g}; {counts}."
+            )
         return f"The best student is **{name}**, validation {_plain(self._metric)} {end.best_value:.4g}; {counts}."
 
     def _search(self) -> Iterator[str]:
@@ -148,6 +216,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _plain(text: object) -> str:
     """Text that Markdown and HTML leave as it is, on one line and not too long, whoever chose it."""
     line = redact(" ".join(str(text).split()))  # before it is escaped, when a password still looks like one
-    if len(line) > _LONGEST:
-        line = line[: _LONGEST - 3] + "..."
+    return _escaped(line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "...")
+
+
+def _escaped(line: str) -> str:
     return _MARKDOWN.sub(r"\\\1", html.escape(line, quote=False))

@@ -22,6 +22,8 @@ SETTINGS = (
     "teacher.training.epochs=1",
     "training.epochs=2",
     "search.trials=3",
+    "search.baselines=[{name: none}]",
+    "finalists.seeds=0",
     "export.onnx=false",
     "tracking.enabled=false",
 )

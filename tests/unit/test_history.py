@@ -204,3 +204,15 @@ def test_the_time_of_each_compared_method() -> None:
     assert history.arms == {"", "kd"}
     assert (history.arm_seconds(""), history.arm_seconds("kd"), history.arm_seconds("dist")) == (60.0, 20.0, 0.0)
     assert history.search_seconds == 80.0
+
+
+@pytest.mark.parametrize("override", ["finalists.seeds=5", "finalists.seeds=0", "finalists.top=1"])
+def test_finalists_may_change_until_the_test_split_is_open(override: str) -> None:
+    before = started(config=study("finalists.seeds=3"))
+    (change,) = check_goes_on(History([before]), study("finalists.seeds=3", override), "data")
+    assert change.startswith("finalists.")
+    history = History([before, TestOpened(time=3.0, subjects=("teacher",)), finished(4.0)])
+    assert check_goes_on(history, study("finalists.seeds=3"), "data") == ()
+    assert history.asked_for_more(study("finalists.seeds=3", override)) == override.partition("=")[0]
+    with pytest.raises(StudyError, match="opened its test split at"):
+        check_goes_on(history, study("finalists.seeds=3", override), "data")

@@ -20,6 +20,7 @@ from autockd.records import (
     Event,
     Exported,
     FinalistFinished,
+    FinalistsChosen,
     Noted,
     PrecisionChoice,
     PrecisionChosen,
@@ -112,6 +113,7 @@ EXAMPLES: list[Event] = [
     EpochFinished(time=6.0, trial=0, record=epoch(coefficients={"smoothing": 0.05}, soft_loss=0.1, active_fraction=1)),
     RungReached(time=6.5, trial=0, rung=1, epochs=2, value=0.9, peers=3, threshold=0.95, stopped=True, reason="low"),
     TrialFinished(time=7.0, trial=0, state="complete", value=0.95, best_epoch=1, epochs=2, seconds=3.2),
+    FinalistsChosen(time=7.5, trials=(0, 4), seeds=(101, 102)),
     FinalistFinished(time=9.5, trial=0, seed=101, state="complete", value=0.9, weights="finalists/0000-101/best"),
     TestOpened(time=8.0, subjects=("teacher", "best")),
     Evaluated(

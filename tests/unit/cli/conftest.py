@@ -12,6 +12,8 @@ from autockd.records import (
     Evaluated,
     Event,
     Exported,
+    FinalistFinished,
+    FinalistsChosen,
     Noted,
     PrecisionChoice,
     PrecisionChosen,
@@ -163,4 +165,44 @@ def ending() -> list[Event]:
             best_value=0.967,
             seconds={"teacher": 12.0, "search": 13.0},
         ),
+    ]
+
+
+def ran_again(trial: int, seed: int, value: float | None, time: float) -> FinalistFinished:
+    return FinalistFinished.model_validate(
+        {
+            "time": time,
+            "trial": trial,
+            "seed": seed,
+            "state": "failed" if value is None else "complete",
+            "value": value,
+            "best_epoch": 2,
+            "epochs": 2,
+            "seconds": 1.5,
+            "parameters": 5010,
+            "reason": "its worker died" if value is None else "",
+        }
+    )
+
+
+@pytest.fixture
+def finals(story: list[Event]) -> list[Event]:
+    """The story to its end with finalists: trials 0, 1 and 4 with two fresh seeds, one of them failed with one."""
+    values = {(0, 7): 0.92, (1, 7): 0.94, (4, 7): 0.90, (0, 8): 0.94, (1, 8): 0.96, (4, 8): None}
+    runs = [ran_again(*run, value, 121.0 + place) for place, (run, value) in enumerate(values.items())]
+    tested = [
+        evaluated("finalist", f"trial {trial}, seed {seed}", trial, value, value - 0.01).model_copy(
+            update={"seed": seed}
+        )
+        for (trial, seed), value in values.items()
+        if value is not None
+    ]
+    return [
+        *story,
+        ended(4, "complete", 0.95, 116.0),
+        FinalistsChosen(time=120.0, trials=(0, 1, 4), seeds=(7, 8)),
+        *runs,
+        TestOpened(time=130.0, subjects=("teacher", *(event.label for event in tested))),
+        evaluated("teacher", "teacher", None, 0.985, 0.981),
+        *tested,
     ]

@@ -134,3 +134,12 @@ def test_a_large_study_is_folded_in_milliseconds(story: list[Event]) -> None:
     began = time.perf_counter()
     assert progress.summary is not None
     assert time.perf_counter() - began < 0.25
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_runs_of_finalists_have_lines_where_no_live_table_is(finals: list[Event], is_terminal: bool) -> None:
+    text = shown_to(is_terminal, finals)
+    assert "trial 4 with seed 8: failed: its worker died" in text
+    assert ("finalist, trial 0 with seed 7: done" in text) is not is_terminal
+    assert ("evaluated trial 0, seed 7" in text) is not is_terminal
+    assert "test split opened for teacher and 5 runs of finalists" in text

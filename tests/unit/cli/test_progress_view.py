@@ -9,6 +9,7 @@ from autockd.records import (
     AssistantReady,
     BankReady,
     Event,
+    FinalistsChosen,
     StudyStarted,
     TeacherReady,
     TrialFinished,
@@ -26,13 +27,13 @@ def folded(events: list[Event]) -> StudySummary:
 
 
 def test_the_incremental_fold_equals_the_fold_of_the_whole_ledger_at_every_moment(
-    story: list[Event], ending: list[Event]
+    story: list[Event], ending: list[Event], finals: list[Event]
 ) -> None:
-    progress = Progress()
-    events = [*story, *ending]
-    for index, event in enumerate(events, start=1):
-        progress.add(event)
-        assert progress.summary == summarise(events[:index])
+    for events in ([*story, *ending], finals):
+        progress = Progress()
+        for index, event in enumerate(events, start=1):
+            progress.add(event)
+            assert progress.summary == summarise(events[:index])
 
 
 def test_before_a_study_starts_there_is_no_summary() -> None:
@@ -126,3 +127,25 @@ def test_the_banks_of_teacher_and_assistant_are_told_apart(story: list[Event]) -
     lines = [event_line(event, summary, 110.0) or "" for event in (assistant, other)]
     assert lines[0].startswith("assistant (trained): accuracy 90.0 %")
     assert lines[1].startswith("assistant bank: 8,478 of 8,478 entries, 7 hits")
+
+
+def test_finalists_are_counted_and_each_has_a_line(finals: list[Event]) -> None:
+    place = next(place for place, event in enumerate(finals) if isinstance(event, FinalistsChosen))
+    lines = [
+        event_line(event, folded(finals[: place + 1 + after]), 126.0)
+        for after, event in enumerate(finals[place : place + 8])
+    ]
+    assert lines[0] == "finalists: trials 0, 1, 4 again, with fresh seeds 7, 8: 6 runs"
+    assert lines[3] is not None
+    assert lines[3].startswith("finalist, trial 4 with seed 7: done, 90.0 % at epoch 2 of 2, 1.5 s; ")
+    assert lines[3].endswith("5/6 trials, 1 stopped early, 1 failed, 3/6 runs of finalists, 6.0 s left")
+    assert lines[6] is not None
+    assert lines[6].startswith("finalist, trial 4 with seed 8: failed: its worker died; ")
+    assert lines[6].endswith("6/6 runs of finalists, 1 of them failed")
+    assert lines[7] == "test split opened for teacher and 5 runs of finalists"
+
+
+def test_a_choice_of_nobody_says_what_follows(finals: list[Event]) -> None:
+    nobody = FinalistsChosen(time=121.0, trials=(), seeds=())
+    assert event_line(nobody, folded(finals), 130.0) == "no finalists: the search's own students are tested"
+    assert "runs of finalists" not in budget_line(folded([*finals, nobody]), 130.0)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from rich.console import RenderableType
 
 from autockd.cli.output import console
-from autockd.cli.tables import arms_table, comparison_table, plain_table, studies_table, trials_table
+from autockd.cli.tables import (
+    arms_table,
+    comparison_table,
+    finalist_lines,
+    plain_table,
+    studies_table,
+    summary_data,
+    trials_table,
+)
 from autockd.cli.text import duration, kilobytes, metric_text, printable
 from autockd.records import Event, TrialStarted
 from autockd.report.tables import StudySummary, best_of_arms, summarise
@@ -106,3 +115,38 @@ def test_compared_methods_stand_side_by_side(story: list[Event], ending: list[Ev
     ]
     assert lines_of(trials_table(summary.trials, summary.metric, summary.best_trial))[3].startswith("* 1 kd-std")
     assert list(best_of_arms(summary)) == ["none", "kd-std", "dkd"]
+
+
+def test_finalists_are_shown_over_their_seeds(finals: list[Event]) -> None:
+    summary = summarise(finals)
+    assert summary is not None
+    lines = lines_of(comparison_table(summary))
+    assert lines[0] == "tiny: accuracy, mean ± standard deviation over fresh seeds"
+    assert lines[1] == "model in the search validation test seeds parameters size"
+    assert lines[3:] == [
+        "teacher - 98.5 % 98.1 % - 269,722 1,090 kB",
+        "no distillation 94.0 % 93.0 ± 1.4 % 92.0 ± 1.4 % 2 5,010 21 kB",
+        "continuation, trial 4 95.0 % 90.0 % 89.0 % 1 5,010 21 kB",
+        "* continuation preset, trial 1 96.7 % 95.0 ± 1.4 % 94.0 ± 1.4 % 2 5,010 21 kB",
+    ]
+    said = finalist_lines(summary)
+    assert said[0] == (
+        "best student (continuation preset, trial 1) against no distillation, 2 seeds: "
+        "better by 2.0 points with each of them, which leaves no spread to judge by"
+    )
+    assert said[1].startswith("the search saw 96.7 % on the validation split (continuation preset, trial 1), ")
+    assert said[2] == "1 of 6 runs with fresh seeds failed"
+    assert said[3].startswith("the test split was opened once, at ")
+
+
+def test_as_json_there_is_all_of_it(finals: list[Event]) -> None:
+    summary = summarise(finals)
+    assert summary is not None
+    data = json.loads(json.dumps(summary_data(summary), allow_nan=False))
+    assert data["winner"] == 1
+    assert [one["trial"] for one in data["over_seeds"]] == [0, 1, 4]
+    (judgement,) = data["judgements"]
+    assert judgement["sentence"] == data["conclusions"][0]
+    assert judgement["comparison"]["difference"] == pytest.approx(0.02)
+    assert len(data["finalists"]) == 6
+    assert summary_data(summary.model_copy(update={"finalists": ()}))["over_seeds"] == []

@@ -5,8 +5,8 @@ import math
 import pytest
 from scipy import stats
 
-from autockd.records import Evaluated, FinalistFinished
-from autockd.report.statistics import compare_paired, finalists_of
+from autockd.records import Evaluated, FinalistFinished, FinalistsChosen
+from autockd.report.statistics import compare_paired, finalist_trials, finalists_of, winning_run
 from autockd.report.tables import StudySummary, TrialRow
 
 SUMMARY = StudySummary(study="s", asked=3, metric="accuracy", direction="maximize", finished=False, started=0.0)
@@ -77,3 +77,70 @@ def test_finalists_are_gathered_by_trial_and_seed() -> None:
     assert (one.trial, one.seeds, one.validation, one.test) == (1, (7, 8), (0.92, 0.93), (0.81, 0.82))
     assert one.bias == pytest.approx(0.95 - 0.925)
     assert (zero.seeds, zero.validation, zero.test) == ((8,), (0.91,), ())
+
+
+def test_a_later_choice_leaves_out_what_ran_before_it() -> None:
+    runs = tuple(ran(trial, seed, 0.9) for trial in (0, 1) for seed in (7, 8))
+    update = {"trials": (row(0, 0.9), row(1, 0.95)), "finalists": runs}
+    for trials, seeds, expected in (((1,), (7,), [(1, (7,))]), ((0, 1), (8,), [(0, (8,)), (1, (8,))]), ((), (), [])):
+        chosen = FinalistsChosen(time=0.0, trials=trials, seeds=seeds)
+        found = finalists_of(SUMMARY.model_copy(update={**update, "chosen": chosen}))
+        assert [(finalist.trial, finalist.seeds) for finalist in found] == expected
+
+
+def searched(*rows: TrialRow, direction: str = "maximize") -> StudySummary:
+    return SUMMARY.model_copy(update={"trials": rows, "direction": direction})
+
+
+def test_finalists_are_the_best_the_baselines_and_the_studys_own_values() -> None:
+    rows = [
+        row(0, 0.5).model_copy(update={"role": "baseline", "method": "none"}),
+        row(1, 0.99).model_copy(update={"role": "baseline"}),
+        row(2, 0.7).model_copy(update={"role": "default"}),
+        *(row(number, value).model_copy(update={"params": {"x": value}}) for number, value in ((3, 0.8), (4, 0.9))),
+        row(5, 0.95).model_copy(update={"state": "pruned"}),
+        row(6, 0.1).model_copy(update={"state": "failed", "value": None}),
+    ]
+    assert finalist_trials(searched(*rows), 1) == (0, 1, 2, 4)
+    assert finalist_trials(searched(*rows), 2) == (0, 1, 2, 3, 4)
+    assert finalist_trials(searched(*rows), 9) == (0, 1, 2, 3, 4)
+    assert finalist_trials(searched(*rows, direction="minimize"), 1) == (0, 1, 2)
+
+
+def test_the_studys_own_values_are_a_finalist_though_the_search_stopped_them() -> None:
+    preset = row(0, 0.3).model_copy(update={"role": "default", "state": "pruned"})
+    assert finalist_trials(searched(preset, row(1, 0.9)), 1) == (0, 1)
+    broken = preset.model_copy(update={"state": "failed", "value": None})
+    assert finalist_trials(searched(broken, row(1, 0.9)), 1) == (1,)
+
+
+def test_the_same_point_is_one_finalist() -> None:
+    rows = [row(number, 0.9 - number / 100).model_copy(update={"params": {"x": number // 2}}) for number in range(6)]
+    assert finalist_trials(searched(*rows), 2) == (0, 2)
+
+
+def test_each_compared_method_has_its_best() -> None:
+    rows = [
+        row(number, number / 10).model_copy(update={"arm": "ab"[number % 2], "params": {"x": number}})
+        for number in range(6)
+    ]
+    assert finalist_trials(searched(*rows), 1) == (4, 5)
+
+
+def test_the_best_run_of_the_best_finalist_is_exported() -> None:
+    update = {
+        "trials": (row(0, 0.99).model_copy(update={"role": "baseline"}), row(1, 0.8), row(2, 0.9), row(3, 0.7)),
+        "finalists": (
+            *(ran(0, 7, 0.99), ran(0, 8, 0.99)),
+            *(ran(1, 7, 0.7), ran(1, 8, 0.8)),
+            *(ran(2, 7, 0.6), ran(2, 8, 0.85)),
+            *(ran(3, 7, 0.9), ran(3, 8, None)),
+        ),
+    }
+    run = winning_run(SUMMARY.model_copy(update=update))
+    assert run is not None
+    assert (run.trial, run.seed) == (1, 8), "not a baseline, not what failed with a seed, and by the mean"
+    low = winning_run(SUMMARY.model_copy(update={**update, "direction": "minimize"}))
+    assert low is not None
+    assert (low.trial, low.seed) == (2, 7)
+    assert winning_run(SUMMARY) is None

@@ -163,8 +163,12 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
     def metric(model: torch.nn.Module, split: Split) -> float:
         return evaluate(model, make_feed(CifarResNet(), task, split, CPU), split.targets, "accuracy")
 
-    for found, model, subject in zip(score(subjects, task, held_out, "cpu"), models, subjects, strict=True):
+    scores = score(subjects, subjects[1], task, held_out, "cpu")
+    for found, model, subject in zip(scores, models, subjects, strict=True):
+        assert found.diagnosis is not None
+        assert sum(found.diagnosis.counts) == len(held_out.split)
         assert found.validation == pytest.approx(metric(model, task.validation))
         assert found.test == pytest.approx(metric(model, held_out.split))
         assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
         assert found.bytes == subject.weights.stat().st_size
+    assert [found.diagnosis.agreement < 1 for found in scores if found.diagnosis] == [True, False]

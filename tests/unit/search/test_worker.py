@@ -21,9 +21,9 @@ from autockd.models import build_model, load_weights, read_state, weights_hash
 from autockd.models.resnet import ResNet6n2
 from autockd.records import PrecisionChoice, TrialOutcome, TrialReport
 from autockd.search import worker as worker_module
-from autockd.search.proposal import Proposal
+from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.stopping import compressed
-from autockd.search.worker import TrialWorker, WorkerSetting, open_bank, trial_folder
+from autockd.search.worker import TrialWorker, WorkerSetting, open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
@@ -59,8 +59,8 @@ def checkpoint_each_report(monkeypatch: pytest.MonkeyPatch, report_each_epoch: N
     monkeypatch.setattr(worker_module, "CHECKPOINT_EVERY", 0.0)
 
 
-def worker_of(setting: WorkerSetting, task: Task, trial: TrialConfig, number: int = 0, **proposal: Any) -> TrialWorker:
-    return TrialWorker(setting, task, Proposal(number, trial, **proposal))
+def worker_of(setting: WorkerSetting, task: Task, config: TrialConfig, number: int = 0, **proposal: Any) -> TrialWorker:
+    return TrialWorker(setting, task, Proposal(number, config, **proposal))
 
 
 def run(worker: TrialWorker) -> list[TrialReport]:
@@ -113,6 +113,22 @@ def test_its_weights_load_and_give_the_recorded_metric(
     assert evaluate(model, feed, task.validation.targets, "accuracy") == outcome.value
     load_weights(model, folder / "last.safetensors")
     assert outcome.parameters == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.usefixtures("checkpoint_each_report")
+def test_a_finalist_goes_on_in_its_own_folder_whatever_its_place_is_now(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    trial = make_trial("none").model_copy(update={"seed": 9})
+    first = worker_of(setting, task, trial, number=5, trial=2, seed=9)
+    told = [first.advance(), first.advance()]
+    del first
+    reports = run(worker_of(setting, task, trial, number=3, trial=2, seed=9))
+    assert {report.trial for report in reports} == {3}
+    epochs = [record.epoch for report in reports for record in report.records]
+    assert epochs == [1, 2, 3, 4]
+    assert reports[0] == told[0].model_copy(update={"trial": 3}), "it went on from the checkpoint"
+    assert outcome_of(reports).weights == "finalists/0002-9/best.safetensors"
 
 
 @pytest.mark.usefixtures("checkpoint_each_report")

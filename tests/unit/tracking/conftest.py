@@ -9,11 +9,14 @@ from autockd.records import (
     EpochRecord,
     Evaluated,
     Event,
+    FinalistFinished,
+    FinalistsChosen,
     Provenance,
     StudyFinished,
     StudyStarted,
     TeacherReady,
     TeacherRecord,
+    TestOpened,
     TrialFinished,
     TrialStarted,
 )
@@ -148,3 +151,33 @@ def study() -> list[Event]:
             seconds={"search": 100.0, "export": 2.0},
         ),
     ]
+
+
+@pytest.fixture
+def finals(study: list[Event]) -> list[Event]:
+    """The same study with finalists: trials 0 and 1, with two fresh seeds each, all at the same moments."""
+    values = {(0, 7): 0.80, (1, 7): 0.90, (0, 8): 0.82, (1, 8): 0.94}
+    runs = [
+        FinalistFinished(
+            time=180.0, trial=trial, seed=seed, state="complete", value=value, epochs=2, seconds=4.0, parameters=4_800
+        )
+        for (trial, seed), value in values.items()
+    ]
+    tested = [
+        Evaluated(
+            time=200.0,
+            subject="finalist",
+            label=f"trial {trial}, seed {seed}",
+            trial=trial,
+            seed=seed,
+            validation=value,
+            test=value - 0.02,
+            parameters=4_800,
+            bytes=19_200,
+        )
+        for (trial, seed), value in values.items()
+    ]
+    opened = TestOpened(time=190.0, subjects=tuple(event.label for event in tested))
+    chosen = FinalistsChosen(time=170.0, trials=(0, 1), seeds=(7, 8))
+    *before, _, end = study
+    return [*before, chosen, *runs, opened, *tested, end]

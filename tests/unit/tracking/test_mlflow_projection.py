@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -270,3 +272,25 @@ def test_a_compared_method_and_its_assistant_are_told(study: list[Event]) -> Non
     assert (of_study.tags["autockd.teacher"], of_study.tags["autockd.assistant"]) == ("cd" * 32, "aa")
     assert of_trial.tags["autockd.arm"] == of_trial.params["arm"] == "kd-std"
     assert of_trial.name.endswith(" kd-std")
+
+
+def test_finalists_are_told_over_their_seeds_in_the_studys_own_run(finals: list[Event]) -> None:
+    runs = project(finals)
+    assert runs.keys() == {None, 0, 1, 2, 3}, "no runs of their own"
+    (update,) = runs[None]
+    told = latest(update)
+    assert told["val_accuracy_none"] == pytest.approx(0.81)
+    assert told["test_accuracy_none"] == pytest.approx(0.79)
+    assert told["test_accuracy_best"] == pytest.approx(0.90)
+    assert told["test_accuracy_best_sd"] == pytest.approx(0.04 / 2**0.5)
+    assert told["finalist_seeds"] == 2
+    assert sum(key.startswith(("val_", "test_")) for key in told) == 8
+    assert update.tags["autockd.test_opened"].count("; ") == 3
+
+
+def test_runs_of_finalists_at_one_moment_are_told_apart(finals: list[Event]) -> None:
+    once, each = project(finals)[None][-1], project(finals, each=True)[None]
+    assert each[-1].digest == once.digest
+    twice = project([*finals, *finals])
+    assert twice[None][-1].digest == once.digest
+    assert "2 seeds: cannot be told apart: +11.0 points" in twice[None][-1].tags["mlflow.note.content"]

@@ -84,3 +84,14 @@ def test_a_comparison_shows_its_methods_side_by_side(study: list[Event]) -> None
     assert "| none | 2 | 1 | 0.95 |" in text
     assert "| kd | 2 |  |  |" in text, "one was stopped and one failed"
     assert "**trial 1 (none)**" in text
+
+
+def test_finalists_stand_there_over_their_seeds_with_what_may_be_said(finals: list[Event]) -> None:
+    text = note_after(finals)
+    assert "The best of the search is trial 1 (continuation), validation accuracy 0.95;" in text
+    assert "| no distillation | 90.0 % | 81.0 ± 1.4 % | 79.0 ± 1.4 % | 2 | 4,800 |" in text
+    assert "| best student, continuation, trial 1 | 95.0 % | 92.0 ± 2.8 % | 90.0 ± 2.8 % | 2 | 4,800 |" in text
+    assert "- best student (continuation, trial 1) against no distillation, 2 seeds: " in text
+    assert "2 fresh seeds give 92.0 %: 3.0 points of it were luck" in text
+    assert "The test split was opened once, at 1970-01-01 00:03:10 UTC" in text
+    assert "seed 7" not in text, "its runs are not listed one by one"

@@ -1,0 +1,149 @@
+"""What is done once the search is over: finalists run again, the test split is opened, once, and all are scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from autockd.config.models import ModelConfig
+from autockd.config.trial import TrialConfig
+from autockd.data import HeldOut, Task
+from autockd.exporting import LEDGER, row_to_export
+from autockd.records import Evaluated, Event, FinalistsChosen, TestOpened, TrialStarted
+from autockd.report import StudySummary
+from autockd.report.picking import barred_trials
+from autockd.report.statistics import finalist_trials, finalists_of, winner_of
+from autockd.search.cluster import Cluster
+from autockd.search.finalists import FinalistBook, fresh_seeds
+from autockd.search.stages import Subject, score
+from autockd.search.worker import WorkerSetting
+from autockd.session import Session
+from autockd.tracking import events
+from autockd.training.networks import based_on
+from autockd.training.teacher import TeacherSpec
+
+
+def run_finalists(session: Session, task: Task, setting: WorkerSetting, machine: Cluster) -> bool:
+    """Run the finalists with their fresh seeds, what is left of it; the time of the search does not count here.
+
+    Returns:
+        Whether all of them are over; otherwise somebody stopped the study.
+    """
+    if session.history.test_opened is not None:
+        return True
+    chosen = _choose(session)
+    if chosen is None or not chosen.seeds:
+        return True
+    told = events(session.folder / LEDGER)
+    starts, parallel = _starts(told), machine.allocation.parallel
+    finalists = [starts[trial] for trial in chosen.trials]
+    book = FinalistBook(finalists, chosen.seeds, session.recorder.record, parallel=parallel, history=told)
+    retries = session.config.resources.max_failures
+    if not book.is_over:
+        with session.recorder.stage("finalists"), session.halt.search(None):
+            machine.search(book, setting, task, session.halt, trials=book.left, retries=retries)
+    return book.is_over
+
+
+def _choose(session: Session) -> FinalistsChosen | None:
+    """Who runs again, written down unless it is what was written last; None where nobody ever was to."""
+    summary, wanted = session.summary, session.config.finalists
+    known = summary.chosen
+    unfit = barred_trials(summary, session.config.export.pick)
+    trials = finalist_trials(summary, wanted.top, unfit) if wanted.seeds else ()
+    seeds = fresh_seeds(session.config.seed, wanted.seeds)
+    barred = tuple(trial for trial in trials if trial in unfit)
+    before = ((), (), ()) if known is None else (known.trials, known.seeds, known.barred)
+    if before == (trials, seeds, barred):
+        return known
+    chosen = FinalistsChosen(time=time.time(), trials=trials, seeds=seeds, barred=barred)
+    session.recorder.record(chosen)
+    return chosen
+
+
+def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: TeacherSpec, machine: Cluster) -> None:
+    """Open the test split, once, for the teacher and the finalists; go on where that was cut off.
+
+    Without finalists it is opened for the search's own students: the baselines and the best.
+    """
+    recorder, history = session.recorder, session.history
+    summary, starts = session.summary, _starts(events(session.folder / LEDGER))
+    taught = Subject("teacher", None, teacher.config.model, teacher.weights)
+    subjects = [taught, *_finalists(session, summary, starts, teacher)]
+    if len(subjects) == 1:
+        if session.config.finalists.seeds and history.test_opened is None:
+            recorder.warn("no finalist came through with any fresh seed: the search's own students are tested instead")
+        subjects += _searched(session, summary, starts, teacher)
+    if history.test_opened is None:
+        recorder.record(TestOpened(time=time.time(), subjects=tuple(subject.label for subject in subjects)))
+    subjects = [subject for subject in subjects if subject.label not in history.evaluated]
+    if not subjects:
+        return
+    scores = machine.call(score, subjects, taught, task, held_out, machine.allocation.device)
+    for subject, found in zip(subjects, scores, strict=True):
+        recorder.record(
+            Evaluated.model_validate(
+                {
+                    "time": time.time(),
+                    "subject": _kind(subject),
+                    "label": subject.label,
+                    "trial": subject.trial,
+                    "seed": subject.seed,
+                    **vars(found),
+                }
+            )
+        )
+
+
+def _finalists(
+    session: Session, summary: StudySummary, starts: Mapping[int, TrialStarted], teacher: TeacherSpec
+) -> list[Subject]:
+    """The runs of finalists that have a student; none where no trial but baselines has any."""
+    chosen = summary.chosen
+    finalists = finalists_of(summary)
+    if not session.config.finalists.seeds or chosen is None or winner_of(finalists, summary.direction) is None:
+        return []
+    weights = {(run.trial, run.seed): run.weights for run in summary.finalists if run.weights is not None}
+    return [
+        Subject(
+            f"trial {finalist.trial}, seed {seed}",
+            finalist.trial,
+            _student(starts[finalist.trial], teacher),
+            session.folder / weights[finalist.trial, seed],
+            seed,
+        )
+        for finalist in finalists
+        for seed in finalist.seeds
+        if (finalist.trial, seed) in weights
+    ]
+
+
+def _searched(
+    session: Session, summary: StudySummary, starts: Mapping[int, TrialStarted], teacher: TeacherSpec
+) -> list[Subject]:
+    """The search's own students: of the baselines, the best, and the one that `export.pick` picks."""
+    picked, _ = row_to_export(summary, session.config.export.pick)
+    chosen = {row.trial: label for row, label in ((picked, "picked"), (summary.best, "best")) if row is not None}
+    subjects: list[Subject] = []
+    for row in summary.trials:
+        if row.weights is None or not (row.role == "baseline" or row.trial in chosen):
+            continue
+        label = chosen.get(row.trial, row.method)
+        if any(subject.label == label for subject in subjects):
+            label = f"{label} {row.trial}"
+        subjects.append(Subject(label, row.trial, _student(starts[row.trial], teacher), session.folder / row.weights))
+    return subjects
+
+
+def _student(start: TrialStarted, teacher: TeacherSpec) -> ModelConfig:
+    return based_on(TrialConfig.model_validate(start.config).student, teacher.folder)
+
+
+def _kind(subject: Subject) -> str:
+    if subject.seed is not None:
+        return "finalist"
+    return {"teacher": "teacher", "best": "best", "picked": "best"}.get(subject.label, "baseline")
+
+
+def _starts(told: Iterable[Event]) -> dict[int, TrialStarted]:
+    return {event.trial: event for event in told if isinstance(event, TrialStarted)}

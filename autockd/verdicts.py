@@ -1,0 +1,295 @@
+"""What may be said of finalists over fresh seeds: means, spreads, paired comparisons, and plain sentences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from autockd.records import Evaluated, FinalistFinished, FinalistsChosen, Record, TrialRole
+
+Verdict = Literal["better", "worse", "cannot be told apart"]
+
+CONFIDENCE = 0.95
+"""Level of intervals, and of verdicts."""
+
+_DIGITS = 12
+"""Differences that agree to so many decimals are equal: the rest is rounding."""
+
+
+class Finalist(Record):
+    """One configuration, run again with fresh seeds."""
+
+    trial: int
+    role: TrialRole
+    method: str
+    arm: str
+    searched: float
+    """Its validation metric in the search, under the study's own seed: too good where it was chosen for that."""
+    was_stopped: bool = False
+    """Whether the search stopped it early, so that `searched` is not of a whole run."""
+    is_barred: bool = False
+    """Whether it breaks the study's `export.pick`, so that it cannot win."""
+    seeds: tuple[int, ...]
+    """Of its runs that have a student."""
+    validation: tuple[float, ...]
+    """Metric of each run's best epoch, in the order of `seeds`."""
+    test: tuple[float, ...]
+    """The same runs on the test split; empty until it is opened."""
+
+    @property
+    def bias(self) -> float:
+        """How far the search's value lies above the mean of fresh seeds (below, where the metric is to be small)."""
+        return self.searched - statistics.fmean(self.validation)
+
+
+class PairedComparison(Record):
+    """One finalist against another over the same seeds."""
+
+    seeds: int
+    difference: float
+    """Mean of the first's metric minus the second's."""
+    low: float
+    """Lower end of the confidence interval of that mean (Student's t); NaN for a single seed."""
+    high: float
+    p_value: float
+    """Of the paired t-test, two-sided; NaN for a single seed."""
+    verdict: Verdict
+    """What may be said of the first."""
+
+
+class Judgement(Record):
+    """The best student compared with another finalist on the test split."""
+
+    trial: int
+    against: int
+    """The other's trial."""
+    comparison: PairedComparison
+    sentence: str
+
+
+class Searched(NamedTuple):
+    """What the search says of a trial."""
+
+    role: TrialRole
+    method: str
+    arm: str
+    value: float | None
+    was_stopped: bool
+
+
+def gather(
+    trials: Mapping[int, Searched],
+    runs: Iterable[FinalistFinished],
+    evaluated: Iterable[Evaluated],
+    chosen: FinalistsChosen | None = None,
+) -> tuple[Finalist, ...]:
+    """The finalists that have a student, in the order of their trials.
+
+    Args:
+        trials: those of the search, by number.
+        runs: of finalists.
+        evaluated: final evaluations; those of other models are passed over.
+        chosen: the choice that holds; runs from before it that it leaves out are left out.
+    """
+    tested = {(found.trial, found.seed): found.test for found in evaluated if found.seed is not None}
+    values: dict[int, dict[int, float]] = {}
+    for run in runs:
+        if run.value is not None and (chosen is None or (run.trial in chosen.trials and run.seed in chosen.seeds)):
+            values.setdefault(run.trial, {})[run.seed] = run.value
+    found = []
+    for trial, by_seed in sorted(values.items()):
+        searched, seeds = trials[trial], tuple(sorted(by_seed))
+        if searched.value is None:
+            continue
+        known = [tested[trial, seed] for seed in seeds if (trial, seed) in tested]
+        found.append(
+            Finalist(
+                trial=trial,
+                role=searched.role,
+                method=searched.method,
+                arm=searched.arm,
+                searched=searched.value,
+                was_stopped=searched.was_stopped,
+                is_barred=chosen is not None and trial in chosen.barred,
+                seeds=seeds,
+                validation=tuple(by_seed[seed] for seed in seeds),
+                test=tuple(known) if len(known) == len(seeds) else (),
+            )
+        )
+    return tuple(found)
+
+
+def compare_paired(one: Sequence[float], other: Sequence[float], direction: str) -> PairedComparison:
+    """Whether one finalist is better than another, over the same seeds in the same order.
+
+    A paired t-test (scipy's `ttest_rel`) at 95 %: `better` or `worse` only where the interval of the mean difference
+    leaves out 0, which few seeds seldom allow.
+
+    Args:
+        one: metric by seed.
+        other: the same of the other finalist.
+        direction: `maximize` or `minimize`.
+    """
+    from scipy import stats
+
+    gaps = [round(mine - theirs, _DIGITS) for mine, theirs in zip(one, other, strict=True)]
+    mean = statistics.fmean(gaps)
+    if len(gaps) < 2:
+        low = high = p_value = float("nan")
+    elif len(set(gaps)) == 1:  # no spread at all: the test is not defined, and the interval is a point
+        low = high = mean
+        p_value = 1.0 if mean == 0 else 0.0
+    else:
+        test = stats.ttest_rel(one, other)
+        interval = test.confidence_interval(CONFIDENCE)
+        low, high, p_value = float(interval.low), float(interval.high), float(test.pvalue)
+    verdict: Verdict = "cannot be told apart"
+    if low > 0 or high < 0:
+        verdict = "better" if (mean > 0) == (direction == "maximize") else "worse"
+    return PairedComparison(seeds=len(gaps), difference=mean, low=low, high=high, p_value=p_value, verdict=verdict)
+
+
+def winner_of(finalists: Iterable[Finalist], direction: str) -> Finalist | None:
+    """The best by its mean validation metric over fresh seeds; baselines left out, the earlier trial of equals.
+
+    One that breaks `export.pick` does not win, nor one that failed with a seed which others came through with.
+    """
+    sign = 1 if direction == "maximize" else -1
+    candidates = [finalist for finalist in finalists if finalist.role != "baseline" and not finalist.is_barred]
+    most = max((len(finalist.seeds) for finalist in candidates), default=0)
+    whole = [finalist for finalist in candidates if len(finalist.seeds) == most]
+    return max(whole, key=lambda one: (sign * statistics.fmean(one.validation), -one.trial), default=None)
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation; None for the latter of a single value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def spread_text(values: Sequence[float], metric: str) -> str:
+    """Such as `95.6 ± 0.4 %`, or `0.5321 ± 0.0120` for a metric that is no accuracy; a dash for no values."""
+    if not values:
+        return "-"
+    mean, deviation = mean_and_deviation(values)
+    if metric == "accuracy":
+        return f"{100 * mean:.1f} %" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f} %"
+    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+
+
+def names(finalists: Sequence[Finalist]) -> dict[int, str]:
+    """What each is called, by trial: `no distillation`, `kd`, `continuation preset, trial 3`, `kd, trial 7`.
+
+    A baseline is called by its trial too where there are two of its method.
+    """
+    shared = Counter(finalist.method for finalist in finalists if finalist.role == "baseline")
+    return {finalist.trial: _name(finalist, is_shared=shared[finalist.method] > 1) for finalist in finalists}
+
+
+def _name(finalist: Finalist, *, is_shared: bool) -> str:
+    kind = finalist.arm or finalist.method
+    if finalist.role == "baseline":
+        name = "no distillation" if finalist.method == "none" else finalist.method
+        return f"{name} (trial {finalist.trial})" if is_shared else name
+    return f"{kind}{' preset' if finalist.role == 'default' else ''}, trial {finalist.trial}"
+
+
+def judgements(finalists: Sequence[Finalist], metric: str, direction: str) -> tuple[Judgement, ...]:
+    """The best student against every baseline, every preset, and the best of every other method that was compared.
+
+    On the test split, over the seeds that both came through with; nothing before it is opened.
+    """
+    best = winner_of(finalists, direction)
+    if best is None or not best.test:
+        return ()
+    called = names(finalists)
+    made = []
+    for rival in _rivals(finalists, best, direction):
+        mine, theirs = (dict(zip(one.seeds, one.test, strict=True)) for one in (best, rival))
+        shared = sorted(mine.keys() & theirs.keys())
+        if not shared:
+            continue
+        found = compare_paired([mine[seed] for seed in shared], [theirs[seed] for seed in shared], direction)
+        who = f"best student ({called[best.trial]}) against {called[rival.trial]}"
+        sentence = f"{who}, {_seeds(found.seeds)}: {_said(found, metric, direction)}"
+        made.append(Judgement(trial=best.trial, against=rival.trial, comparison=found, sentence=sentence))
+    return tuple(made)
+
+
+def selection_bias(finalists: Sequence[Finalist], metric: str, direction: str) -> str | None:
+    """How much of the search's best validation value fresh seeds do not give again, in a sentence."""
+    sign = 1 if direction == "maximize" else -1
+    whole = [one for one in finalists if one.role != "baseline" and not one.was_stopped]
+    top = max(whole, key=lambda one: (sign * one.searched, -one.trial), default=None)
+    if top is None:
+        return None
+    mean = statistics.fmean(top.validation)
+    seen, lost = _value(top.searched, metric), sign * top.bias
+    told = f"{_amount(lost, metric)} of it {'was' if metric != 'accuracy' else 'were'} luck"
+    if _rounds_to_nothing(lost, metric) or lost < 0:
+        told = "none of it was luck"
+    return (
+        f"the search saw {seen} on the validation split ({names(finalists)[top.trial]}), "
+        f"{_seeds(len(top.seeds), 'fresh ')} give{'s' if len(top.seeds) == 1 else ''} {_value(mean, metric)}: {told}"
+    )
+
+
+def conclusions(finalists: Sequence[Finalist], metric: str, direction: str) -> tuple[str, ...]:
+    """All that may be said, in sentences."""
+    said = [judgement.sentence for judgement in judgements(finalists, metric, direction)]
+    bias = selection_bias(finalists, metric, direction)
+    return (*said, bias) if bias else tuple(said)
+
+
+def _rivals(finalists: Sequence[Finalist], best: Finalist, direction: str) -> Iterator[Finalist]:
+    arms = {one.arm for one in finalists if one.role != "baseline"} - {best.arm}
+    champions = {
+        champion.trial for arm in arms if (champion := winner_of((o for o in finalists if o.arm == arm), direction))
+    }
+    for one in finalists:
+        if one.trial != best.trial and one.test and (one.role in ("baseline", "default") or one.trial in champions):
+            yield one
+
+
+def _said(found: PairedComparison, metric: str, direction: str) -> str:
+    sign = 1 if direction == "maximize" else -1
+    gain = sign * found.difference
+    if found.seeds == 1:
+        return f"{found.verdict}: {_signed(gain, metric)}, and one seed says nothing of chance"
+    if found.low == found.high:  # scores are counts of samples, so equal gaps do happen; an interval would be a sham
+        told = "no difference" if gain == 0 else f"by {_amount(abs(gain), metric)}"
+        return f"{found.verdict}{':' if gain == 0 else ''} {told} with each of them, which leaves no spread to judge by"
+    low, high = sorted((sign * found.low, sign * found.high))
+    interval = f"(95 % interval {_number(low, metric)} to {_number(high, metric)})"
+    if found.verdict == "cannot be told apart":
+        return f"{found.verdict}: {_signed(gain, metric)} {interval}"
+    return f"{found.verdict} by {_amount(abs(gain), metric)} {interval}"
+
+
+def _seeds(count: int, which: str = "") -> str:
+    return f"{count} {which}seed{'' if count == 1 else 's'}"
+
+
+def _value(value: float, metric: str) -> str:
+    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4f}"
+
+
+def _number(value: float, metric: str) -> str:
+    """A difference, in points where the metric is an accuracy; nothing is negative that rounds to 0."""
+    return f"{100 * value:z.1f}" if metric == "accuracy" else f"{value:z.4f}"
+
+
+def _amount(value: float, metric: str) -> str:
+    return f"{_number(value, metric)} points" if metric == "accuracy" else _number(value, metric)
+
+
+def _signed(value: float, metric: str) -> str:
+    if _rounds_to_nothing(value, metric):
+        return "no difference" if value == 0 else "hardly a difference"
+    return f"{'+' if value > 0 else ''}{_amount(value, metric)}"
+
+
+def _rounds_to_nothing(value: float, metric: str) -> bool:
+    return math.isclose(float(_number(value, metric)), 0.0)
