@@ -26,6 +26,7 @@ from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.report import StudySummary
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
+from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
 from autockd.session import CONFIG, Session, open_session
 from autockd.tracking import events, save_figures
@@ -112,15 +113,14 @@ def _search(session: Session, task: Task, setting: WorkerSetting, machine: Clust
     Raises:
         Interrupted: somebody stopped it.
     """
-    history, left = session.history, session.config.search.time_budget
+    history = session.history
     arms = arms_of(session.config, len(task.train))
+    shares = Shares(session.config.search.time_budget, len(arms))
     for place, arm in enumerate(arms):
-        share = None if left is None else left / (len(arms) - place)
         before, began = history.arm_seconds(arm.label), time.monotonic()
         is_past = any(later.label in history.arms for later in arms[place + 1 :])
-        _search_arm(session, task, setting, machine, arm, share=share, before=before, is_past=is_past)
-        if left is not None:
-            left -= before + time.monotonic() - began
+        _search_arm(session, task, setting, machine, arm, share=shares.next(), before=before, is_past=is_past)
+        shares.use(before + time.monotonic() - began)
 
 
 def _search_arm(

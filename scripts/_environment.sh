@@ -15,7 +15,7 @@ STAMP="$VENV/.autockd-installed"       # "<kind> <checksum>" of the last complet
 UNFINISHED="$VENV/.autockd-installing" # there while pip works: a killed pip can leave half a package that looks whole
 
 # Packages that tests compare our losses with. Their own dependencies are many, old and not needed for that.
-REFERENCE_PACKAGES=(torchdistill==1.1.5 textbrewer==0.2.1.post1)
+REFERENCE_PACKAGES=(torchdistill==1.1.5 textbrewer==0.2.1.post1 mmrazor==1.0.0)
 
 say() { printf '%s\n' "$*" >&2; }
 

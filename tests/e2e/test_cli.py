@@ -245,6 +245,14 @@ def test_a_dry_run_says_what_would_run_and_starts_nothing(place: Place) -> None:
     assert not (place.folder / "elsewhere").exists()
 
 
+def test_a_dry_comparison_says_what_each_method_searches(place: Place) -> None:
+    words = ("compare", "tiny.yaml", "--methods", "none,kd-std,annealing", "--trials", "2", "--dry-run", "--json")
+    told = json.loads(place.done(*words).stdout)
+    assert (told["study"], told["trials"]) == ("tiny-compare", 6)
+    assert any(line.startswith("kd-std: trial: kd, 2 epochs of 3 steps; 2 trials") for line in told["checks"])
+    assert any("annealing" in line and "stage_fraction" in line for line in told["checks"])
+
+
 @pytest.mark.slow
 def test_a_run_ends_with_a_table_the_bundle_and_the_next_commands(
     place: Place, finished: subprocess.CompletedProcess[str]

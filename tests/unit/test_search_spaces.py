@@ -221,7 +221,7 @@ def test_a_comparison_searches_every_method_with_its_usual_dimensions(name: str,
     assert arm_labels(config.compare) == USUAL
     assert config.assistant is not None
     assert config.teacher.training == config.assistant.training
-    assert config.finalists == FinalistsConfig(seeds=3, top=1)
+    assert config.finalists == FinalistsConfig(seeds=1 if smoke else 3, top=1)
     task, _ = load_task(config.task)
     for arm in arms_of(config, len(task.train)):
         own = set(arm.study.search.space) - {"learning_rate"}
