@@ -10,7 +10,8 @@ import optuna
 import pytest
 
 from autockd.config.loading import parse_study
-from autockd.costs import FOLDER, Latency
+from autockd.costs import FOLDER, CostMeter, Latency, known_architectures, measure_all
+from autockd.data import load_task
 from autockd.errors import StudyError
 from autockd.export import load_bundle
 from autockd.folders import CACHE_ENV
@@ -18,6 +19,7 @@ from autockd.records import Event, Noted, TrialFinished
 from autockd.report import StudySummary
 from autockd.report.pareto import pareto_front
 from autockd.study import Study
+from tests.encoders import SENTENCES, make_tiny_encoder
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,6 +45,18 @@ search:
   enqueue: [{student_width: 4}]
 resources: {parallel_trials: 2, precision: fp32}
 export: {onnx: false, pick: parameters <= 2000}
+"""
+
+TEXTS = """
+name: texts
+task: {source: text, path: pairs.jsonl, validation_fraction: 0.25, max_length: 64}
+teacher: {model: {family: encoder, path: base}}
+student: {model: {family: encoder}}
+method: {name: kd}
+search:
+  objectives: [latency_ms, latency_ms_batch32]
+  enqueue_defaults: false
+  space: {student_layers: {type: choice, choices: [1, 3]}}
 """
 
 
@@ -127,3 +141,21 @@ def test_a_study_that_goes_on_measures_nothing_again(ran: Ran) -> None:
     assert {path: path.stat().st_mtime_ns for path in (study.folder / FOLDER).iterdir()} == files
     ends = [event for event in study.events() if isinstance(event, TrialFinished)]
     assert all(event.costs for event in ends)
+
+
+def test_encoders_are_measured_on_real_texts_of_medium_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut from the teacher, whose folder alone says what they are made of; pairs, of which there are fewer than 32."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    base = make_tiny_encoder(tmp_path / "base")
+    rows = [{"sentence1": text, "sentence2": SENTENCES[0], "label": place % 2} for place, text in enumerate(SENTENCES)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows * 6)), encoding="utf-8")
+    study = parse_study(TEXTS, "study.yaml", tmp_path)
+    task, _ = load_task(study.task)
+    assert len(task.validation) < 32
+    meter = CostMeter(study.search.objectives, tmp_path / FOLDER, base)
+    one, three = measure_all(meter, known_architectures(study)[1:], task)
+    assert set(one.milliseconds) == {"latency_ms", "latency_ms_batch32"}
+    assert 0 < one.milliseconds["latency_ms"] < one.milliseconds["latency_ms_batch32"]
+    assert one.samples == three.samples
+    assert one.samples.startswith("texts of medium length: tokens are ")
+    assert len(list((tmp_path / FOLDER).iterdir())) == 2

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from autockd.errors import StudyError, UsageError
+from autockd.exporting import chosen_row, row_to_export
 from autockd.report.picking import picked_row
 from autockd.report.tables import StudySummary, TrialRow
 
@@ -95,3 +96,21 @@ def test_a_metric_may_be_one_to_keep_small() -> None:
 def test_a_study_without_students_has_none_to_pick() -> None:
     with pytest.raises(StudyError, match="no trial has succeeded yet"):
         picked_row(SUMMARY.model_copy(update={"trials": SUMMARY.trials[:1]}), "latency_ms <= 1")
+
+
+def test_a_finished_search_exports_the_best_or_the_picked_or_says_why_it_exports_nothing() -> None:
+    whole = SUMMARY.model_copy(update={"best_trial": 1})
+    for pick, trial in (("", 1), ("latency_ms <= 1", 2)):
+        row, problem = row_to_export(whole, pick)
+        assert row is not None
+        assert (row.trial, problem) == (trial, "")
+    nothing, problem = row_to_export(whole, "latency_ms <= 0.4")
+    assert nothing is None
+    assert problem.startswith("export.pick: s: none of 4 trials has latency_ms <= 0.4; the nearest is trial 5")
+    assert row_to_export(SUMMARY, "latency_ms <= 0.4") == (None, ""), "no trial has succeeded: that is another error"
+
+
+def test_a_trial_is_named_or_picked_but_not_both() -> None:
+    with pytest.raises(UsageError, match="give one of them"):
+        chosen_row(SUMMARY, 1, "latency_ms <= 1")
+    assert chosen_row(SUMMARY, None, "latency_ms <= 1").trial == 2
