@@ -59,14 +59,14 @@ def run_study(
             return _result(session)
         try:
             with session.halt.listening():
-                task = _run_stages(session)
-                return _finish(session, task, began)
+                task, held_out = _run_stages(session)
+                return _finish(session, task, held_out, began)
         except KeyboardInterrupt:
             raise _interrupted(folder) from None
 
 
-def _run_stages(session: Session) -> Task:
-    """Everything up to the final evaluation, which alone is given the test split."""
+def _run_stages(session: Session) -> tuple[Task, HeldOut]:
+    """Everything up to the final evaluation, which alone opens the test split."""
     recorder = session.recorder
     with recorder.stage("data"):
         task, held_out = load_task(session.config.task)
@@ -83,7 +83,7 @@ def _run_stages(session: Session) -> Task:
         if session.summary.best_trial is not None:
             with recorder.stage("evaluate"):
                 _evaluate(session, task, held_out, setting.teacher, machine)
-    return task
+    return task, held_out
 
 
 def _begin(session: Session, task: Task) -> None:
@@ -150,7 +150,8 @@ def _evaluate(session: Session, task: Task, held_out: HeldOut, teacher: TeacherS
     recorder, history = session.recorder, session.history
     subjects = _subjects(session, teacher)
     if history.test_opened is None:
-        recorder.record(TestOpened(time=time.time(), subjects=tuple(subject.label for subject in subjects)))
+        labels = tuple(subject.label for subject in subjects)
+        recorder.record(TestOpened(time=time.time(), subjects=labels, test_fingerprint=held_out.fingerprint))
     subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     scores = machine.call(score, subjects, task, held_out, machine.allocation.device)
     for subject, found in zip(subjects, scores, strict=True):
@@ -177,15 +178,27 @@ def _subjects(session: Session, teacher: TeacherSpec) -> list[Subject]:
     return subjects
 
 
-def _finish(session: Session, task: Task, began: float) -> StudySummary:
+def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> StudySummary:
     """Export the best student, draw the search, close the study."""
     folder, recorder, summary = session.folder, session.recorder, session.summary
     best = summary.best
     if best is not None and session.history.exported is None:
         with recorder.stage("export"):
             # A bundle that stands there already was written just before a stop, or by hand before the search was over.
-            onnx, stands = session.config.export.onnx, (folder / BUNDLE).exists()
-            recorder.record(export_trial(session.config, folder, best, summary, task, onnx=onnx, force=stands))
+            wanted, stands = session.config.export, (folder / BUNDLE).exists()
+            exported = export_trial(
+                session.config,
+                folder,
+                best,
+                summary,
+                task,
+                onnx=wanted.onnx,
+                int8=wanted.int8,
+                held_out=held_out,
+                force=stands,
+                warn=recorder.warn,
+            )
+            recorder.record(exported)
     _sweep(folder)
     for figure in save_figures(events(folder / LEDGER), folder):
         recorder.artifact(figure)

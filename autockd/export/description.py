@@ -7,13 +7,52 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, TypeAdapter, field_validator, model_validator
 
+from autockd.config.methods import MethodConfig
 from autockd.config.models import CifarResNet, Encoder, TorchvisionModel
+from autockd.config.schema import Licence
 from autockd.config.tasks import MetricName, TaskConfig
+from autockd.config.training import TrainingConfig
 from autockd.records import Provenance, Record
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 Deviation = Annotated[FiniteFloat, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+class SeedSummary(Record):
+    """How the same configuration does with several fresh seeds."""
+
+    n: int
+    """Seeds."""
+    validation_mean: float
+    validation_sd: float
+    """Standard deviation over the seeds, n - 1 in the denominator; likewise the one below."""
+    test_mean: float
+    test_sd: float
+
+
+class TeacherSummary(Record):
+    """Whom the model learned from."""
+
+    model: str
+    """Its architecture, in words."""
+    hub_id: str | None = None
+    """Where the Hugging Face hub has the model that it was made from, if it does."""
+    parameters: int
+    validation: float
+    """Its metric on the validation split."""
+    test: float | None = None
+    """Likewise on the test split, as recorded."""
+
+
+class Budget(Record):
+    """What the search took that found the model."""
+
+    trials: int
+    epochs: int
+    """Of all its trials together."""
+    trial_seconds: float
+    """Wall time of all its trials, one after the other."""
 
 
 class _Description(Record):
@@ -30,10 +69,24 @@ class _Description(Record):
     """The metric on further splits, by their names, as recorded."""
     study: str
     trial: int | None = None
+    seed: int | None = None
+    """The fresh seed of its run; None for the search's own student."""
+    seeds: SeedSummary | None = None
+    """How its configuration did with several fresh seeds, where finalists ran."""
     method: str
     """Name of the distillation method."""
     conventions: str = ""
     """How the method's losses are scaled and reduced."""
+    plan: MethodConfig | None = None
+    """The method with all of its parameters."""
+    training: TrainingConfig | None = None
+    """The run that trained it."""
+    teacher: TeacherSummary | None = None
+    budget: Budget | None = None
+    licence: Licence | None = None
+    """An identifier, as the Hugging Face hub has them; None where nobody stated one."""
+    hub_id: str | None = None
+    """Where the Hugging Face hub has the model that it was made from, if it does."""
     task: TaskConfig | None = None
     """The data set that its metrics are of, to evaluate it on again; its paths are those of the machine it ran on."""
     provenance: Provenance
