@@ -18,8 +18,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
@@ -187,6 +188,7 @@ class Study:
             StudyError: it has not begun.
             EnvironmentProblem: MLflow cannot be reached.
         """
+        from autockd.registering import register_bundle
         from autockd.tracking import save_figures, sync
 
         uri = self.mlflow_uri()
@@ -195,7 +197,8 @@ class Study:
         if history := self.events():
             save_figures(history, self.folder)
         pictures = sorted(self.folder.glob("*.png"))
-        return sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+        found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+        return replace(found, registered=register_bundle(self.config, self.folder, uri, self.experiment).text)
 
     def events(self) -> list[Event]:
         """Everything that its ledger holds; nothing for a study that has not begun.
@@ -217,7 +220,14 @@ class Study:
         return summary_of(self.folder / LEDGER)
 
     def export(
-        self, trial: int | None = None, to: Path | None = None, *, onnx: bool = True, force: bool = False
+        self,
+        trial: int | None = None,
+        to: Path | None = None,
+        *,
+        onnx: bool = True,
+        int8: bool | None = None,
+        force: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> Path:
         """Write a trial's student as a bundle.
 
@@ -225,20 +235,26 @@ class Study:
             trial: its number; None is the best.
             to: where to; None is the study's `bundle` folder.
             onnx: whether to write ONNX too.
+            int8: whether to write int8 ONNX too; None is what the study says, as far as there is ONNX.
+            warn: is told what the int8 model loses.
             force: whether to replace what lies there.
 
         Raises:
             StudyError: there is no such trial with a student.
+            ConfigError: int8 without ONNX.
             ExportError: the bundle cannot be written or does not reproduce the student.
         """
         from autockd.data import load_task
         from autockd.exporting import chosen_row, export_trial
 
+        if int8 and not onnx:
+            raise ConfigError.of("export.int8", "is made from the ONNX model", "write that too, or leave int8 out")
         summary = self.status()
         row = chosen_row(summary, trial)
-        task, _ = load_task(self.config.task)
-        exported = export_trial(self.config, self.folder, row, summary, task, to=to, onnx=onnx, force=force)
-        return Path(exported.bundle)
+        task, held_out = load_task(self.config.task)
+        wanted = onnx and (self.config.export.int8 if int8 is None else int8)
+        options: dict[str, Any] = {"onnx": onnx, "int8": wanted, "held_out": held_out, "force": force, "warn": warn}
+        return Path(export_trial(self.config, self.folder, row, summary, task, to=to, **options).bundle)
 
     @property
     def task_name(self) -> str:
@@ -335,7 +351,7 @@ def evaluate(
         bundle: the bundle's folder.
         config: a study whose task to evaluate on; None takes the data set that the bundle names.
         split: `test` or `validation`.
-        runtime: `torch` or `onnx`.
+        runtime: `torch`, `onnx` or `int8`.
 
     Raises:
         ExportError: the bundle is damaged, or does not fit the data.
