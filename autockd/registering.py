@@ -41,12 +41,12 @@ class Outcome:
 
 
 def register_finished(config: StudyConfig, folder: Path, uri: str, experiment: str, recorder: Recorder) -> None:
-    """Register the bundle of a study that has just ended, if it has; note what became of it."""
+    """Register the bundle of a study that has just ended, if it has; tell what became of it."""
     outcome = register_bundle(config, folder, uri, experiment)
     if outcome.failed:
         recorder.warn(outcome.text)
     elif outcome.is_new:
-        recorder.choice(outcome.text)
+        recorder.show(outcome.text)  # the ledger ended with the study, and MLflow has the reason
 
 
 def register_bundle(config: StudyConfig, folder: Path, uri: str, experiment: str) -> Outcome:

@@ -28,16 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         study = Study.open(options.name, options.studies)
-        wanted = {"onnx": options.onnx, "int8": options.int8, "force": options.force}
-        print(
-            study.export(
-                options.trial, options.to, **wanted, warn=lambda text: print(f"warning: {text}", file=sys.stderr)
-            )
-        )
+        wanted = {"onnx": options.onnx, "int8": options.int8, "force": options.force, "warn": warn}
+        print(study.export(options.trial, options.to, **wanted))
     except AutockdError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from autockd.export.description import BundleConfig, ImageBundleConfig, TextBund
 from autockd.export.figures import Figures, ModelFigures
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#])")
-_LONGEST = 120
 
 
 def model_card(config: BundleConfig, *, parameters: int, figures: Figures | None) -> str:
@@ -43,11 +42,11 @@ def model_card(config: BundleConfig, *, parameters: int, figures: Figures | None
     return "\n\n".join([*parts, *_usage(config, onnx=figures is not None), FILES])
 
 
-def plain(text: object) -> str:
+def plain(text: object, longest: int = 120) -> str:
     """Text on one line and not too long, that Markdown and HTML leave as it is, whoever chose it."""
     line = " ".join(str(text).split())
-    if len(line) > _LONGEST:
-        line = line[: _LONGEST - 3] + "..."
+    if len(line) > longest:
+        line = line[: longest - 3] + "..."
     return _MARKDOWN.sub(r"\\\1", html.escape(line, quote=False))
 
 
@@ -117,7 +116,7 @@ def _making(config: BundleConfig) -> Iterator[str]:
     plan = f"Method {plain(config.method)}"
     if config.plan is not None and (settings := config.plan.model_dump(exclude={"name"})):
         plan += ": " + ", ".join(f"{plain(name)} {_value(value)}" for name, value in settings.items())
-    yield f"**Plan.** {plan}." + (f" {_capital(plain(config.conventions))}." if config.conventions else "")
+    yield f"**Plan.** {plan}." + (f" {_capital(plain(config.conventions, 600))}." if config.conventions else "")
     if (run := config.training) is not None:
         yield (
             f"**Training.** {run.epochs} epochs in batches of {run.batch_size}, {run.optimizer}, learning rate "

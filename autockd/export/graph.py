@@ -32,7 +32,7 @@ def check_graph(path: Path) -> None:
 
 
 def _objections(model: Any) -> Iterator[str]:
-    domains = {entry.domain for entry in model.opset_import}
+    domains: set[str] = set()
     if model.functions:
         yield f"defines the function {model.functions[0].name!r}"
     if model.training_info:

@@ -41,7 +41,7 @@ COMMANDS = {
     "stop": {"STUDY", "--studies"},
     "sync": {"STUDY", "--studies", "--json"},
     "status": {"[STUDY]", "--studies", "--json"},
-    "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--force", "--studies"},
+    "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--int8", "--no-int8", "--force", "--studies"},
     "evaluate": {"BUNDLE", "--data", "--runtime", "--json"},
     "ui": {"[STUDY]", "--port", "--browser", "--no-browser", "--studies"},
     "doctor": {"--json"},
