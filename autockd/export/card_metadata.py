@@ -53,7 +53,7 @@ def dataset_name(config: BundleConfig) -> str:
             return "scikit-learn's digits"
         case Torchvision(dataset=name):
             return name
-        case Glue(name=name):
+        case Glue(task=name):
             return f"GLUE {name}"
         case task:
             return PurePath(str(task.path)).name

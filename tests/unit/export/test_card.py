@@ -119,7 +119,7 @@ def test_a_text_model_of_the_hub_names_its_base_and_its_data() -> None:
         max_length=64,
         study="cola",
         method="kd",
-        task=Glue(source="glue", name="cola"),
+        task=Glue(source="glue", task="cola"),
         hub_id="distilbert/distilroberta-base",
         teacher=TeacherSummary(model="an encoder", hub_id="FacebookAI/roberta-large", parameters=1, validation=0.6),
         provenance=PROVENANCE,
