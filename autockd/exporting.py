@@ -32,7 +32,7 @@ from autockd.export import (
 from autockd.export.evaluation import RuntimeName
 from autockd.models import TextEncoder, count_parameters, load_tokenizer, load_weights
 from autockd.provenance import provenance
-from autockd.records import Exported, TrialStarted
+from autockd.records import Evaluated, Exported, TrialStarted
 from autockd.report import StudySummary, TrialRow
 from autockd.tracking import events
 from autockd.training.networks import based_on, build_network, student_model
@@ -82,22 +82,7 @@ def export_trial(
     model = build_network(architecture, task, seed=trial.seed)
     load_weights(model, folder / row.weights)
     scored = next((scored for scored in summary.evaluated if scored.trial == row.trial), None)
-    description: dict[str, Any] = {
-        **describe_origin(config, trial, summary),
-        "architecture": trial.student,
-        "classes": task.classes,
-        "metric": task.metric,
-        "direction": task.direction,
-        "validation": scored.validation if scored else row.value,
-        "test": scored.test if scored else None,
-        "others": scored.others if scored else {},
-        "study": config.name,
-        "trial": row.trial,
-        "method": row.method,
-        "conventions": started.conventions,
-        "task": json.loads(config.task.model_dump_json()),
-        "provenance": provenance(Path.cwd()),
-    }
+    description = describe_origin(config, trial, summary) | _description(config, row, started, scored, task)
     student = _student(architecture, model, task, description)
     info = write_bundle(
         to or folder / BUNDLE,
@@ -111,6 +96,27 @@ def export_trial(
     for warning in info.figures.warnings if info.figures else ():
         warn(warning)
     return Exported(time=time.time(), trial=row.trial, bundle=str(info.folder), manifest_hash=info.manifest_hash)
+
+
+def _description(
+    config: StudyConfig, row: TrialRow, started: TrialStarted, scored: Evaluated | None, task: Task
+) -> dict[str, Any]:
+    """What the student is, and how it was judged."""
+    return {
+        "architecture": TrialConfig.model_validate(started.config).student,
+        "classes": task.classes,
+        "metric": task.metric,
+        "direction": task.direction,
+        "validation": scored.validation if scored else row.value,
+        "test": scored.test if scored else None,
+        "others": scored.others if scored else {},
+        "study": config.name,
+        "trial": row.trial,
+        "method": row.method,
+        "conventions": started.conventions,
+        "task": json.loads(config.task.model_dump_json()),
+        "provenance": provenance(Path.cwd()),
+    }
 
 
 def _student(architecture: ModelConfig, model: nn.Module, task: Task, description: dict[str, Any]) -> Student:
