@@ -225,7 +225,7 @@ def test_int8_weights_are_int8(exported: BundleInfo) -> None:
 
     def types(name: str) -> set[int]:
         model = onnx.load(exported.folder / name, load_external_data=False)
-        return {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4}
+        return {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4 and tensor.dims[3] == 3}
 
     assert types("model.onnx") == {onnx.TensorProto.FLOAT}
     assert types("model.int8.onnx") == {onnx.TensorProto.INT8}
