@@ -90,7 +90,7 @@ def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, expo
     """
     bundle = load_bundle(folder / BUNDLE if (folder / BUNDLE).is_dir() else Path(exported.bundle))
     if bundle.manifest_hash != exported.manifest_hash:
-        return f"not registered in MLflow: {bundle.folder} is not the bundle that the study wrote at its end"
+        return f"nothing new to register in MLflow: {bundle.folder} is not the bundle that the study wrote at its end"
     if bundle.onnx_path is None:
         return "not registered in MLflow: the bundle has no ONNX model (export.onnx is false)"
     opened = _last(history, TestOpened)

@@ -12,7 +12,9 @@ import pytest
 
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
+from autockd.config.trial import TrialConfig
 from autockd.errors import NoTrialSucceeded, StudyError
+from autockd.export import load_bundle
 from autockd.folders import CACHE_ENV
 from autockd.models import read_state, weights_hash
 from autockd.records import (
@@ -271,6 +273,23 @@ def test_the_bundle_gives_the_recorded_metric_again(first: Ran, runtime: str) ->
     assert found["samples"] == 200
     found = evaluate(bundle, split="validation", runtime=runtime)
     assert found["value"] == found["recorded"] == best.validation
+
+
+def test_the_bundle_says_where_its_student_comes_from(first: Ran) -> None:
+    config = load_bundle(Path(first.one(Exported).bundle)).config
+    trial = TrialConfig.model_validate(first.of(TrialStarted)[0].config)
+    teacher = next(event for event in first.of(Evaluated) if event.label == "teacher")
+    assert config.teacher is not None
+    assert (config.teacher.parameters, config.teacher.test) == (teacher.parameters, teacher.test)
+    assert config.training is not None
+    assert config.training.epochs == trial.training.epochs
+    assert config.plan is not None
+    assert config.plan.name == config.method
+    assert config.budget is not None
+    assert (config.budget.trials, config.licence) == (TRIALS, None)
+    text = (Path(first.one(Exported).bundle) / "README.md").read_text()
+    assert f"Chosen from {TRIALS} trials" in text
+    assert "Licence: not stated" in text
 
 
 def test_only_the_loopback_is_listened_on(first: Ran) -> None:
