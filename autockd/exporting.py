@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from torch import nn
 
@@ -15,10 +16,12 @@ from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
 from autockd.config.trial import TrialConfig, baseline_config, trial_config
-from autockd.data import ImageTask, Task, Texts, TextTask, load_task
+from autockd.data import HeldOut, ImageTask, Task, Texts, TextTask, load_task
+from autockd.describing import describe_origin
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, ExportError, Problem, StudyError, TrialFailed, UsageError
 from autockd.export import (
+    Bundle,
     ImageBundleConfig,
     ImageStudent,
     Student,
@@ -29,9 +32,10 @@ from autockd.export import (
     write_bundle,
 )
 from autockd.export.description import SeedSummary
+from autockd.export.evaluation import RuntimeName
 from autockd.models import TextEncoder, count_parameters, load_tokenizer, load_weights
 from autockd.provenance import provenance
-from autockd.records import Exported, FinalistFinished, TrialStarted
+from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
 from autockd.report import StudySummary, TrialRow
 from autockd.report.picking import picked_row
 from autockd.report.statistics import finalists_of, mean_and_deviation, winning_run
@@ -51,12 +55,29 @@ def export_trial(
     run: FinalistFinished | None = None,
     to: Path | None = None,
     onnx: bool = True,
+    int8: bool = False,
+    held_out: HeldOut | None = None,
     force: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> Exported:
     """Write one trial's student, or that of its run with a fresh seed, as a bundle and prove that it gives the same.
 
     With a fresh seed, and without, it says what metrics it has itself; if the trial is a finalist, also what its
     configuration has over all fresh seeds.
+
+    Args:
+        config: the study.
+        folder: its folder.
+        row: the trial.
+        summary: of the study.
+        task: its data.
+        run: of the trial with a fresh seed, whose student it is; None is the search's own.
+        to: where to; None is the study's `bundle` folder.
+        onnx: whether to write an ONNX model.
+        int8: whether to write its int8 twin, and measure both.
+        held_out: lets the int8 model be judged on the test split too, if the study has done so with this student.
+        force: whether to replace a bundle.
+        warn: is told what the int8 model loses.
 
     Raises:
         StudyError: the trial left no student.
@@ -71,31 +92,50 @@ def export_trial(
     architecture = based_on(bare, folder / "teacher")
     model = build_network(architecture, task, seed=trial.seed)
     load_weights(model, folder / weights)
-    seed = None if run is None else run.seed
-    own = (row.trial, seed)
+    own = (row.trial, None if run is None else run.seed)
     scored = next((scored for scored in summary.evaluated if (scored.trial, scored.seed) == own), None)
-    description: dict[str, Any] = {
-        "architecture": trial.student,
+    judged = _judged(row, run, scored) | {"seeds": _over_seeds(summary, row.trial)}
+    description = describe_origin(config, trial, summary) | judged | _description(config, started, task)
+    info = write_bundle(
+        to or folder / BUNDLE,
+        student_of(architecture, model, task, description),
+        examples=task.validation,
+        onnx=onnx,
+        int8=task.train if int8 else None,
+        test=held_out.split if held_out and scored else None,
+        force=force,
+    )
+    for warning in info.figures.warnings if info.figures else ():
+        warn(warning)
+    return Exported(
+        time=time.time(), trial=row.trial, seed=own[1], bundle=str(info.folder), manifest_hash=info.manifest_hash
+    )
+
+
+def _description(config: StudyConfig, started: TrialStarted, task: Task) -> dict[str, Any]:
+    """What the student is."""
+    return {
+        "architecture": TrialConfig.model_validate(started.config).student,
         "classes": task.classes,
         "metric": task.metric,
         "direction": task.direction,
-        "validation": scored.validation if scored else (run or row).value,
-        "test": scored.test if scored else None,
-        "others": scored.others if scored else {},
         "study": config.name,
-        "trial": row.trial,
-        "seed": seed,
-        "seeds": _over_seeds(summary, row.trial),
-        "method": row.method,
+        "trial": started.trial,
+        "method": started.method,
         "conventions": started.conventions,
         "task": json.loads(config.task.model_dump_json()),
         "provenance": provenance(Path.cwd()),
     }
-    student = student_of(architecture, model, task, description)
-    info = write_bundle(to or folder / BUNDLE, student, examples=task.validation, onnx=onnx, force=force)
-    return Exported(
-        time=time.time(), trial=row.trial, seed=seed, bundle=str(info.folder), manifest_hash=info.manifest_hash
-    )
+
+
+def _judged(row: TrialRow, run: FinalistFinished | None, scored: Evaluated | None) -> dict[str, Any]:
+    """The metrics of the student itself, under its own seed."""
+    return {
+        "seed": None if run is None else run.seed,
+        "validation": scored.validation if scored else (run or row).value,
+        "test": scored.test if scored else None,
+        "others": scored.others if scored else {},
+    }
 
 
 def _over_seeds(summary: StudySummary, trial: int) -> SeedSummary | None:
@@ -177,15 +217,15 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
         if loaded.config.task is None:
             raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
         config = _trusted(loaded.config.task, bundle)
-    if runtime not in ("torch", "onnx"):
-        raise ExportError(f"runtime: {runtime!r} is none -> use torch or onnx")
+    if runtime not in get_args(RuntimeName):
+        raise ExportError(f"runtime: {runtime!r} is none -> use {', '.join(get_args(RuntimeName))}")
     task, held_out = load_task(config)
     splits = {"test": held_out.split, "validation": task.validation, **held_out.others}
     if split not in splits:
         raise ExportError(f"split: there is no {split!r} -> use {', '.join(splits)}")
     samples = splits[split]
-    value = evaluate_bundle(loaded, samples, runtime="onnx" if runtime == "onnx" else "torch")
-    recorded = {"test": loaded.config.test, "validation": loaded.config.validation, **loaded.config.others}.get(split)
+    value = evaluate_bundle(loaded, samples, runtime=cast(RuntimeName, runtime))
+    recorded = _recorded(loaded, split, runtime)
     result: dict[str, float | str | int] = {
         "bundle": str(bundle),
         "split": split,
@@ -195,6 +235,16 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
         "value": value,
     }
     return result if recorded is None else {**result, "recorded": recorded}
+
+
+def _recorded(bundle: Bundle, split: str, runtime: str) -> float | None:
+    """What the bundle says of itself; the int8 model has metrics of its own."""
+    if runtime != "int8":
+        config = bundle.config
+        return {"test": config.test, "validation": config.validation, **config.others}.get(split)
+    models = bundle.figures.models if bundle.figures else ()
+    own = next((model for model in models if model.precision == "int8"), None)
+    return {"test": own.test, "validation": own.validation}.get(split) if own else None
 
 
 def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:

@@ -75,7 +75,8 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
             recorder.warn("no finalist came through with any fresh seed: the search's own students are tested instead")
         subjects += _searched(session, summary, starts, teacher)
     if history.test_opened is None:
-        recorder.record(TestOpened(time=time.time(), subjects=tuple(subject.label for subject in subjects)))
+        labels = tuple(subject.label for subject in subjects)
+        recorder.record(TestOpened(time=time.time(), subjects=labels, test_fingerprint=held_out.fingerprint))
     subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     if not subjects:
         return

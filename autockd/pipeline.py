@@ -13,7 +13,7 @@ from autockd.config.arms import Arm, arms_of
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
-from autockd.data import Task, load_task
+from autockd.data import HeldOut, Task, load_task
 from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial, row_to_export, winner
 from autockd.folders import studies_folder
@@ -54,14 +54,14 @@ def run_study(
             return _result(session)
         try:
             with session.halt.listening():
-                task = _run_stages(session)
-                return _finish(session, task, began)
+                task, held_out = _run_stages(session)
+                return _finish(session, task, held_out, began)
         except KeyboardInterrupt:
             raise _interrupted(folder) from None
 
 
-def _run_stages(session: Session) -> Task:
-    """Everything up to the final evaluation, which alone is given the test split."""
+def _run_stages(session: Session) -> tuple[Task, HeldOut]:
+    """Everything up to the final evaluation, which alone opens the test split."""
     recorder = session.recorder
     with recorder.stage("data"):
         task, held_out = load_task(session.config.task)
@@ -80,7 +80,7 @@ def _run_stages(session: Session) -> Task:
                 raise _interrupted(session.folder)
             with recorder.stage("evaluate"):
                 evaluate_finals(session, task, held_out, setting.teacher, machine)
-    return task
+    return task, held_out
 
 
 def _begin(session: Session, task: Task) -> None:
@@ -174,7 +174,7 @@ def _interrupted(folder: Path) -> Interrupted:
     )
 
 
-def _finish(session: Session, task: Task, began: float) -> StudySummary:
+def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> StudySummary:
     """Export the best student, draw the search, close the study."""
     folder, recorder, summary = session.folder, session.recorder, session.summary
     best = summary.best
@@ -182,9 +182,22 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
     if chosen is not None and session.history.exported is None:
         with recorder.stage("export"):
             # A bundle that stands there already was written just before a stop, or by hand before the search was over.
-            onnx, stands = session.config.export.onnx, (folder / BUNDLE).exists()
-            row, run = winner(summary, session.config.export.pick)
-            recorder.record(export_trial(session.config, folder, row, summary, task, run=run, onnx=onnx, force=stands))
+            wanted, stands = session.config.export, (folder / BUNDLE).exists()
+            row, run = winner(summary, wanted.pick)
+            exported = export_trial(
+                session.config,
+                folder,
+                row,
+                summary,
+                task,
+                run=run,
+                onnx=wanted.onnx,
+                int8=wanted.int8,
+                held_out=held_out,
+                force=stands,
+                warn=recorder.warn,
+            )
+            recorder.record(exported)
     _sweep(folder)
     for figure in save_figures(events(folder / LEDGER), folder):
         recorder.artifact(figure)

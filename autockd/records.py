@@ -330,6 +330,8 @@ class TestOpened(Record):
     event: Literal["test_opened"] = "test_opened"
     time: float
     subjects: tuple[str, ...]
+    test_fingerprint: str = ""
+    """SHA-256 of the test split: metrics on equal ones compare."""
 
 
 class Evaluated(Record):

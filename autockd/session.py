@@ -13,6 +13,7 @@ from autockd.exporting import LEDGER
 from autockd.history import History
 from autockd.recorder import Recorder
 from autockd.records import Event
+from autockd.registering import register_finished
 from autockd.report import StudySummary, summary_of
 from autockd.search.halt import Halt
 from autockd.tracking import Ledger, MlflowSink, redact
@@ -85,3 +86,5 @@ def open_session(
                     f"MLflow at {redact(uri or '')} misses {told.missed} events ({told.last_error}); bring them there "
                     f"with `autockd sync {config.name}`"
                 )
+            else:
+                register_finished(config, folder, uri or "", experiment, recorder)

@@ -19,8 +19,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
@@ -188,6 +189,7 @@ class Study:
             StudyError: it has not begun.
             EnvironmentProblem: MLflow cannot be reached.
         """
+        from autockd.registering import register_bundle
         from autockd.tracking import save_figures, sync
 
         uri = self.mlflow_uri()
@@ -196,7 +198,8 @@ class Study:
         history = self.events()
         drawn = save_figures(history, self.folder) if history else []
         pictures = sorted({*drawn, *self.folder.glob("*.png")})
-        return sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+        found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+        return replace(found, registered=register_bundle(self.config, self.folder, uri, self.experiment).text)
 
     def events(self) -> list[Event]:
         """Everything that its ledger holds; nothing for a study that has not begun.
@@ -224,7 +227,9 @@ class Study:
         *,
         pick: str | None = None,
         onnx: bool = True,
+        int8: bool | None = None,
         force: bool = False,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> Path:
         """Write a trial's student as a bundle.
 
@@ -235,24 +240,30 @@ class Study:
                 among those that fulfil them; None takes what the study exports, and an empty text the best of all.
             to: where to; None is the study's `bundle` folder.
             onnx: whether to write ONNX too.
+            int8: whether to write int8 ONNX too; None is what the study says, as far as there is ONNX.
+            warn: is told what the int8 model loses.
             force: whether to replace what lies there.
 
         Raises:
             StudyError: there is no such trial with a student.
+            ConfigError: int8 without ONNX.
             ExportError: the bundle cannot be written or does not reproduce the student.
         """
         from autockd.data import load_task
         from autockd.exporting import chosen_row, export_trial, winner
 
+        if int8 and not onnx:
+            raise ConfigError.of("export.int8", "is made from the ONNX model", "write that too, or leave int8 out")
         summary = self.status()
         own = self.config.export.pick
         if trial is None and pick in (None, own):
             row, run = winner(summary, own)
         else:
             row, run = chosen_row(summary, trial, pick or ""), None
-        task, _ = load_task(self.config.task)
-        exported = export_trial(self.config, self.folder, row, summary, task, run=run, to=to, onnx=onnx, force=force)
-        return Path(exported.bundle)
+        task, held_out = load_task(self.config.task)
+        wanted = onnx and (self.config.export.int8 if int8 is None else int8)
+        options: dict[str, Any] = {"onnx": onnx, "int8": wanted, "held_out": held_out, "force": force, "warn": warn}
+        return Path(export_trial(self.config, self.folder, row, summary, task, run=run, to=to, **options).bundle)
 
     @property
     def task_name(self) -> str:
@@ -349,7 +360,7 @@ def evaluate(
         bundle: the bundle's folder.
         config: a study whose task to evaluate on; None takes the data set that the bundle names.
         split: `test` or `validation`.
-        runtime: `torch` or `onnx`.
+        runtime: `torch`, `onnx` or `int8`.
 
     Raises:
         ExportError: the bundle is damaged, or does not fit the data.

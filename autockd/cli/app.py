@@ -246,7 +246,7 @@ def status(study: MaybeStudyName = None, studies: StudiesFolder = None, as_json:
 
 
 @app.command(
-    epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7\n\n"
+    epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7 --int8\n\n"
     "autockd export mine --pick 'latency_ms <= 2' --to fast"
 )
 def export(
@@ -267,14 +267,17 @@ def export(
         Path | None, typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.")
     ] = None,
     onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Whether to write and check an ONNX model.")] = True,
+    int8: Annotated[
+        bool | None,
+        typer.Option("--int8/--no-int8", help="Whether to write an int8 ONNX model; the study's export.int8 decides."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that stands there.")] = False,
     studies: StudiesFolder = None,
 ) -> None:
-    """Write a trial's student as a bundle: weights, config, ONNX, manifest."""
-    from autockd.cli.looking import open_study, trial_number
+    """Write a trial's student as a bundle: weights, config, ONNX, int8 ONNX, model card, manifest."""
+    from autockd.cli.shipping import export_student
 
-    number = trial_number(trial)
-    write(str(open_study(study, studies).export(number, to, pick=pick, onnx=onnx, force=force)))
+    export_student(study, trial, to, pick=pick, onnx=onnx, int8=int8, force=force, studies=studies)
 
 
 @app.command(epilog="Examples:\n\nautockd evaluate studies/mine/bundle\n\nautockd evaluate DIR --data other.yaml")
@@ -285,7 +288,8 @@ def evaluate(
         typer.Option("--data", metavar="FILE.yaml", help="Take the data of this study file instead of the bundle's."),
     ] = None,
     runtime: Annotated[
-        Literal["torch", "onnx"], typer.Option("--runtime", help="Compute with torch or with onnxruntime.")
+        Literal["torch", "onnx", "int8"],
+        typer.Option("--runtime", help="Compute with torch, or with onnxruntime in fp32 or int8."),
     ] = "torch",
     as_json: Json = False,
 ) -> None:

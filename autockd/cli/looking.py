@@ -58,9 +58,12 @@ def sync_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     study = open_study(name, studies)
     found = study.sync()
     if as_json:
-        write_json({"study": study.name, "events": found.delivered, "run_id": found.run_id})
+        facts = {"study": study.name, "events": found.delivered, "run_id": found.run_id}
+        write_json(facts | {"registered": redact(found.registered)})
     else:
         say(f"{study.name}: MLflow at {redact(study.mlflow_uri() or '')} has all of its {found.delivered} events")
+        if found.registered:
+            say(f"{study.name}: {redact(found.registered)}")
 
 
 def show_studies(studies: Path | None, *, as_json: bool) -> None:
@@ -126,7 +129,9 @@ def _state(study: Study, summary: StudySummary, name: str) -> str:
     )
 
 
-def show_evaluation(bundle: Path, data: str | None, runtime: Literal["torch", "onnx"], *, as_json: bool) -> None:
+def show_evaluation(
+    bundle: Path, data: str | None, runtime: Literal["torch", "onnx", "int8"], *, as_json: bool
+) -> None:
     """A bundle's metric on the test split of its own data, or of another study's."""
     from autockd.cli.spaces import load_file
     from autockd.cli.tables import plain_table

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from autockd.config.base import Config, Seconds
 from autockd.config.methods import ContinuationKD, HintonKD, MethodConfig, NoDistillation
@@ -141,6 +141,10 @@ class TrackingConfig(Config):
         return uri
 
 
+Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")]
+"""A licence's identifier as the Hugging Face hub has them, such as apache-2.0, mit, cc-by-4.0, or other."""
+
+
 class ExportConfig(Config):
     """What the bundle of the best student holds."""
 
@@ -154,6 +158,17 @@ class ExportConfig(Config):
     def _can_be_read(cls, pick: str) -> str:
         parse_pick(pick)
         return pick
+
+    int8: bool = False
+    """Whether to write an int8 ONNX model beside it, and measure both: metric, size and latency."""
+    licence: Licence | None = None
+    """Licence of the student for its model card, such as apache-2.0; null says that none is stated."""
+
+    @model_validator(mode="after")
+    def _int8_is_made_from_onnx(self) -> Self:
+        if self.int8 and not self.onnx:
+            raise ValueError("int8 is made from the ONNX model; set onnx: true, or int8: false")
+        return self
 
 
 class StudyConfig(Config):

@@ -4,7 +4,9 @@
 - autockd.json: input, classes, metrics, provenance (BundleConfig)
 - config.json, tokenizer.json, ...: of a text encoder, as transformers saves it
 - model.onnx: pixels or tokens to logits, optional
+- model.int8.onnx: the same with int8 weights, optional
 - parity.json: how closely the files reproduce the student (Parity)
+- figures.json: size, latency and, with int8, metrics of the ONNX models (Figures)
 - README.md: model card
 - manifest.json: SHA-256 and size of every other file
 """
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from autockd.data.metrics import METRICS
@@ -22,7 +25,9 @@ from autockd.data.task import Split
 from autockd.errors import ExportError
 from autockd.export.card import model_card
 from autockd.export.description import BUNDLE_CONFIG, BundleConfig, ImageBundleConfig
+from autockd.export.figures import Figures, Precision, measure
 from autockd.export.folders import staged
+from autockd.export.graph import check_graph
 from autockd.export.images import ImageStudent
 from autockd.export.manifest import MANIFEST, read_json, verify_manifest, write_manifest
 from autockd.export.parity import Parity, compare
@@ -30,8 +35,10 @@ from autockd.export.student import WEIGHTS, Inputs, Student
 from autockd.export.texts import TextStudent
 from autockd.hashing import file_hash
 from autockd.models import count_parameters
+from autockd.records import Record
 
-DESCRIPTION, ONNX, PARITY, CARD = "autockd.json", "model.onnx", "parity.json", "README.md"
+DESCRIPTION, PARITY, FIGURES, CARD = "autockd.json", "parity.json", "figures.json", "README.md"
+ONNX, INT8 = "model.onnx", "model.int8.onnx"
 
 
 @dataclass(frozen=True)
@@ -43,12 +50,14 @@ class BundleInfo:
         manifest_hash: SHA-256 (hex) of manifest.json, which names every other file's.
         bytes: size of all its files.
         parity: what parity.json holds.
+        figures: what figures.json holds; None for a bundle without ONNX.
     """
 
     folder: Path
     manifest_hash: str
     bytes: int
     parity: Parity
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +90,25 @@ class Bundle:
     @property
     def onnx_path(self) -> Path | None:
         """The ONNX model, where the bundle has one."""
-        path = self.folder / ONNX
+        return self._existing(ONNX)
+
+    @property
+    def int8_path(self) -> Path | None:
+        """The int8 ONNX model, where the bundle has one."""
+        return self._existing(INT8)
+
+    @property
+    def figures(self) -> Figures | None:
+        """What its ONNX models cost and give, where the bundle says so.
+
+        Raises:
+            ExportError: figures.json is not what it must be.
+        """
+        path = self._existing(FIGURES)
+        return None if path is None else read_json(TypeAdapter(Figures), path)
+
+    def _existing(self, name: str) -> Path | None:
+        path = self.folder / name
         return path if path.exists() else None
 
     def predict(self, inputs: Inputs, batch_size: int | None = None) -> Tensor:
@@ -98,32 +125,46 @@ class Bundle:
         return self.student.in_torch()(inputs, batch_size or self.student.batch_size)
 
 
-def write_bundle(folder: Path, student: Student, *, examples: Split, onnx: bool, force: bool = False) -> BundleInfo:
+def write_bundle(
+    folder: Path,
+    student: Student,
+    *,
+    examples: Split,
+    onnx: bool,
+    int8: Split | None = None,
+    test: Split | None = None,
+    force: bool = False,
+) -> BundleInfo:
     """Write a student as a bundle: proven on real samples first, then put in place in one step.
 
     Args:
         folder: the bundle's folder; it must not exist.
         student: is copied, not changed.
         examples: two or more validation samples to prove parity on; the first 512 images or 128 texts are used.
-        onnx: whether to write and check model.onnx too.
+            An int8 model is judged on all of them.
+        onnx: whether to write and check model.onnx too, and time it.
+        int8: training samples for model.int8.onnx, which needs `onnx`; None writes none.
+        test: the test split to judge the int8 model on, only where the study has opened it for this student.
         force: whether a bundle that lies at `folder` is replaced.
 
     Raises:
         ExportError: `folder` is taken, the model is not what its description says, or a file does not reproduce it.
         EnvironmentProblem: the folder cannot be written.
     """
-    examples = _checked(student, examples)
+    assert onnx or int8 is None, "int8 is made from the ONNX model"
+    proof = _checked(student, examples)
     student = student.copied()
     with staged(folder, force=force) as stage:
         student.save(stage)
         (stage / DESCRIPTION).write_text(student.config.to_json(), encoding="utf-8")
-        parity = _prove(stage, student, examples, onnx=onnx)
-        (stage / PARITY).write_text(parity.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        card = model_card(student.config, parameters=count_parameters(student.model), onnx=onnx)
+        parity = _prove(stage, student, proof, onnx=onnx)
+        _write_record(stage / PARITY, parity)
+        figures = _measure(stage, student, examples, int8, test) if onnx else None
+        card = model_card(student.config, parameters=count_parameters(student.model), figures=figures)
         (stage / CARD).write_text(card, encoding="utf-8")
         manifest_hash = write_manifest(stage)
         size = sum(path.stat().st_size for path in stage.iterdir())
-    return BundleInfo(folder.absolute(), manifest_hash, size, parity)
+    return BundleInfo(folder.absolute(), manifest_hash, size, parity, figures)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -136,6 +177,9 @@ def load_bundle(folder: Path) -> Bundle:
     for name in (DESCRIPTION, WEIGHTS):
         if name not in manifest.files:
             raise ExportError(f"{folder}: {name} is missing, a bundle must have it -> export the study again")
+    for name in manifest.files:
+        if name.endswith(".onnx"):
+            check_graph(folder / name)
     return Bundle(folder, _read_student(folder), file_hash(folder / MANIFEST))
 
 
@@ -144,6 +188,23 @@ def _read_student(folder: Path) -> Student:
     if isinstance(config, ImageBundleConfig):
         return ImageStudent.read(config, folder)
     return TextStudent.read(config, folder)
+
+
+def _measure(stage: Path, student: Student, examples: Split, training: Split | None, test: Split | None) -> Figures:
+    """Write the int8 model, where there are training samples for it, and the figures of all ONNX models in `stage`."""
+    files: dict[Precision, Path] = {"fp32": stage / ONNX}
+    if training is not None:
+        student.check(training.inputs)
+        files["int8"] = stage / INT8
+        student.save_int8(stage / ONNX, stage / INT8, training.inputs)
+        check_graph(stage / INT8)
+    figures = measure(student, files, examples.to(torch.device("cpu")), test)
+    _write_record(stage / FIGURES, figures)
+    return figures
+
+
+def _write_record(path: Path, record: Record) -> None:
+    path.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _prove(stage: Path, student: Student, examples: Split, *, onnx: bool) -> Parity:

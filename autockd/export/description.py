@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, FiniteFloat, TypeAdapter, field_validator, model_validator
 
+from autockd.config.methods import MethodConfig
 from autockd.config.models import CifarResNet, Encoder, TorchvisionModel
+from autockd.config.schema import Licence
 from autockd.config.tasks import MetricName, TaskConfig
+from autockd.config.training import TrainingConfig
 from autockd.records import Provenance, Record
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -26,6 +29,30 @@ class SeedSummary(Record):
     test_mean: float | None = None
     """None where the test split was not opened for it."""
     test_deviation: float | None = None
+
+
+class TeacherSummary(Record):
+    """Whom the model learned from."""
+
+    model: str
+    """Its architecture, in words."""
+    hub_id: str | None = None
+    """Where the Hugging Face hub has the model that it was made from, if it does."""
+    parameters: int
+    validation: float
+    """Its metric on the validation split."""
+    test: float | None = None
+    """Likewise on the test split, as recorded."""
+
+
+class Budget(Record):
+    """What the search took that found the model."""
+
+    trials: int
+    epochs: int
+    """Of all its trials together."""
+    trial_seconds: float
+    """Wall time of all its trials, one after the other."""
 
 
 class _Description(Record):
@@ -50,6 +77,16 @@ class _Description(Record):
     """Name of the distillation method."""
     conventions: str = ""
     """How the method's losses are scaled and reduced."""
+    plan: MethodConfig | None = None
+    """The method with all of its parameters."""
+    training: TrainingConfig | None = None
+    """The run that trained it."""
+    teacher: TeacherSummary | None = None
+    budget: Budget | None = None
+    licence: Licence | None = None
+    """An identifier, as the Hugging Face hub has them; None where nobody stated one."""
+    hub_id: str | None = None
+    """Where the Hugging Face hub has the model that it was made from, if it does."""
     task: TaskConfig | None = None
     """The data set that its metrics are of, to evaluate it on again; its paths are those of the machine it ran on."""
     provenance: Provenance

@@ -10,9 +10,11 @@ from autockd.errors import DataError, ExportError
 from autockd.export.bundle import Bundle
 from autockd.export.student import Runtime
 
+RuntimeName = Literal["torch", "onnx", "int8"]
+
 
 def evaluate_bundle(
-    bundle: Bundle, split: Split, batch_size: int | None = None, runtime: Literal["torch", "onnx"] = "torch"
+    bundle: Bundle, split: Split, batch_size: int | None = None, runtime: RuntimeName = "torch"
 ) -> float:
     """The bundle's metric on a split; the recorded one again on the same split, where that was in fp32.
 
@@ -20,10 +22,10 @@ def evaluate_bundle(
         bundle: from `load_bundle`.
         split: samples, on any device.
         batch_size: samples at a time; None takes that of the recorded metric.
-        runtime: torch, on the model's device, or model.onnx in onnxruntime on the CPU.
+        runtime: torch, on the model's device; or model.onnx, or model.int8.onnx, in onnxruntime on the CPU.
 
     Raises:
-        ExportError: the bundle has no model.onnx, or the samples do not fit it.
+        ExportError: the bundle has no such model, or the samples do not fit it.
         DataError: a target is not one of the bundle's classes, or not a score.
     """
     bundle.student.check(split.inputs)
@@ -35,9 +37,11 @@ def evaluate_bundle(
 def _runtime(bundle: Bundle, runtime: str) -> Runtime:
     if runtime == "torch":
         return bundle.student.in_torch()
-    if bundle.onnx_path is None:
-        raise ExportError(f"{bundle.folder}: has no model.onnx -> export with ONNX, or evaluate with torch")
-    return bundle.student.in_onnx(bundle.onnx_path)
+    path = bundle.int8_path if runtime == "int8" else bundle.onnx_path
+    if path is None:
+        name, how = ("model.int8.onnx", "int8") if runtime == "int8" else ("model.onnx", "ONNX")
+        raise ExportError(f"{bundle.folder}: has no {name} -> export with {how}, or evaluate with torch")
+    return bundle.student.in_onnx(path)
 
 
 def _check_targets(bundle: Bundle, split: Split) -> None:

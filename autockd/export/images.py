@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,12 +19,15 @@ from autockd.errors import ExportError, ModelError
 from autockd.export.description import ImageBundleConfig
 from autockd.export.manifest import AGAIN
 from autockd.export.onnx import OnnxModel, export_onnx
+from autockd.export.quantize import calibration_rows, quantize_static
 from autockd.export.student import WEIGHTS, Inputs, Runtime
 from autockd.export.weights import tensor_shapes
 from autockd.models import build_model, load_weights, save_weights
 
 PIXELS = "pixels"
 """Input of the ONNX graph: float32 [batch, C, H, W] in 0..1; the graph normalises them itself."""
+
+_CALIBRATION_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,22 @@ class ImageStudent:
         assert isinstance(examples, Tensor), "checked before"
         model = PixelModel(self.model, self.config.mean, self.config.std).eval()
         export_onnx(model, path, {PIXELS: to_pixels(examples[:2])}, {0: "batch"})
+
+    def save_int8(self, source: Path, path: Path, training: Inputs) -> None:
+        """As `Student` says; static, calibrated on training images without augmentation."""
+        assert isinstance(training, Tensor), "checked before"
+        chosen = training[torch.tensor(calibration_rows(len(training)))]
+        quantize_static(source, path, [self.feed(images) for images in torch.split(chosen, _CALIBRATION_BATCH)])
+
+    def feed(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """As `Student` says."""
+        assert isinstance(inputs, Tensor), "checked before"
+        return {PIXELS: to_pixels(inputs).numpy()}
+
+    def example(self) -> dict[str, np.ndarray]:
+        """As `Student` says: an image of the training set's mean colour."""
+        mean = torch.tensor(self.config.mean).view(1, -1, 1, 1)
+        return {PIXELS: mean.expand(1, -1, *self.config.image_size).contiguous().numpy()}
 
 
 class PixelModel(nn.Module):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,6 +74,24 @@ class Student(Protocol):
         Raises:
             ExportError: the model has a part that ONNX cannot express, or is too large for one file.
         """
+
+    def save_int8(self, source: Path, path: Path, training: Inputs) -> None:
+        """Write the int8 twin of the ONNX model at `source`.
+
+        Args:
+            source: what `save_onnx` wrote.
+            path: the int8 file.
+            training: training samples, some of which calibrate it where it is quantised statically.
+
+        Raises:
+            ExportError: onnxruntime cannot quantise it.
+        """
+
+    def feed(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """What the ONNX model takes for these inputs, as one batch."""
+
+    def example(self) -> dict[str, np.ndarray]:
+        """The same for one made-up sample."""
 
 
 def in_order(rows: list[Tensor], logits: list[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from autockd.errors import ExportError, ModelError
 from autockd.export.description import TextBundleConfig
 from autockd.export.manifest import AGAIN, JSON_LIMIT, SUFFIXES
 from autockd.export.onnx import OnnxModel, export_onnx
+from autockd.export.quantize import quantize_dynamic
 from autockd.export.student import WEIGHTS, Inputs, Runtime, in_order
 from autockd.export.weights import tensor_shapes
 from autockd.models import TextEncoder, Tokens, build_encoder, encoder_shapes, load_tokenizer, save_encoder
@@ -117,6 +119,20 @@ class TextStudent:
         _, batch = next(self._batches(examples, len(examples), torch.device("cpu")))
         longest = {name: part[-2:] for name, part in batch.items()}
         export_onnx(_TokenModel(self.model).eval(), path, longest, {0: "batch", 1: "length"})
+
+    def save_int8(self, source: Path, path: Path, training: Inputs) -> None:
+        """As `Student` says; dynamic, so the training texts are not looked at."""
+        quantize_dynamic(source, path)
+
+    def feed(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """As `Student` says; padded to the longest."""
+        assert isinstance(inputs, Texts), "checked before"
+        tokens = Tokens.of(self.tokenizer, inputs.columns, self.config.max_length)
+        return {name: part.numpy() for name, part in tokens.batch(torch.arange(len(inputs))).items()}
+
+    def example(self) -> dict[str, np.ndarray]:
+        """As `Student` says."""
+        return self.feed(Texts(("A text.",), ("Another text.",) if self.config.pairs else None))
 
     @property
     def input_names(self) -> tuple[str, ...]:

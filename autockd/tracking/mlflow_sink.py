@@ -37,6 +37,7 @@ class SinkSummary:
         last_error: the last of them, without credentials.
         experiment_id, run_id: where the study stands in MLflow, if it got there.
         artifacts_missed: files that were not copied.
+        registered: what became of the bundle in the model registry, in a sentence; empty for a study without one.
     """
 
     delivered: int
@@ -46,6 +47,7 @@ class SinkSummary:
     experiment_id: str | None = None
     run_id: str | None = None
     artifacts_missed: tuple[Path, ...] = ()
+    registered: str = ""
 
 
 class MlflowSink:

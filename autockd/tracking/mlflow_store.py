@@ -74,8 +74,8 @@ class MlflowStore:
         """Reach the server or open the database, and find or make the experiment; at once when that is done."""
         if self._is_connected:
             return
-        with _alone(self._uri):
-            self._client = _new_client(self._uri)
+        with alone(self._uri):
+            self._client = new_client(self._uri)
             self.experiment_id = self._find_experiment() or self._new_experiment()
         self._is_connected = True
 
@@ -194,11 +194,12 @@ def find_experiment(uri: str, name: str) -> str | None:
     database = _sqlite_path(uri)
     if database is not None and not database.exists():
         return None
-    found = _new_client(uri).get_experiment_by_name(name)
+    found = new_client(uri).get_experiment_by_name(name)
     return str(found.experiment_id) if found else None
 
 
-def _new_client(uri: str) -> Any:
+def new_client(uri: str) -> Any:
+    """An MlflowClient that asks once, waits 10 s at most for an answer, and keeps quiet."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -209,7 +210,7 @@ def _new_client(uri: str) -> Any:
 
 
 @contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def alone(uri: str) -> Iterator[None]:
     """Hold off other drivers while a SQLite database may be made: two that do so together break it for good."""
     database = _sqlite_path(uri)
     if database is None:

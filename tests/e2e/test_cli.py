@@ -45,7 +45,7 @@ COMMANDS = {
     "stop": {"STUDY", "--studies"},
     "sync": {"STUDY", "--studies", "--json"},
     "status": {"[STUDY]", "--studies", "--json"},
-    "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--force", "--studies"},
+    "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--int8", "--no-int8", "--force", "--studies"},
     "evaluate": {"BUNDLE", "--data", "--runtime", "--json"},
     "ui": {"[STUDY]", "--port", "--browser", "--no-browser", "--studies"},
     "doctor": {"--json"},
@@ -292,6 +292,23 @@ def test_the_bundle_gives_the_recorded_metric_again(place: Place) -> None:
         result = json.loads(place.done("evaluate", "studies/tiny/bundle", "--runtime", runtime, "--json").stdout)
         assert result["value"] == pytest.approx(result["recorded"], abs=1e-9)
     assert "%" in place.done("evaluate", "studies/tiny/bundle", "--data", "tiny.yaml").stdout
+    without = place.autockd("evaluate", "studies/tiny/bundle", "--runtime", "int8")
+    assert without.returncode == 5
+    assert "has no model.int8.onnx -> export with int8" in without.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
+def test_an_int8_model_is_exported_with_figures_of_its_own(place: Place) -> None:
+    done = place.done("export", "tiny", "--to", "small", "--int8")
+    folder = Path(done.stdout.strip())
+    assert re.search(r"int8 +\d+ kB +\d", done.stderr)
+    _, int8 = json.loads((folder / "figures.json").read_text())["models"]
+    result = json.loads(place.done("evaluate", "small", "--runtime", "int8", "--json").stdout)
+    assert result["value"] == result["recorded"] == int8["test"]
+    refused = place.autockd("export", "tiny", "--to", "other8", "--int8", "--no-onnx")
+    assert refused.returncode == 2
+    assert "export.int8" in refused.stderr
 
 
 @pytest.mark.slow

@@ -12,7 +12,9 @@ import pytest
 
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
+from autockd.config.trial import TrialConfig
 from autockd.errors import NoTrialSucceeded, StudyError
+from autockd.export import load_bundle
 from autockd.folders import CACHE_ENV
 from autockd.models import read_state, weights_hash
 from autockd.records import (
@@ -168,7 +170,8 @@ def outcomes(ran: Ran) -> dict[int, TrialFinished]:
 
 def test_the_ledger_tells_all_in_order(first: Ran) -> None:
     told = events(first.study.folder / "ledger.jsonl")
-    assert [event.model_dump_json() for event in told] == [event.model_dump_json() for event in first.seen]
+    seen = [event for event in first.seen if not (isinstance(event, Noted) and event.kind == "progress")]
+    assert [event.model_dump_json() for event in told] == [event.model_dump_json() for event in seen]
     kinds = [type(event) for event in told]
     assert kinds[0] is StudyStarted
     assert kinds[-1] is StudyFinished
@@ -272,6 +275,23 @@ def test_the_bundle_gives_the_recorded_metric_again(first: Ran, runtime: str) ->
     assert found["value"] == found["recorded"] == best.validation
 
 
+def test_the_bundle_says_where_its_student_comes_from(first: Ran) -> None:
+    config = load_bundle(Path(first.one(Exported).bundle)).config
+    trial = TrialConfig.model_validate(first.of(TrialStarted)[0].config)
+    teacher = next(event for event in first.of(Evaluated) if event.label == "teacher")
+    assert config.teacher is not None
+    assert (config.teacher.parameters, config.teacher.test) == (teacher.parameters, teacher.test)
+    assert config.training is not None
+    assert config.training.epochs == trial.training.epochs
+    assert config.plan is not None
+    assert config.plan.name == config.method
+    assert config.budget is not None
+    assert (config.budget.trials, config.licence) == (TRIALS, None)
+    text = (Path(first.one(Exported).bundle) / "README.md").read_text()
+    assert f"Chosen from {TRIALS} trials" in text
+    assert "Licence: not stated" in text
+
+
 def test_only_the_loopback_is_listened_on(first: Ran) -> None:
     loopback = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
     assert "0100007F" in first.listening, "Ray listens while it runs"
@@ -322,6 +342,47 @@ def test_mlflow_has_a_run_for_the_study_and_one_for_every_trial(first: Ran) -> N
     page = first.study.ui_url(1234)
     assert page.startswith(f"http://127.0.0.1:1234/#/experiments/{experiment.experiment_id}/runs?")
     assert is_view(page)
+
+
+def registry(study: Study) -> dict[str, Any]:
+    """Everything that is registered for the task: versions with their tags and aliases."""
+    from mlflow import MlflowClient
+
+    client: Any = MlflowClient(tracking_uri=study.mlflow_uri())
+    versions = {str(found.version): found for found in client.search_model_versions("name = 'digits'")}
+    aliases = dict(client.get_registered_model("digits").aliases)
+    return {"aliases": aliases} | {
+        number: (dict(found.tags), found.run_id, found.last_updated_timestamp) for number, found in versions.items()
+    }
+
+
+def test_the_first_student_is_the_champion_and_its_equal_a_challenger(first: Ran, second: Ran) -> None:
+    found = registry(first.study)
+    assert {name: str(version) for name, version in found["aliases"].items()} == {"champion": "1", "challenger": "2"}
+    for ran, version, verdict in ((first, "1", "champion: there was none"), (second, "2", "challenger: test accuracy")):
+        tags, run_id, _ = found[version]
+        assert tags["autockd.manifest"] == ran.one(Exported).manifest_hash
+        assert tags["autockd.test_fingerprint"] == ran.one(TestOpened).test_fingerprint
+        assert tags["autockd.verdict"].startswith(verdict)
+        assert run_id in {run.info.run_id for run in trial_runs(ran, ran.one(Exported).trial)}
+        assert [event.text for event in ran.of(Noted) if "registered in MLflow as digits" in event.text]
+    assert "does not beat" in found["2"][0]["autockd.verdict"]
+
+
+def trial_runs(ran: Ran, trial: int) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client: Any = MlflowClient(tracking_uri=ran.study.mlflow_uri())
+    experiment = client.get_experiment_by_name("digits")
+    key = f"tags.`autockd.trial_key` = '{ran.study.name}/{trial}'"
+    return list(client.search_runs([experiment.experiment_id], key))
+
+
+def test_syncing_registers_nothing_twice(first: Ran, second: Ran) -> None:
+    before = registry(first.study)
+    told = [first.study.sync().registered for _ in range(2)]
+    assert told == ["registered in MLflow as digits version 1, champion: there was none before"] * 2
+    assert registry(first.study) == before
 
 
 def test_a_second_study_uses_the_teacher_and_the_bank_again(first: Ran, second: Ran) -> None:

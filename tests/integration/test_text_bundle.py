@@ -73,7 +73,9 @@ def student(tmp_path_factory: pytest.TempPathFactory) -> TextStudent:
 
 @pytest.fixture(scope="module")
 def exported(student: TextStudent, tmp_path_factory: pytest.TempPathFactory) -> BundleInfo:
-    return write_bundle(tmp_path_factory.mktemp("export") / "bundle", student, examples=SINGLES, onnx=True)
+    return write_bundle(
+        tmp_path_factory.mktemp("export") / "bundle", student, examples=SINGLES, onnx=True, int8=SINGLES
+    )
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def bundle(exported: BundleInfo) -> Bundle:
 def test_holds_what_transformers_and_autockd_need(exported: BundleInfo) -> None:
     names = {path.name for path in exported.folder.iterdir()}
     assert names >= {"autockd.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-    assert names >= {"model.onnx", "parity.json", "README.md", "manifest.json"}
+    assert names >= {"model.onnx", "model.int8.onnx", "parity.json", "figures.json", "README.md", "manifest.json"}
     for path in exported.folder.iterdir():
         if path.name != "autockd.json":  # which names the base, for the record
             assert str(exported.folder.parent.parent).encode() not in path.read_bytes()
@@ -115,6 +117,17 @@ def test_loaded_student_is_the_student(bundle: Bundle, student: TextStudent) -> 
 @pytest.mark.parametrize("runtime", ["torch", "onnx"])
 def test_evaluation_gives_the_recorded_metric(bundle: Bundle, runtime: Any) -> None:
     assert evaluate_bundle(bundle, SINGLES, runtime=runtime) == bundle.config.test
+
+
+def test_int8_model_is_smaller_and_has_figures_of_its_own(bundle: Bundle) -> None:
+    assert bundle.figures is not None
+    fp32, int8 = bundle.figures.models
+    assert int8.bytes < fp32.bytes
+    assert int8.validation == evaluate_bundle(bundle, SINGLES, runtime="int8")
+    assert (fp32.agreement, fp32.test, int8.test) == (1, None, None)
+    assert 0 < int8.max_difference < 0.5  # type: ignore[operator]
+    assert bundle.figures.shapes[32]["input_ids"][0] == 32
+    assert "int8, model.int8.onnx" in (bundle.folder / "README.md").read_text()
 
 
 def test_order_and_batches_do_not_matter(bundle: Bundle) -> None:

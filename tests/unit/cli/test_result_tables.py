@@ -9,6 +9,7 @@ import pytest
 from rich.console import RenderableType
 
 from autockd.cli.output import console
+from autockd.cli.shipping import figures_table
 from autockd.cli.tables import (
     arms_table,
     comparison_table,
@@ -19,6 +20,7 @@ from autockd.cli.tables import (
     trials_table,
 )
 from autockd.cli.text import duration, kilobytes, metric_text, printable
+from autockd.export.figures import CallTime, Figures, ModelFigures
 from autockd.records import Event, TrialStarted
 from autockd.report.tables import StudySummary, best_of_arms, summarise
 
@@ -91,6 +93,26 @@ def test_metrics_are_percent_where_they_are_accuracies() -> None:
 def test_sizes_are_in_thousands_of_bytes() -> None:
     assert kilobytes(9_400) == "9.40 kB"
     assert kilobytes(1_090_400) == "1,090 kB"
+
+
+def test_figures_of_onnx_models_stand_beside_each_other() -> None:
+    latency = {1: CallTime(median=0.5, p95=1.25), 32: CallTime(median=8, p95=16)}
+    fp32 = ModelFigures(precision="fp32", file="model.onnx", bytes=31_000, latency=latency)
+    judged = {"validation": 0.97, "test": None, "agreement": 0.995}
+    int8 = ModelFigures(precision="int8", file="model.int8.onnx", bytes=12_000, latency=latency, **judged)
+    form = {"runtime": "onnxruntime 1.22.0", "metric": "accuracy", "examples": 9, "shapes": {}}
+    alone = cells(figures_table(Figures(**form, models=(fp32,))))
+    assert "validation" not in alone
+    assert "0.500 (1.250)" in alone
+    both = cells(figures_table(Figures(**form, models=(fp32, int8))))
+    for text in ("validation", "int8", "12 kB", "8.000 (16.000)", "97.0 %", "99.5%"):
+        assert text in both
+
+
+def cells(table: RenderableType) -> str:
+    stream = io.StringIO()
+    console(stream).print(table)
+    return stream.getvalue()
 
 
 def test_control_characters_do_not_pass() -> None:

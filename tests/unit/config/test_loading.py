@@ -374,6 +374,13 @@ def test_true_is_no_number() -> None:
     assert parse("export: {onnx: false}\n").export.onnx is False
 
 
+def test_int8_needs_onnx() -> None:
+    found = problem("export: {onnx: false, int8: true}\n")
+    assert (found.field, "int8 is made from the ONNX model" in found.message) == ("export", True)
+    assert parse("export: {int8: true, licence: cc-by-4.0}\n").export.licence == "cc-by-4.0"
+    assert problem("export: {licence: 'My own: licence'}\n").field == "export.licence"
+
+
 def test_every_mistake_of_the_command_line_is_reported_too() -> None:
     found = problems("training: {epochs: 0}\n", overrides=["seed", "name.x=1", "note=[", "training.momentum=2"])
     assert [each.field for each in found] == ["seed", "note", "name.x", "training.epochs", "training.momentum"]

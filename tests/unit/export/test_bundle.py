@@ -42,7 +42,8 @@ PROVENANCE = Provenance(
 )
 ARCHITECTURE = CifarResNet(depth=8, width=4)
 CLASSES = tuple(f"digit {index}" for index in range(10))
-VALIDATION, TEST = slice(1000, 1200), slice(1200, 1797)
+JSONS = ("autockd", "figures", "manifest", "parity")
+TRAINING, VALIDATION, TEST = slice(1000), slice(1000, 1200), slice(1200, 1797)
 
 
 def _images(split: Split) -> torch.Tensor:
@@ -122,7 +123,14 @@ def exported(
 ) -> BundleInfo:
     folder = tmp_path_factory.mktemp("export") / "bundle"
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        return write_bundle(folder, ImageStudent(card, student), examples=_part(digits, VALIDATION), onnx=True)
+        return write_bundle(
+            folder,
+            ImageStudent(card, student),
+            examples=_part(digits, VALIDATION),
+            onnx=True,
+            int8=_part(digits, TRAINING),
+            test=_part(digits, TEST),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +140,10 @@ def bundle(exported: BundleInfo) -> Bundle:
 
 def test_holds_its_files_and_nothing_else(exported: BundleInfo) -> None:
     names = {path.name for path in exported.folder.iterdir()}
-    assert names == {"model.safetensors", "autockd.json", "model.onnx", "parity.json", "README.md", "manifest.json"}
+    assert names == {
+        *("model.safetensors", "model.onnx", "model.int8.onnx", "README.md"),
+        *(f"{n}.json" for n in JSONS),
+    }
     assert exported.bytes == sum(path.stat().st_size for path in exported.folder.iterdir())
     assert exported.manifest_hash == file_hash(exported.folder / "manifest.json")
     assert [path.name for path in exported.folder.parent.iterdir()] == ["bundle"]
@@ -186,6 +197,47 @@ def test_parity_is_recorded_for_every_runtime(exported: BundleInfo) -> None:
         assert comparison.agreement == 1
         assert comparison.max_difference < 1e-4
         assert comparison.value == exported.parity.value
+
+
+def test_int8_model_has_figures_of_its_own(exported: BundleInfo, bundle: Bundle, digits: Split) -> None:
+    figures = bundle.figures
+    assert figures is not None
+    assert figures == exported.figures
+    fp32, int8 = figures.models
+    assert (fp32.precision, int8.precision, figures.examples) == ("fp32", "int8", 200)
+    for model, runtime in ((fp32, "onnx"), (int8, "int8")):
+        assert model.bytes == (exported.folder / model.file).stat().st_size
+        assert model.validation == evaluate_bundle(bundle, _part(digits, VALIDATION), runtime=runtime)  # type: ignore[arg-type]
+        assert model.test == evaluate_bundle(bundle, _part(digits, TEST), runtime=runtime)  # type: ignore[arg-type]
+        assert set(model.latency) == {1, 32}
+        assert all(0 < time.median <= time.p95 for time in model.latency.values())
+    assert fp32.test == bundle.config.test
+    assert fp32.agreement == 1
+    assert 0.9 < int8.agreement <= 1  # type: ignore[operator]
+    assert int8.max_difference > 10 * fp32.max_difference  # type: ignore[operator]
+    text = (exported.folder / "README.md").read_text()
+    assert f"| int8, model.int8.onnx | {int8.bytes:,} |" in text
+    assert f"{int8.test:.4f}" in text
+
+
+def test_int8_weights_are_int8(exported: BundleInfo) -> None:
+    import onnx
+
+    def types(name: str) -> set[int]:
+        model = onnx.load(exported.folder / name, load_external_data=False)
+        return {tensor.data_type for tensor in model.graph.initializer if len(tensor.dims) == 4 and tensor.dims[3] == 3}
+
+    assert types("model.onnx") == {onnx.TensorProto.FLOAT}
+    assert types("model.int8.onnx") == {onnx.TensorProto.INT8}
+
+
+def test_int8_export_is_the_same_again(bundle: Bundle, digits: Split, tmp_path: Path) -> None:
+    assert bundle.onnx_path is not None
+    training = _part(digits, TRAINING).inputs
+    for name in ("one.onnx", "two.onnx"):
+        bundle.student.save_int8(bundle.onnx_path, tmp_path / name, training)
+    runs = [bundle.student.in_onnx(tmp_path / name)(_images(digits)[TEST], 512) for name in ("one.onnx", "two.onnx")]
+    assert torch.equal(*runs)
 
 
 def test_export_is_quiet(exported: BundleInfo, said: io.StringIO) -> None:

@@ -87,6 +87,18 @@ def _list_as(name: str) -> Harm:
     return harm
 
 
+def _oversized(name: str) -> Harm:
+    """A file of 17 MiB of blanks: sound JSON, and more than is read."""
+    return lambda folder: (folder / name).write_bytes(b"{" + b" " * (17 << 20) + b"}")
+
+
+def _hard_link(folder: Path) -> None:
+    """Another name for a file that is elsewhere: the bytes are what the manifest does not say."""
+    (folder.parent / "other").write_bytes(b"other bytes")
+    (folder / "README.md").unlink()
+    os.link(folder.parent / "other", folder / "README.md")
+
+
 AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
     "flipped byte": (lambda f: _flip(f / "model.safetensors"), r"model\.safetensors: its SHA-256"),
     "appended byte": (lambda f: _append(f / "parity.json"), r"parity\.json: has \d+ bytes"),
@@ -96,6 +108,13 @@ AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
     "extra folder": (lambda f: (f / "code.json").mkdir(), r"code\.json: is not a regular file"),
     "code": (lambda f: (f / "modeling.py").write_text("raise SystemExit"), r"modeling\.py: a bundle holds only"),
     "pickle": (lambda f: (f / "model.pt").write_bytes(pickle.dumps(1)), r"model\.pt: a bundle holds only"),
+    "hard link": (_hard_link, r"README\.md: has \d+ bytes"),
+    "int8 model": (lambda f: (f / "model.int8.onnx").write_bytes(b""), r"int8\.onnx: is not in manifest\.json"),
+    "symlinked model": (
+        lambda f: (f / "model.int8.onnx").symlink_to("/etc/passwd"),
+        r"int8\.onnx: is a symbolic link",
+    ),
+    "manifest too large": (_oversized("manifest.json"), r"manifest\.json: is larger than"),
     "symlink": (_link, r"README\.md: is a symbolic link"),
     "pipe": (lambda f: os.mkfifo(f / "pipe.json"), r"pipe\.json: is not a regular file"),
     "path traversal": (_list_as("../outside.md"), r"'\.\./outside\.md' is not the plain name"),
@@ -147,9 +166,19 @@ def _pickled_weights(folder: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(1)}, folder / "model.safetensors")
 
 
+def _holed_header(folder: Path) -> None:
+    """A header of 100 MB and one byte, which the file really has: a hole, which takes no room."""
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 100_000_001))
+        file.truncate(8 + 100_000_001)
+
+
 FORGED: dict[str, tuple[Harm, str]] = {
     "header beyond the file": (_header(1 << 20), r"model\.safetensors: is not a sound safetensors file"),
     "header beyond memory": (_header((1 << 64) - 1), r"model\.safetensors: is not a sound safetensors file"),
+    "header of 100 MB": (_holed_header, r"model\.safetensors: is not a sound safetensors file"),
+    "config too large": (_oversized("autockd.json"), r"autockd\.json: is larger than"),
+    "config nested": (lambda f: (f / "autockd.json").write_text("[" * 100_000), r"autockd\.json: "),
     "empty weights": (lambda f: (f / "model.safetensors").write_bytes(b""), r"is not a sound safetensors file"),
     "pickled weights": (_pickled_weights, r"model\.safetensors: is not a sound safetensors file"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors is missing"),
@@ -231,3 +260,88 @@ def test_onnx_model_with_other_ends_or_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a graph")
     with pytest.raises(ExportError, match="onnxruntime cannot load it"):
         OnnxModel(tmp_path / "model.onnx", ("pixels",))
+
+
+def _node(kind: str = "Add", domain: str = "", **attributes: Any) -> Any:
+    from onnx import helper
+
+    return helper.make_node(kind, ["pixels", "pixels"], ["logits"], domain=domain, **attributes)
+
+
+def _model_of(*nodes: Any, functions: Any = (), external: bool = False) -> Any:
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("pixels", "logits")]
+    tensors = [_outside("model.safetensors")] if external else []
+    graph = helper.make_graph(list(nodes), "g", ends[:1], ends[1:], tensors)
+    imports = [helper.make_opsetid(domain, 18) for domain in {"", *(node.domain for node in nodes)}]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10, functions=list(functions))
+
+
+def _outside(location: str) -> Any:
+    from onnx import TensorProto
+
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def _nested(depth: int, innermost: Any) -> Any:
+    """A node whose graph has a node whose graph ... has the innermost."""
+    from onnx import helper
+
+    node = innermost
+    for _ in range(depth):
+        graph = helper.make_graph([node], "inner", [], [])
+        node = _node("If", then_branch=graph, else_branch=graph)
+    return node
+
+
+def _function() -> Any:
+    from onnx import helper
+
+    return helper.make_function("mine", "f", ["x"], ["y"], [helper.make_node("Neg", ["x"], ["y"])], [])
+
+
+GRAPHS: dict[str, tuple[Callable[[], Any], str]] = {
+    "operator of somebody": (lambda: _model_of(_node("Evil", "com.evil")), r"operators of the domain 'com\.evil'"),
+    "operator of onnxruntime": (
+        lambda: _model_of(_node("FusedConv", "com.microsoft")),
+        r"operators of the domain 'com\.microsoft'",
+    ),
+    "operator in a branch": (lambda: _model_of(_nested(2, _node("Evil", "x"))), r"operators of the domain 'x'"),
+    "graphs too deep": (lambda: _model_of(_nested(9, _node())), r"nests graphs deeper than 8"),
+    "function": (lambda: _model_of(_node(), functions=[_function()]), r"defines the function 'f'"),
+    "weights in another file": (lambda: _model_of(_node(), external=True), r"keeps weights in another file"),
+    "constant in another file": (
+        lambda: _model_of(_node("Constant", value=_outside("../secret"))),
+        r"keeps weights in another file",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx"])
+@pytest.mark.parametrize(("graph", "message"), GRAPHS.values(), ids=GRAPHS.keys())
+def test_refuses_graphs_that_lead_elsewhere(copied: Path, name: str, graph: Callable[[], Any], message: str) -> None:
+    (copied / name).write_bytes(graph().SerializeToString())
+    write_manifest(copied)
+    with pytest.raises(ExportError, match=rf"{name.replace('.', '[.]')}: .*{message}.* -> "):
+        load_bundle(copied)
+
+
+def test_refuses_a_pickle_by_the_name_of_a_graph(copied: Path) -> None:
+    (copied / "model.int8.onnx").write_bytes(pickle.dumps([1] * 100))
+    write_manifest(copied)
+    with pytest.raises(ExportError, match=r"model\.int8\.onnx: is not a sound ONNX file"):
+        load_bundle(copied)
+
+
+def test_a_plain_graph_and_figures_that_are_none(copied: Path) -> None:
+    (copied / "model.onnx").write_bytes(_model_of(_node()).SerializeToString())
+    (copied / "figures.json").write_text('{"models": []}')
+    write_manifest(copied)
+    bundle = load_bundle(copied)
+    assert bundle.onnx_path is not None
+    assert bundle.int8_path is None
+    with pytest.raises(ExportError, match=r"figures\.json: runtime: Field required"):
+        _ = bundle.figures

@@ -1,0 +1,143 @@
+"""From a finished study's bundle to MLflow's model registry; whatever happens there, the study is finished."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from autockd.config.schema import StudyConfig
+from autockd.errors import AutockdError
+from autockd.export import load_bundle
+from autockd.exporting import BUNDLE, LEDGER
+from autockd.recorder import Recorder
+from autockd.records import Event, Exported, StudyFinished, StudyResumed, StudyStarted, TestOpened
+from autockd.tracking import events
+from autockd.tracking.mlflow_fields import study_id
+from autockd.tracking.mlflow_registry import Candidate, Registration, register
+from autockd.tracking.redaction import redact
+
+_SECONDS = 60.0
+"""What a study that is finished waits for the registry."""
+
+Kind = TypeVar("Kind", bound=Event)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a bundle in the registry.
+
+    Attributes:
+        text: that, in a sentence; empty for a study without a bundle to register.
+        is_new: whether it was registered now.
+        failed: whether it is to be tried again.
+    """
+
+    text: str = ""
+    is_new: bool = False
+    failed: bool = False
+
+
+def register_finished(config: StudyConfig, folder: Path, uri: str, experiment: str, recorder: Recorder) -> None:
+    """Register the bundle of a study that has just ended, if it has; tell what became of it."""
+    outcome = register_bundle(config, folder, uri, experiment)
+    if outcome.failed:
+        recorder.warn(outcome.text)
+    elif outcome.is_new:
+        recorder.show(outcome.text)  # the ledger ended with the study, and MLflow has the reason
+
+
+def register_bundle(config: StudyConfig, folder: Path, uri: str, experiment: str) -> Outcome:
+    """Make a finished study's bundle a version of its task's registered model; a second time changes nothing.
+
+    Args:
+        config: the study, whose runs MLflow has.
+        folder: its folder.
+        uri: MLflow's tracking URI.
+        experiment: name of its experiment, and of the registered model.
+
+    Never raises: a server without a registry, or one that is gone, is told of in the outcome.
+    """
+    history = events(folder / LEDGER)
+    exported, start = _last(history, Exported), _last(history, StudyStarted)
+    if exported is None or start is None or not _is_finished(history):
+        return Outcome()
+    try:
+        candidate = _candidate(folder, history, start, exported)
+        if isinstance(candidate, str):
+            return Outcome(candidate)
+        found = _within(_SECONDS, uri, experiment, candidate)
+    except AutockdError as error:
+        reason = str(error)
+    except Exception as error:  # whatever MLflow, a driver or the network raises, the study is finished
+        reason = f"{type(error).__name__}: {error}"
+    else:
+        return Outcome(str(found), is_new=found.is_new)
+    return Outcome(
+        f"MLflow's model registry at {redact(uri)} did not take the bundle ({redact(reason)}); try again with "
+        f"`autockd sync {config.name}`",
+        failed=True,
+    )
+
+
+def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, exported: Exported) -> Candidate | str:
+    """The bundle that the study wrote at its end, or why it cannot be registered.
+
+    Raises:
+        ExportError: it is damaged.
+    """
+    bundle = load_bundle(folder / BUNDLE if (folder / BUNDLE).is_dir() else Path(exported.bundle))
+    if bundle.manifest_hash != exported.manifest_hash:
+        return f"nothing new to register in MLflow: {bundle.folder} is not the bundle that the study wrote at its end"
+    if bundle.onnx_path is None:
+        return "not registered in MLflow: the bundle has no ONNX model (export.onnx is false)"
+    opened = _last(history, TestOpened)
+    return Candidate(
+        study=start.study,
+        study_id=study_id(start),
+        trial=exported.trial,
+        folder=bundle.folder,
+        manifest_hash=bundle.manifest_hash,
+        model=bundle.onnx_path,
+        example=bundle.student.example(),
+        metric=bundle.config.metric,
+        direction=bundle.config.direction,
+        test=bundle.config.test,
+        test_fingerprint=opened.test_fingerprint if opened else "",
+    )
+
+
+def _within(seconds: float, uri: str, experiment: str, candidate: Candidate) -> Registration:
+    """Register it in a thread that is left to itself when time is over.
+
+    Raises what registering raises, and:
+        TimeoutError: it took longer.
+    """
+    found: list[Registration] = []
+    problems: list[Exception] = []
+
+    def work() -> None:
+        try:
+            found.append(register(uri, experiment, candidate))
+        except Exception as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=work, name="mlflow-registry", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if problems:
+        raise problems[0]
+    if not found:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return found[0]
+
+
+def _is_finished(history: Sequence[Event]) -> bool:
+    ends = [event for event in history if isinstance(event, StudyFinished | StudyResumed)]
+    return bool(ends) and isinstance(ends[-1], StudyFinished)
+
+
+def _last(history: Sequence[Event], kind: type[Kind]) -> Kind | None:
+    return next((event for event in reversed(history) if isinstance(event, kind)), None)

@@ -1,0 +1,224 @@
+"""A study's student in MLflow's model registry: a version of its task's model, and the best of them the champion.
+
+A version is the ONNX model with its signature and an example input, beside the whole bundle, as artifacts of the run of
+the trial that it comes from. Nothing in it is a pickle. It becomes champion if it is the first of its name, or better
+than the champion on the very same test split; else it is the challenger.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+
+from autockd.errors import EnvironmentProblem
+from autockd.tracking.mlflow_lookup import find_runs
+from autockd.tracking.mlflow_store import alone, find_experiment, new_client
+
+Alias = Literal["champion", "challenger"]
+
+MANIFEST, METRIC, TEST, TEST_SPLIT = "autockd.manifest", "autockd.metric", "autockd.test", "autockd.test_fingerprint"
+VERDICT = "autockd.verdict"
+"""Written last: why a version got its alias. A version without it was cut off, and is judged when it is seen again."""
+
+_PAGE = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A bundle, and what it is judged by.
+
+    Attributes:
+        study, study_id: the study, as its run in MLflow names it.
+        trial: the trial whose student it holds.
+        folder: the bundle, verified.
+        manifest_hash: of it; no two versions have the same.
+        model: its ONNX model.
+        example: inputs of that for one sample, by name.
+        metric, direction: what it was judged by.
+        test: its value on the test split; None where that was not measured.
+        test_fingerprint: of the test split.
+    """
+
+    study: str
+    study_id: str
+    trial: int
+    folder: Path
+    manifest_hash: str
+    model: Path
+    example: Mapping[str, np.ndarray]
+    metric: str
+    direction: str
+    test: float | None
+    test_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What became of a candidate.
+
+    Attributes:
+        name: of the registered model.
+        version: its version there.
+        alias: what it became.
+        reason: why.
+        is_new: whether it was not there before, or was not judged.
+    """
+
+    name: str
+    version: str
+    alias: str
+    reason: str
+    is_new: bool
+
+    def __str__(self) -> str:
+        return f"registered in MLflow as {self.name} version {self.version}, {self.alias}: {self.reason}"
+
+
+def register(uri: str, experiment: str, candidate: Candidate) -> Registration:
+    """Make a candidate a version of the model that has the experiment's name; a second time changes nothing.
+
+    Args:
+        uri: MLflow's tracking URI; credentials come from the environment.
+        experiment: the experiment's name, in which the study stands already.
+        candidate: the bundle.
+
+    Raises what MLflow and the network raise, and:
+        EnvironmentProblem: the study is not in MLflow.
+    """
+    name = model_name(experiment)
+    with alone(uri):
+        client = new_client(uri)
+        version = _version_of(client, name, candidate.manifest_hash)
+        if version is not None and VERDICT in version.tags:
+            alias, _, reason = version.tags[VERDICT].partition(": ")
+            return Registration(name, str(version.version), alias, reason, is_new=False)
+        if version is None:
+            version = _new_version(client, name, _run_of(client, uri, experiment, candidate), candidate)
+        alias, reason = _judge(candidate, _champion(client, name, version))
+        client.set_registered_model_alias(name, alias, version.version)
+        client.set_model_version_tag(name, version.version, VERDICT, f"{alias}: {reason}")
+    return Registration(name, str(version.version), alias, reason, is_new=True)
+
+
+def model_name(experiment: str) -> str:
+    """An experiment's name without what the registry's names may not hold."""
+    return re.sub(r"[^\w. -]", "-", experiment).strip() or "unnamed"
+
+
+def _version_of(client: Any, name: str, manifest_hash: str) -> Any:
+    """The version that holds a bundle already; None if there is none."""
+    return next((found for found in _versions(client, name) if found.tags.get(MANIFEST) == manifest_hash), None)
+
+
+def _versions(client: Any, name: str) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _run_of(client: Any, uri: str, experiment: str, candidate: Candidate) -> Any:
+    """The run of the candidate's trial."""
+    experiment_id = find_experiment(uri, experiment)
+    runs = find_runs(client, experiment_id, candidate.study, candidate.study_id) if experiment_id else {}
+    run = runs.get(candidate.trial)
+    if run is None:
+        raise EnvironmentProblem(f"trial {candidate.trial} of {candidate.study} is not in MLflow")
+    return client.get_run(run.run_id)
+
+
+def _new_version(client: Any, name: str, run: Any, candidate: Candidate) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    with TemporaryDirectory(prefix="autockd-model-") as folder:
+        save_as_mlflow_model(candidate, Path(folder) / "model")
+        client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), "model")
+    client.log_artifacts(run.info.run_id, str(candidate.folder), "bundle")
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name, description="Students that autockd distilled for this task.")
+    tags = {
+        "autockd.study": candidate.study,
+        "autockd.trial": str(candidate.trial),
+        MANIFEST: candidate.manifest_hash,
+        METRIC: candidate.metric,
+        TEST_SPLIT: candidate.test_fingerprint,
+        **({} if candidate.test is None else {TEST: repr(candidate.test)}),
+    }
+    source = f"{run.info.artifact_uri}/model"
+    text = f"Trial {candidate.trial} of {candidate.study}; its bundle lies beside it."
+    return client.create_model_version(name, source, run.info.run_id, tags=tags, description=text)
+
+
+def save_as_mlflow_model(candidate: Candidate, folder: Path) -> None:
+    """Write the ONNX model as a folder that MLflow loads: ONNX, JSON and YAML, no pickle."""
+    import mlflow.onnx
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(candidate.model, load_external_data=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice on how to make signatures, which is made already
+        mlflow.onnx.save_model(
+            model,
+            str(folder),
+            signature=_signature(model),
+            input_example=dict(candidate.example),
+            pip_requirements=[f"onnx=={onnx.__version__}", f"onnxruntime=={onnxruntime.__version__}"],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            metadata={"autockd.manifest": candidate.manifest_hash},
+            save_as_external_data=False,
+        )
+
+
+def _signature(model: Any) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    def schema(values: Any) -> Any:
+        specs = []
+        for value in values:
+            tensor = value.type.tensor_type
+            shape = tuple(-1 if axis.dim_param else axis.dim_value for axis in tensor.shape.dim)
+            specs.append(TensorSpec(np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type)), shape, value.name))
+        return Schema(specs)
+
+    return ModelSignature(schema(model.graph.input), schema(model.graph.output))
+
+
+def _champion(client: Any, name: str, version: Any) -> Any:
+    """The champion, unless it is this very version; None where there is none."""
+    number = client.get_registered_model(name).aliases.get("champion")
+    if number is None or str(number) == str(version.version):
+        return None
+    return client.get_model_version(name, str(number))
+
+
+def _judge(candidate: Candidate, champion: Any) -> tuple[Alias, str]:
+    """What a candidate becomes beside the champion, and why."""
+    if champion is None:
+        return "champion", "there was none before"
+    other = f"version {champion.version}, the champion"
+    if candidate.test is None or TEST not in champion.tags:
+        return "challenger", f"it cannot be compared with {other}, for one of them has no test metric"
+    if champion.tags.get(METRIC) != candidate.metric:
+        return "challenger", f"it cannot be compared with {other}, which was judged by another metric"
+    if not candidate.test_fingerprint or champion.tags.get(TEST_SPLIT) != candidate.test_fingerprint:
+        return "challenger", f"it cannot be compared with {other}, which was judged on another test split"
+    own, its = candidate.test, float(champion.tags[TEST])
+    values = f"test {candidate.metric} {own:.4f} %s {its:.4f} of {other}"
+    if own > its if candidate.direction == "maximize" else own < its:
+        return "champion", values % "beats"
+    return "challenger", values % "does not beat"

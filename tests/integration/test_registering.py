@@ -1,0 +1,113 @@
+"""A finished study's way into the model registry: what stands in the way of it is told, and never raised."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow_events import whole_study, write
+
+from autockd.config.loading import parse_study
+from autockd.config.models import CifarResNet
+from autockd.data.task import Split
+from autockd.export import ImageBundleConfig, ImageStudent, write_bundle
+from autockd.models import build_model
+from autockd.records import Event, Exported, Provenance, StudyFinished
+from autockd.registering import Outcome, register_bundle
+from autockd.tracking import default_uri, sync
+
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow 3.17 under SQLAlchemy 2.1
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+]
+
+CONFIG = parse_study(
+    "name: digits-demo\ntask: {source: digits}\nteacher: {model: {family: cifar_resnet}}\n"
+    "student: {model: {family: cifar_resnet}}\n",
+    "study.yaml",
+    Path(),
+)
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that is finished, with its bundle, and a store that has its runs."""
+    studies = tmp_path_factory.mktemp("studies")
+    folder = studies / "digits-demo"
+    architecture = CifarResNet(depth=8, width=2)
+    provenance = Provenance(
+        autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
+    )
+    config = ImageBundleConfig(
+        architecture=architecture,
+        classes=("a", "b"),
+        channels=1,
+        image_size=(8, 8),
+        mean=(0.5,),
+        std=(0.5,),
+        test=0.89,
+        study="digits-demo",
+        trial=1,
+        method="none",
+        provenance=provenance,
+    )
+    model = build_model(architecture, classes=2, channels=1, image_size=(8, 8), seed=0)
+    images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    folder.mkdir()
+    student, examples = ImageStudent(config, model), Split(images, torch.zeros(4).long())
+    info = write_bundle(folder / "bundle", student, examples=examples, onnx=True)
+    ledger = write(folder / "ledger.jsonl", [with_hash(event, info.manifest_hash) for event in whole_study()])
+    sync(ledger, default_uri(studies), "digits")
+    return studies
+
+
+def with_hash(event: Event, manifest_hash: str) -> Event:
+    return event.model_copy(update={"manifest_hash": manifest_hash}) if isinstance(event, Exported) else event
+
+
+def outcome(folder: Path, uri: str) -> Outcome:
+    return register_bundle(CONFIG, folder, uri, "digits")
+
+
+def test_a_server_that_is_gone_is_told_of_and_made_good_later(studies: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        began = time.monotonic()
+        found = outcome(studies / "digits-demo", f"http://127.0.0.1:{taken.getsockname()[1]}")
+    assert time.monotonic() - began < 30
+    assert (found.failed, found.is_new) == (True, False)
+    assert "did not take the bundle" in found.text
+    assert "autockd sync digits-demo" in found.text
+    later = [outcome(studies / "digits-demo", default_uri(studies)) for _ in range(2)]
+    assert [(each.failed, each.is_new) for each in later] == [(False, True), (False, False)]
+    assert later[0].text == "registered in MLflow as digits version 1, champion: there was none before" == later[1].text
+
+
+def test_what_is_not_the_studys_own_bundle_is_not_registered(studies: Path, tmp_path: Path) -> None:
+    uri = default_uri(studies)
+    other = Path(shutil.copytree(studies / "digits-demo", tmp_path / "other"))
+    write_again(other, lambda event: with_hash(event, "00" * 32))
+    assert "is not the bundle that the study wrote at its end" in outcome(other, uri).text
+    (other / "bundle" / "README.md").write_text("changed")
+    damaged = outcome(other, uri)
+    assert damaged.failed
+    assert "README.md" in damaged.text
+
+
+def test_a_study_without_an_end_or_a_bundle_has_nothing_to_register(studies: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(studies / "digits-demo", tmp_path / "other"))
+    for kind in (StudyFinished, Exported):
+        write_again(other, lambda event, kind=kind: None if isinstance(event, kind) else event)  # type: ignore[misc]
+        assert outcome(other, default_uri(studies)) == Outcome()
+
+
+def write_again(folder: Path, change: object) -> None:
+    """Write the ledger of a study, with its events changed, or left out where None takes their place."""
+    assert callable(change)
+    (folder / "ledger.jsonl").unlink()
+    write(folder / "ledger.jsonl", [changed for event in whole_study() if (changed := change(event)) is not None])

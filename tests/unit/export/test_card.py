@@ -1,0 +1,189 @@
+"""Model cards: metadata that huggingface_hub reads back, and names that cannot break out of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from autockd.config.methods import ContinuationKD
+from autockd.config.models import CifarResNet, Encoder
+from autockd.config.tasks import Digits, Glue, ImageFolder
+from autockd.config.training import TrainingConfig
+from autockd.export import ImageBundleConfig, TextBundleConfig
+from autockd.export.card import model_card
+from autockd.export.card_metadata import is_hub_id
+from autockd.export.description import BUNDLE_CONFIG, Budget, SeedSummary, TeacherSummary
+from autockd.export.figures import CallTime, Figures, ModelFigures
+from autockd.records import Provenance
+
+PROVENANCE = Provenance(
+    autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
+)
+SEEDS = SeedSummary(
+    seeds=(5, 6, 7), validation_mean=0.95, validation_deviation=0.01, test_mean=0.94, test_deviation=0.02
+)
+FIGURES = Figures(
+    runtime="onnxruntime 1.22.0",
+    metric="accuracy",
+    examples=100,
+    shapes={size: {"pixels": (size, 1, 8, 8)} for size in (1, 32)},
+    models=tuple(
+        ModelFigures(
+            precision=precision,  # type: ignore[arg-type]
+            file=f"{precision}.onnx",
+            bytes=30_000,
+            latency={size: CallTime(median=size / 10, p95=size / 5) for size in (1, 32)},
+            validation=validation,
+            agreement=0.96,
+        )
+        for precision, validation in (("fp32", 0.96), ("int8", 0.9))
+    ),
+    warnings=("the int8 model loses much",),
+)
+
+
+def image_config(**changes: Any) -> ImageBundleConfig:
+    fields: dict[str, Any] = {
+        "architecture": CifarResNet(depth=8, width=4),
+        "classes": ("a", "b"),
+        "channels": 1,
+        "image_size": (8, 8),
+        "mean": (0.5,),
+        "std": (0.5,),
+        "validation": 0.96,
+        "test": 0.93,
+        "study": "digits",
+        "trial": 7,
+        "seed": 3,
+        "seeds": SEEDS,
+        "method": "continuation",
+        "conventions": "mean over classes",
+        "plan": ContinuationKD(smoothing_start=12),
+        "training": TrainingConfig(epochs=10),
+        "teacher": TeacherSummary(model="CIFAR ResNet-20", parameters=1000, validation=0.99, test=0.98),
+        "budget": Budget(trials=24, epochs=240, trial_seconds=100.0),
+        "licence": "apache-2.0",
+        "task": Digits(),
+        "provenance": PROVENANCE,
+    }
+    return ImageBundleConfig(**fields | changes)
+
+
+def metadata(text: str) -> dict[str, Any]:
+    return dict(ModelCard(text).data.to_dict())
+
+
+def test_metadata_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(model_card(image_config(), parameters=4934, figures=FIGURES), encoding="utf-8")
+    card = ModelCard.load(path)
+    data = card.data.to_dict()
+    assert metadata(str(card)) == data
+    assert (data["license"], data["pipeline_tag"]) == ("apache-2.0", "image-classification")
+    results = {(found.dataset_split, found.metric_name): found for found in card.data.eval_results}
+    assert results["test", "accuracy"].metric_value == 0.93
+    assert results["validation", "accuracy"].metric_value == 0.96
+    assert results["test", "accuracy, mean of 3 seeds"].metric_value == 0.94
+    assert results["test", "accuracy, mean of 3 seeds"].metric_args == {"seeds": 3, "sd": 0.02}
+    assert "base_model" not in data
+
+
+def test_text_says_where_the_model_comes_from() -> None:
+    text = model_card(image_config(), parameters=4934, figures=FIGURES)
+    for said in (
+        "4,934 parameters",
+        "CIFAR ResNet-20, 1,000 parameters; accuracy 0.9900 on the validation split, 0.9800 on the test split",
+        "smoothing\\_start 12",
+        "Mean over classes",
+        "24 trials of 240 epochs",
+        "mean ± sd of 3 seeds | 0.9500 ± 0.0100 | 0.9400 ± 0.0200",
+        "this one, seed 3 | 0.9600 | 0.9300",
+        "| int8, int8.onnx | 30,000 | 0.100 (0.200) | 3.200 (6.400) | 0.9000 | not measured | 96.0% |",
+        "**Note:** the int8 model loses much.",
+        "Latency is that of a single machine",
+    ):
+        assert said in text
+    assert "not stated" not in text
+    assert "Licence: not stated" in model_card(image_config(licence=None), parameters=1, figures=None)
+
+
+def test_a_text_model_of_the_hub_names_its_base_and_its_data() -> None:
+    config = TextBundleConfig(
+        architecture=Encoder(path="distilbert/distilroberta-base"),
+        metric="matthews",
+        classes=("no", "yes"),
+        validation=0.5,
+        pairs=False,
+        max_length=64,
+        study="cola",
+        method="kd",
+        task=Glue(source="glue", task="cola"),
+        hub_id="distilbert/distilroberta-base",
+        teacher=TeacherSummary(model="an encoder", hub_id="FacebookAI/roberta-large", parameters=1, validation=0.6),
+        provenance=PROVENANCE,
+    )
+    data = metadata(model_card(config, parameters=1, figures=None))
+    assert data["base_model"] == ["distilbert/distilroberta-base", "FacebookAI/roberta-large"]
+    assert data["datasets"] == ["nyu-mll/glue"]
+    assert (data["library_name"], data["metrics"]) == ("transformers", ["matthews_correlation"])
+    (result,) = data["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "GLUE cola", "type": "nyu-mll/glue", "split": "validation"}
+
+
+HOSTILE = [
+    "x\n---\nlicense: mit\n---\n# gone",
+    "x\r\n---\r\ntags: [evil]",
+    "---",
+    "x: !!python/object/apply:os.system [id]",
+    "<script>alert(1)</script> [a](javascript:b) `c` | d",
+    "\u2028---\u2028license: mit",
+    "{{ 7 * 7 }} {0} %s",
+    "y" * 5000,
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_stays_a_name(name: str) -> None:
+    config = image_config(
+        study=name,
+        method=name,
+        conventions=name,
+        classes=(name, "b"),
+        others={name: 0.5},
+        teacher=TeacherSummary(model=name, hub_id=name, parameters=1, validation=0.5),
+        hub_id=name,
+        task=ImageFolder(source="folder", path=Path(name)),
+    )
+    text = model_card(config, parameters=1, figures=FIGURES)
+    plain, own = metadata(model_card(image_config(), parameters=1, figures=FIGURES)), metadata(text)
+    assert own.keys() == plain.keys()
+    for key in plain.keys() - {"model-index"}:
+        assert own[key] == plain[key]
+    line = " ".join(name.split())[:100]
+    assert own["model-index"][0]["name"] == line
+    splits = [result["dataset"]["split"] for result in own["model-index"][0]["results"]]
+    assert sorted(splits) == sorted({"validation", "test", line})
+    assert "<script>" not in text.partition("\n---\n")[2]
+    assert text.count("\n---\n") == 1
+    assert text.count("\n# ") == 1
+
+
+def test_numbers_that_are_none_are_left_out() -> None:
+    data = metadata(
+        model_card(image_config(validation=float("nan"), test=None, seeds=None), parameters=1, figures=None)
+    )
+    assert "model-index" not in data
+
+
+def test_a_description_is_read_back_whole() -> None:
+    config = image_config()
+    assert BUNDLE_CONFIG.validate_python(json.loads(config.to_json())) == config
+
+
+@pytest.mark.parametrize("name", ["a", "/etc/passwd", "../x/y", "a/b/c", "a/..", "a b/c", "", "a/b\n"])
+def test_paths_are_no_hub_ids(name: str) -> None:
+    assert not is_hub_id(name)
