@@ -117,6 +117,8 @@ def _search(session: Session, task: Task, setting: WorkerSetting, machine: Clust
     arms = arms_of(session.config, len(task.train))
     shares = Shares(session.config.search.time_budget, len(arms))
     for place, arm in enumerate(arms):
+        if session.halt.is_asked:  # it came with the last results of the arm before
+            raise _interrupted(session.folder)
         before, began = history.arm_seconds(arm.label), time.monotonic()
         is_past = any(later.label in history.arms for later in arms[place + 1 :])
         _search_arm(session, task, setting, machine, arm, share=shares.next(), before=before, is_past=is_past)

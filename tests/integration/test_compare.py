@@ -43,7 +43,7 @@ training: {epochs: 2, batch_size: 32, learning_rate: 0.1}
 search:
   trials: 2
   space: {learning_rate: {type: float, low: 0.01, high: 0.3, log: true}}
-resources: {parallel_trials: 2, precision: fp32}
+resources: {parallel_trials: 1, precision: fp32}
 tracking: {enabled: false}
 export: {onnx: false}
 """

@@ -14,7 +14,16 @@ from autockd.config import load_study
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.export import TextStudent, load_bundle
-from autockd.records import BankReady, Evaluated, Event, Exported, TrialFinished, TrialStarted
+from autockd.records import (
+    AssistantReady,
+    BankReady,
+    Evaluated,
+    Event,
+    Exported,
+    TeacherReady,
+    TrialFinished,
+    TrialStarted,
+)
 from autockd.study import Study, evaluate
 from autockd.tracking import events
 from tests.encoders import make_tiny_encoder
@@ -36,13 +45,16 @@ task: {source: text, path: pairs.jsonl, max_length: 24, validation_fraction: 0.2
 teacher:
   model: {family: encoder, path: base}
   training: {epochs: 3, batch_size: 16, optimizer: adamw, learning_rate: 3e-3}
+assistant:
+  model: {family: encoder, layers: 2}
+  training: {epochs: 1, batch_size: 16, optimizer: adamw, learning_rate: 3e-3}
 student:
   model: {family: encoder}
 method: {name: continuation, smoothing_start: 4, granularity: step, margin_mode: none}
 training: {epochs: 2, batch_size: 16, optimizer: adamw, learning_rate: 3e-3}
 search:
-  trials: 5
-  baselines: [{name: none}]
+  trials: 6
+  baselines: [{name: none}, {name: takd}]
   space:
     student_layers: {type: int, low: 1, high: 3}
     learning_rate: {type: float, low: 1e-3, high: 1e-2, log: true}
@@ -89,11 +101,14 @@ def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(tmp_path: Path
     found = _run(parse_study(PAIRS, "pairs.yaml", tmp_path), tmp_path / "studies")
 
     started = {event.trial: event for event in _of(TrialStarted, found)}
-    assert len(started) == 5
+    assert len(started) == 6
     layers = {event.config["student"]["layers"] for event in started.values()}
     assert layers - {None} <= {1, 2, 3}
     assert len(layers - {None}) > 1
-    assert [event.state for event in _of(TrialFinished, found)] == ["complete"] * 5
+    assert [event.state for event in _of(TrialFinished, found)] == ["complete"] * 6
+    (assistant,) = _of(AssistantReady, found)
+    (teacher,) = _of(TeacherReady, found)
+    assert assistant.assistant.parameters < teacher.teacher.parameters, "it is cut from the teacher, as students are"
     bank = _of(BankReady, found)[0]
     assert bank.bank.entries == 240  # of 400: 80 to test on, 80 to compare trials on
     (exported,) = _of(Exported, found)

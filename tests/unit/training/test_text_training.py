@@ -9,15 +9,16 @@ import pytest
 import torch
 from encoders import make_tiny_encoder
 
-from autockd.config.methods import ContinuationKD, HintonKD, NoDistillation
+from autockd.config.methods import AssistantKD, ContinuationKD, HintonKD, NoDistillation
 from autockd.config.models import Encoder
-from autockd.config.schema import TeacherConfig
+from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Split, Texts, TextTask
+from autockd.models import weights_hash
 from autockd.records import PrecisionChoice
 from autockd.training.bank import BankIdentity, TeacherBank
-from autockd.training.teacher import TeacherSpec, prepare_teacher
+from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -100,6 +101,34 @@ def test_a_student_is_cut_from_the_teacher_as_it_was_fine_tuned(
     )
     assert torch.equal(cut["classifier.weight"], tuned["classifier.weight"]), "the head is kept"
     assert "bert.encoder.layer.2.output.dense.weight" not in cut
+
+
+def test_an_assistant_is_cut_from_the_teacher_and_teaches_a_student(
+    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+) -> None:
+    """Another study finds it in the cache; it comes back to life from its own weights."""
+    task = make_task()
+    teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
+    config = AssistantConfig(model=Encoder(layers=3), training=RECIPE, method=HintonKD(alpha=1.0))
+
+    def prepared(study: str) -> TeacherSpec:
+        target = tmp_path / study / "assistant" / "model.safetensors"
+        lesson = Lesson(teacher, lambda: bank_of(teacher, task, tmp_path))
+        places: dict[str, Any] = {"device": CPU, "cache": tmp_path / "cache", "target": target}
+        return prepare_teacher(config, task, choose=lambda: fp32, lesson=lesson, **places)
+
+    assistant = prepared("one")
+    assert (assistant.record.origin, prepared("two").record.origin) == ("trained", "cached")
+    assert assistant.record.parameters < teacher.record.parameters
+    state = assistant.load(task, CPU).model.state_dict()
+    assert weights_hash(state) == assistant.record.weights_hash
+    assert "bert.encoder.layer.2.output.dense.weight" in state
+    assert "bert.encoder.layer.3.output.dense.weight" not in state
+    trial = trial_of(Encoder(layers=1), AssistantKD(alpha=1.0))
+    bank = bank_of(assistant, task, tmp_path)
+    records = list(Trainer(trial, task, fp32, bank=bank, base=teacher.folder).fit())
+    assert bank.check(20)[1] == 0.0
+    assert records[-1].loss < records[0].loss
 
 
 def test_scores_are_learned_by_squared_error(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
