@@ -28,7 +28,6 @@ from autockd.cli.output import say, show, tolerate_encodings, write, write_json
 app = typer.Typer(
     name="autockd",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -120,7 +120,7 @@ def names_of(command: Any) -> set[str]:
 def test_commands_and_flags_are_these() -> None:
     group: Any = typer.main.get_command(app)
     assert {name: names_of(command) for name, command in group.commands.items()} == COMMANDS
-    assert names_of(group) == {"--verbose", "-v", "--version"}
+    assert names_of(group) == {"--verbose", "-v", "--version", "--install-completion", "--show-completion"}
 
 
 def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
