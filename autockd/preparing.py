@@ -10,6 +10,7 @@ from pathlib import Path
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.data import Task
 from autockd.distillation import compile_plan, make_method
+from autockd.distillation.space_warnings import space_warnings
 from autockd.errors import StudyError
 from autockd.models import read_state, weights_hash
 from autockd.records import BankReady, BankRecord, PrecisionChoice, PrecisionChosen, TeacherReady
@@ -112,12 +113,13 @@ def _showing_progress(session: Session, machine: Cluster, path: Path) -> Iterato
 
 
 def _plan(session: Session, task: Task, teacher: TeacherSpec) -> None:
-    """Draw the plan of the study's own trial, and warn of what it says before any trial runs."""
+    """Draw the plan of the study's own trial, and warn of what it and the search space say before any trial runs."""
     trial, moment = trial_config(session.config, {}), teacher.record.second_moment
     _draw_plan(session.folder / "plan.png", trial, task, moment, "the study's own values")
     session.recorder.artifact(session.folder / "plan.png")
     plan = compile_plan(trial, len(task.train), moment)
-    for warning in make_method(trial.method).warnings(plan.run, moment):
+    warnings = (*make_method(trial.method).warnings(plan.run, moment), *space_warnings(session.config, moment))
+    for warning in warnings:
         session.recorder.warn(warning)
 
 

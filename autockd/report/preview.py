@@ -5,10 +5,8 @@ from __future__ import annotations
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
+from autockd.distillation.space_warnings import NOMINAL_STEPS, space_warnings
 from autockd.records import Record
-
-NOMINAL_STEPS = 100
-"""Training steps an epoch that a preview assumes; schedules are fractions of the run, so the number hardly matters."""
 
 
 class Preview(Record):
@@ -38,7 +36,11 @@ def preview(study: StudyConfig) -> Preview:
         epochs=epochs,
         progress=[epoch / epochs for epoch in range(1, epochs + 1)],
         columns=columns,
-        notes=(*make_method(trial.method).warnings(plan.run, 1.0), *_teacher_seen(trial, plan)),
+        notes=(
+            *make_method(trial.method).warnings(plan.run, 1.0),
+            *space_warnings(study, 1.0),
+            *_teacher_seen(trial, plan),
+        ),
     )
 
 
