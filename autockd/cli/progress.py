@@ -76,12 +76,17 @@ def budget_line(summary: StudySummary, now: float) -> str:
 
 
 def seconds_left(summary: StudySummary, now: float) -> float | None:
-    """Seconds until the last trial ends, at the pace so far; None before two have ended, and when all have."""
-    done = len(summary.trials) - summary.count("running")
-    if summary.finished or done < 2 or done >= summary.asked:
+    """Seconds until the last trial ends, at the pace since the study last went on.
+
+    None before two trials have begun and ended since, and when all have ended.
+    """
+    left = summary.asked - len(summary.trials) + summary.count("running")
+    since = [row for row in summary.trials if row.started >= (summary.resumed or summary.started)]
+    done = sum(row.state != "running" for row in since)
+    if summary.finished or done < 2 or left <= 0:
         return None
-    elapsed = now - min(row.started for row in summary.trials)
-    return max(0.0, elapsed / done * (summary.asked - done))
+    elapsed = now - min(row.started for row in since)
+    return max(0.0, elapsed / done * left)
 
 
 def standing_line(summary: StudySummary) -> str:

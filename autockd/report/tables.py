@@ -74,6 +74,8 @@ class StudySummary(Record):
     direction: Literal["maximize", "minimize"]
     finished: bool
     started: float
+    resumed: float | None = None
+    """When it last went on after a stop."""
     teacher: TeacherRecord | None = None
     bank: BankRecord | None = None
     precision: PrecisionChoice | None = None
@@ -108,7 +110,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
             case StudyStarted():
                 fields |= _start(event)
             case StudyResumed():
-                fields |= {"asked": event.config["search"]["trials"], "finished": False}
+                fields |= {"asked": event.config["search"]["trials"], "finished": False, "resumed": event.time}
             case TeacherReady() | BankReady() | PrecisionChosen():
                 fields |= _prepared(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
