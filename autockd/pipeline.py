@@ -17,7 +17,7 @@ from autockd.errors import Interrupted, NoTrialSucceeded
 from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
-from autockd.history import check_goes_on
+from autockd.history import check_changes, check_goes_on
 from autockd.preparing import prepare
 from autockd.provenance import provenance
 from autockd.records import (
@@ -56,6 +56,8 @@ def run_study(
     with open_session(config, folder, watch, uri, experiment, resume=resume) as session:
         history = session.history
         if history.is_finished and not history.asked_for_more(config):
+            for change in check_changes(history, config):
+                session.recorder.show(f"{config.name} is finished, so this changes nothing: {change}")
             return _result(session)
         try:
             with session.halt.listening():

@@ -319,6 +319,11 @@ def test_a_finished_study_goes_on_by_saying_its_result_again(
     assert "opened its test split at" in more.stderr
     other = place.autockd("resume", "tiny", "--trials", "9", "training.epochs=3")
     assert "training.epochs: 2 -> 3" in other.stderr
+    changed = place.autockd("resume", "tiny", "search.space.learning_rate.high=0.4")
+    assert changed.returncode == 2
+    assert "search.space.learning_rate.high: 0.3 -> 0.4" in changed.stderr
+    idle = place.done("resume", "tiny", "export.onnx=false")
+    assert "tiny is finished, so this changes nothing: export.onnx: True -> False" in idle.stderr
     assert ledger.read_bytes() == before
 
 
