@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from autockd import __version__
-from autockd.cli.exits import Settings, exit_code_of
+from autockd.cli.exits import Settings, exit_code_of, leave
 from autockd.cli.options import (
     File,
     Json,
@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings()
     words = None if arguments is None else list(arguments)
     return exit_code_of(lambda: app(args=words, prog_name="autockd", obj=settings), settings)
+
+
+def enter() -> NoReturn:
+    """The `autockd` command: run the command line and end the process."""
+    leave(main())
 
 
 def _show_version(wanted: bool) -> None:
