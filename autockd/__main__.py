@@ -1,8 +1,6 @@
 """`python -m autockd`: the command line."""
 
-import sys
-
-from autockd.cli.app import main
+from autockd.cli.app import enter
 
 if __name__ == "__main__":
-    sys.exit(main())
+    enter()

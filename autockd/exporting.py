@@ -338,7 +338,8 @@ def _samples(task: Task) -> str:
     kinds = f"{len(task.classes)} classes" if task.classes else "a score each"
     if isinstance(task, ImageTask):
         height, width = task.image_size
-        return f"images of {task.channels}x{height}x{width}, {kinds}, {task.views.count} views of each"
+        views = f"{task.views.count} view{'s' if task.views.count > 1 else ''} of each"
+        return f"images of {task.channels}x{height}x{width}, {kinds}, {views}"
     return f"texts, {kinds}"
 
 

@@ -148,25 +148,42 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) 
             f"{config.name} was begun with autockd {start.provenance.autockd}, and this is {__version__}: trials of "
             f"both would not be comparable; go on with that version, or start a new study"
         )
-    changes = dict(_changes(_data(history.config), _data(config)))
-    wrong = [text for field, text in changes.items() if not _may_change(field)]
-    if config.compare:
-        wrong += [f"{text} (each compared method has its share already)" for text in _budgets(changes)]
+    wrong = []
     if start.task_fingerprint != task_fingerprint:
-        wrong.append(
-            f"the data set: its fingerprint was {start.task_fingerprint[:12]}, now it is {task_fingerprint[:12]}"
-        )
-    if wrong:
-        raise StudyError(
-            f"{config.name} cannot go on, for its trials would not be comparable with those before; changed:\n"
-            + "\n".join(f"  {text}" for text in wrong)
-            + "\nput it back, or start a new study with `autockd run FILE name=...`"
-        )
+        wrong = [f"the data set: its fingerprint was {start.task_fingerprint[:12]}, now it is {task_fingerprint[:12]}"]
+    changes = check_changes(history, config, wrong)
     if history.test_opened and (more := history.asked_for_more(config)):
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(history.test_opened.time))
         raise StudyError(
             f"{more}: {config.name} opened its test split at {when}; trials and finalists after that would be chosen "
             "by people who have seen it. Start a new study for more of them"
+        )
+    return changes
+
+
+def check_changes(history: History, config: StudyConfig, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """Whether a configuration changes no trial of a study.
+
+    Args:
+        history: the study's.
+        config: the configuration.
+        others: what else has changed and may not.
+
+    Returns:
+        What differs from before and may, such as `search.trials: 24 -> 48`.
+
+    Raises:
+        StudyError: something differs that its trials depend on; the message says what.
+    """
+    changes = dict(_changes(_data(history.config), _data(config)))
+    wrong = [*(text for field, text in changes.items() if not _may_change(field)), *others]
+    if config.compare:
+        wrong += [f"{text} (each compared method has its share already)" for text in _budgets(changes)]
+    if wrong:
+        raise StudyError(
+            f"{config.name} cannot go on, for its trials would not be comparable with those before; changed:\n"
+            + "\n".join(f"  {text}" for text in wrong)
+            + "\nput it back, or start a new study with `autockd run FILE name=...`"
         )
     return tuple(changes.values())
 

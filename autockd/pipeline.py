@@ -18,7 +18,7 @@ from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial, row_to_export, winner
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
-from autockd.history import check_goes_on
+from autockd.history import check_changes, check_goes_on
 from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
@@ -51,6 +51,8 @@ def run_study(
     with open_session(config, folder, watch, uri, experiment, resume=resume) as session:
         history = session.history
         if history.is_finished and not history.asked_for_more(config):
+            for change in check_changes(history, config):
+                session.recorder.show(f"{config.name} is finished, so this changes nothing: {change}")
             return _result(session)
         try:
             with session.halt.listening():

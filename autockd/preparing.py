@@ -15,6 +15,7 @@ from autockd.costs import FOLDER as COSTS
 from autockd.costs import CostMeter, Latency, known_architectures, measure_all
 from autockd.data import Task
 from autockd.distillation import Plan, compile_plan, make_method
+from autockd.distillation.space_warnings import space_warnings
 from autockd.errors import ConfigError, ExportError, StudyError
 from autockd.models import read_state, weights_hash
 from autockd.records import (
@@ -169,12 +170,15 @@ def _showing_progress(session: Session, machine: Cluster, role: str, path: Path)
 
 
 def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
-    """Draw the plan of the study's own trial, or of each compared method that has a schedule; warn of what it says."""
+    """Draw the plan of the study's own trial, or of each compared method that has a schedule.
+
+    Warns of what the plan and the search space say before any trial runs.
+    """
     for arm in arms_of(session.config, len(task.train)):
         trial = trial_config(arm.study, {})
         moment = setting.teacher_of(trial.method).record.second_moment
         plan = compile_plan(trial, len(task.train), moment)
-        for warning in make_method(trial.method).warnings(plan.run, moment):
+        for warning in (*make_method(trial.method).warnings(plan.run, moment), *space_warnings(arm.study, moment)):
             session.recorder.warn(f"{arm.label}: {warning}" if arm.label else warning)
         if not arm.label or _has_schedule(plan):
             path = session.folder / (f"plan-{arm.label}.png" if arm.label else "plan.png")

@@ -26,6 +26,7 @@ class Recorder:
         event = redact_record(event)
         self._ledger.append(event)
         if self._sink is not None:
+            self._sink.start()
             self._sink.submit(event)
         self._watch(event)
 

@@ -16,7 +16,7 @@ from autockd.records import Event
 from autockd.registering import register_finished
 from autockd.report import StudySummary, summary_of
 from autockd.search.halt import Halt
-from autockd.tracking import Ledger, MlflowSink, redact
+from autockd.tracking import Ledger, MlflowSink, SinkSummary, redact
 
 CONFIG = "study.yaml"
 
@@ -51,6 +51,8 @@ def open_session(
 ) -> Iterator[Session]:
     """Take a study's ledger, and write to MLflow what is written to it, until the session ends.
 
+    A session in which nothing happens, because the study is finished or may not go on, leaves MLflow alone.
+
     Args:
         config: the study.
         folder: its folder.
@@ -75,16 +77,24 @@ def open_session(
         if sink is None:
             yield session
             return
-        sink.start()
         try:
             recorder.artifact(folder / CONFIG)
             yield session
         finally:
-            told = sink.close()
-            if told.missed or told.artifacts_missed:
-                recorder.warn(
-                    f"MLflow at {redact(uri or '')} misses {told.missed} events ({told.last_error}); bring them there "
-                    f"with `autockd sync {config.name}`"
-                )
-            else:
-                register_finished(config, folder, uri or "", experiment, recorder)
+            if sink.has_begun:
+                missing = missing_text(sink.close())
+                if missing:
+                    recorder.warn(
+                        f"MLflow at {redact(uri or '')} misses {missing}; bring them there with "
+                        f"`autockd sync {config.name}`"
+                    )
+                else:
+                    register_finished(config, folder, uri or "", experiment, recorder)
+
+
+def missing_text(told: SinkSummary) -> str:
+    """What MLflow did not take, and why; empty where it has everything."""
+    counts = {"event": told.missed, "file": len(told.artifacts_missed)}
+    missing = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+    why = told.last_error or "there was no time left for more"
+    return f"{' and '.join(missing)} ({why})" if missing else ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from autockd import __version__
-from autockd.cli.exits import Settings, exit_code_of
+from autockd.cli.exits import Settings, exit_code_of, leave
 from autockd.cli.options import (
     DryRun,
     File,
@@ -32,7 +32,6 @@ from autockd.cli.output import say, show, tolerate_encodings, write, write_json
 app = typer.Typer(
     name="autockd",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -53,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings()
     words = None if arguments is None else list(arguments)
     return exit_code_of(lambda: app(args=words, prog_name="autockd", obj=settings), settings)
+
+
+def enter() -> NoReturn:
+    """The `autockd` command: run the command line and end the process."""
+    leave(main())
 
 
 def _show_version(wanted: bool) -> None:

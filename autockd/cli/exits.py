@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from autockd.cli.output import say
 from autockd.errors import AutockdError
@@ -14,6 +17,9 @@ DEBUG_ENV = "AUTOCKD_DEBUG"
 """Set to anything but 0 for tracebacks, as with --verbose."""
 
 INTERRUPTED = 130
+
+GIVEN_UP = "mlflow-sink"
+"""Name of the one thread that may be left behind: it hangs in MLflow, and what it had to tell is in the ledger."""
 
 
 @dataclass
@@ -47,6 +53,18 @@ def exit_code_of(command: Callable[[], object], settings: Settings) -> int:
         _report(_our_bug(error), settings)
         return 1
     return 0
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code, also where a thread was given up that is inside of MLflow still.
+
+    Python would end such a thread in the middle of whatever C++ it is in, and abort over it.
+    """
+    if any(thread.name == GIVEN_UP for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _code_of_exit(error: SystemExit) -> int:

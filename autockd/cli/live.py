@@ -21,6 +21,9 @@ from autockd.report.tables import StudySummary, TrialRow
 SHOWN_BEST = 5
 """How many of the best trials the live table shows, besides the running ones."""
 
+SHOWN_STOPPED = 3
+"""How many of those that were stopped early it shows, the latest, with the reason."""
+
 _REFRESH_HZ = 4
 
 
@@ -86,7 +89,8 @@ def _is_shown_anyway(event: Event) -> bool:
 
 
 def shown_trials(summary: StudySummary, now: float) -> list[TrialRow]:
-    """The best few trials, best first, and then the running ones with their time so far."""
+    """The best few trials, best first, the last few that were stopped early, and the running ones with their time."""
     running = [row for row in summary.trials if row.state == "running"]
     timed = [row.model_copy(update={"seconds": max(0.0, now - row.started)}) for row in running]
-    return [*ranked(summary)[:SHOWN_BEST], *timed]
+    stopped = [row for row in summary.trials if row.state == "pruned"]
+    return [*ranked(summary)[:SHOWN_BEST], *stopped[-SHOWN_STOPPED:], *timed]

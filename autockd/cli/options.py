@@ -7,8 +7,38 @@ from typing import Annotated
 
 import typer
 
+
+def shipped_names(incomplete: str) -> list[str]:
+    """Names of shipped search spaces, for a shell that completes a word."""
+    from autockd.cli.spaces import shipped_spaces
+
+    return [space.name for space in shipped_spaces() if space.name.startswith(incomplete)]
+
+
+def study_files(incomplete: str) -> list[str]:
+    """Names of shipped search spaces, study files, and folders on the way to one, for a shell that completes a word."""
+    parent, start = Path(incomplete).parent, "" if incomplete.endswith("/") else Path(incomplete).name
+    parent = Path(incomplete) if incomplete.endswith("/") else parent
+    found = sorted(path for path in parent.glob(f"{start}*") if path.is_dir() or path.suffix in (".yaml", ".yml"))
+    return [*shipped_names(incomplete), *(f"{path}/" if path.is_dir() else str(path) for path in found)]
+
+
+def study_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the studies in the folder that was named, for a shell that completes a word."""
+    from autockd.folders import studies_folder
+
+    folder = context.params.get("studies") or studies_folder()
+    names = (path.parent.name for path in Path(folder).glob("*/study.yaml"))
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 File = Annotated[
-    str, typer.Argument(metavar="FILE", help="A study file (YAML), or the name of a shipped one (see `autockd ls`).")
+    str,
+    typer.Argument(
+        metavar="FILE",
+        help="A study file (YAML), or the name of a shipped one (see `autockd ls`).",
+        autocompletion=study_files,
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -18,10 +48,18 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
-SpaceName = Annotated[str, typer.Argument(metavar="NAME", help="A shipped search space (see `autockd ls`).")]
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or its folder.")]
+SpaceName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="A shipped search space (see `autockd ls`).", autocompletion=shipped_names),
+]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study's name, or its folder.", autocompletion=study_names)
+]
 MaybeStudyName = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="A study's name, or its folder.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[STUDY]", help="A study's name, or its folder.", show_default=False, autocompletion=study_names
+    ),
 ]
 StudiesFolder = Annotated[
     Path | None,

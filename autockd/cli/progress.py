@@ -96,27 +96,30 @@ def _finalist_parts(summary: StudySummary) -> list[str]:
 
 
 def seconds_left(summary: StudySummary, now: float) -> float | None:
-    """Seconds until the last trial, or the last run of a finalist, ends, at the pace so far.
+    """Seconds until the last trial, or the last run of a finalist, ends, at the pace since the study last went on.
 
-    None before two have ended, and when all have.
+    None before two trials, or runs, have begun and ended since, and when all have ended.
     """
-    done = len(summary.trials) - summary.count("running")
     if summary.finished:
         return None
     if summary.chosen is not None:
         return _finalists_left(summary, summary.chosen, now)
-    if done < 2 or done >= summary.asked:
+    left = summary.asked - len(summary.trials) + summary.count("running")
+    since = [row for row in summary.trials if row.started >= (summary.resumed or summary.started)]
+    done = sum(row.state != "running" for row in since)
+    if done < 2 or left <= 0:
         return None
-    elapsed = now - min(row.started for row in summary.trials)
-    return max(0.0, elapsed / done * (summary.asked - done))
+    elapsed = now - min(row.started for row in since)
+    return max(0.0, elapsed / done * left)
 
 
 def _finalists_left(summary: StudySummary, chosen: FinalistsChosen, now: float) -> float | None:
-    ended = [run for run in summary.finalists if run.time > chosen.time]
+    since = max(chosen.time, summary.resumed or 0.0)
+    ended = [run for run in summary.finalists if run.time > since]
     left = len(chosen.trials) * len(chosen.seeds) - len(runs_of(summary))
     if len(ended) < 2 or left < 1:
         return None
-    return max(0.0, (now - chosen.time) / len(ended) * left)
+    return max(0.0, (now - since) / len(ended) * left)
 
 
 def standing_line(summary: StudySummary) -> str:

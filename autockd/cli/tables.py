@@ -199,8 +199,15 @@ def _trial_cells(row: TrialRow, metric: str, best: int | None) -> tuple[object, 
         metric_text(row.value, metric),
         row.epochs,
         duration(row.seconds),
-        row.reason if row.state == "failed" else point_text(row.params),
+        _story(row),
     )
+
+
+def _story(row: TrialRow) -> str:
+    """A trial's point, and why it was stopped; of a failed one why it failed."""
+    if row.state == "failed":
+        return row.reason
+    return "; ".join(filter(None, (row.reason if row.state == "pruned" else "", point_text(row.params))))
 
 
 def point_text(params: Mapping[str, object]) -> str:

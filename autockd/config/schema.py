@@ -115,7 +115,7 @@ class ResourceConfig(Config):
     max_failures: int = Field(default=2, ge=0)
     """How often a trial whose worker died or hung starts again from its checkpoint."""
     trial_timeout: Seconds | None = Field(default=None, gt=0)
-    """Wall time of one trial, after which it fails: seconds, or text such as 30m; null is unlimited."""
+    """Wall time of a trial, looked at after each epoch; one that took longer fails. Seconds, or text such as 30m."""
     hang_factor: float = Field(default=10, gt=1)
     """A worker that is silent for so many times its longest epoch so far (a minute at least) is started again."""
 

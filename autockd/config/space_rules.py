@@ -102,11 +102,11 @@ def _shortest_schedule_mistakes(study: StudyConfig, space: Space) -> Iterator[Mi
     if "smoothing_start" not in space:
         return
     extremes: dict[str, object] = {
-        name: min(space[name].corners, key=_as_number)
+        name: min(space[name].corners, key=as_number)
         for name in ("schedule_fraction", "stage_fraction", "epochs")
         if name in space
     }
-    extremes["smoothing_start"] = max(space["smoothing_start"].corners, key=_as_number)
+    extremes["smoothing_start"] = max(space["smoothing_start"].corners, key=as_number)
     choices = [name for name in ("method", "smoothing_shape", "granularity") if name in space]
     for values in itertools.product(*(space[name].corners for name in choices)):
         point = active_params(space, {**extremes, **dict(zip(choices, values, strict=True))})
@@ -160,5 +160,6 @@ def _trial_mistakes(study: StudyConfig, params: Mapping[str, object]) -> list[st
     return []
 
 
-def _as_number(value: object) -> float:
+def as_number(value: object) -> float:
+    """A value of a dimension as something to order it by; 0 for a word."""
     return float(value) if isinstance(value, int | float) else 0.0

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 from autockd.config.arms import Arm, arms_of
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
+from autockd.distillation.space_warnings import NOMINAL_STEPS, space_warnings
 from autockd.records import Record
 
 SCHEDULED = ("annealing", "continuation")
 """Methods whose coefficients are worth looking at."""
-
-NOMINAL_STEPS = 100
-"""Training steps an epoch that a preview assumes; schedules are fractions of the run, so the number hardly matters."""
 
 
 class Preview(Record):
@@ -47,7 +47,12 @@ def preview(study: StudyConfig) -> Preview:
         epochs=epochs,
         progress=[epoch / epochs for epoch in range(1, epochs + 1)],
         columns=columns,
-        notes=(*make_method(trial.method).warnings(plan.run, 1.0), *_teacher_seen(trial, plan), *_compared(arms)),
+        notes=(
+            *make_method(trial.method).warnings(plan.run, 1.0),
+            *itertools.chain.from_iterable(space_warnings(arm.study, 1.0) for arm in arms),
+            *_teacher_seen(trial, plan),
+            *_compared(arms),
+        ),
     )
 
 

@@ -77,6 +77,8 @@ class StudySummary(Record):
     direction: Literal["maximize", "minimize"]
     finished: bool
     started: float
+    resumed: float | None = None
+    """When it last went on after a stop."""
     teacher: TeacherRecord | None = None
     assistant: TeacherRecord | None = None
     """The net between teacher and student, where a method has one."""
@@ -118,7 +120,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
             case StudyStarted():
                 fields |= _start(event)
             case StudyResumed():
-                fields |= {"asked": _asked(event.config), "finished": False}
+                fields |= {"asked": _asked(event.config), "finished": False, "resumed": event.time}
             case TeacherReady() | AssistantReady() | BankReady() | PrecisionChosen() | FinalistsChosen() | TestOpened():
                 fields |= _stage(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():

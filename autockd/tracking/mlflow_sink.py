@@ -93,8 +93,14 @@ class MlflowSink:
         self._thread = threading.Thread(target=self._work, name="mlflow-sink", daemon=True)
 
     def start(self) -> None:
-        """Begin to write; returns at once."""
-        self._thread.start()
+        """Begin to write; returns at once, and is harmless when repeated."""
+        if not self.has_begun:
+            self._thread.start()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was started; one that never was has asked nothing of MLflow."""
+        return self._thread.ident is not None
 
     def submit(self, event: Event) -> None:
         """Hand over an event that is in the ledger; returns at once and never raises."""

@@ -124,7 +124,7 @@ def names_of(command: Any) -> set[str]:
 def test_commands_and_flags_are_these() -> None:
     group: Any = typer.main.get_command(app)
     assert {name: names_of(command) for name, command in group.commands.items()} == COMMANDS
-    assert names_of(group) == {"--verbose", "-v", "--version"}
+    assert names_of(group) == {"--verbose", "-v", "--version", "--install-completion", "--show-completion"}
 
 
 def test_every_command_explains_itself_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -348,6 +348,11 @@ def test_a_finished_study_goes_on_by_saying_its_result_again(
     assert "opened its test split at" in more.stderr
     other = place.autockd("resume", "tiny", "--trials", "9", "training.epochs=3")
     assert "training.epochs: 2 -> 3" in other.stderr
+    changed = place.autockd("resume", "tiny", "search.space.learning_rate.high=0.4")
+    assert changed.returncode == 2
+    assert "search.space.learning_rate.high: 0.3 -> 0.4" in changed.stderr
+    idle = place.done("resume", "tiny", "export.onnx=false")
+    assert "tiny is finished, so this changes nothing: export.onnx: True -> False" in idle.stderr
     assert ledger.read_bytes() == before
 
 

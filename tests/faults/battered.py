@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 from crashes import Crash
 from invariant import acknowledged
-from nursery import Command, Nursery, wait_until
+from nursery import PATIENCE, Command, Nursery, wait_until
 from tiny import config_of
 
 DONE = 0
-_START_SECONDS = 90.0
+_START_SECONDS = 90.0 * PATIENCE
 
 
 @dataclass

@@ -10,11 +10,12 @@ import pytest
 from battered import AtEvent, Begin, Damage, Moment, corrupt_checkpoints, stale_lock, torn
 from ending import check_end
 from moments import DAMAGES, FINAL, SEARCH, START, STOPPED, plan
+from nursery import PATIENCE
 from tiny import Story
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(1200 * PATIENCE),
     # MLflow 3.17 under SQLAlchemy 2.1
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]

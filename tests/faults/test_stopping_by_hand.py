@@ -12,7 +12,7 @@ import pytest
 from battered import Begin
 from ending import check_end
 from invariant import check_invariant, of
-from nursery import Nursery, wait_until
+from nursery import PATIENCE, Nursery, wait_until
 from tiny import Story
 
 from autockd.records import TestOpened
@@ -20,7 +20,7 @@ from autockd.tracking import events
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(900 * PATIENCE),
     # MLflow 3.17 under SQLAlchemy 2.1
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
@@ -50,7 +50,7 @@ def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
         command.signal(number)
         assert command.wait() == 130, command.stderr
         assert f"autockd resume {study.name}" in command.stderr
-        assert wait_until(lambda: not workers(nursery), 20.0), workers(nursery)
+        assert wait_until(lambda: not workers(nursery), 20.0 * PATIENCE), workers(nursery)
         study.look()
 
     command = study.go()
@@ -70,7 +70,7 @@ def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
     time.sleep(0.3)
     command.signal(signal.SIGINT)
     assert command.wait() == 130
-    assert time.monotonic() - began < 5.0, "twice is at once"
+    assert time.monotonic() - began < 5.0 * PATIENCE, "twice is at once"
     nursery.clear(5.0)
     study.look()
 

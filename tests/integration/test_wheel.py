@@ -73,7 +73,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     assert metadata(wheel)["Requires-Python"] == ">=3.11"
     archive, info = zipfile.ZipFile(wheel), f"autockd-{__version__}.dist-info"
     assert archive.read(f"{info}/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
-    assert "autockd = autockd.cli.app:main" in archive.read(f"{info}/entry_points.txt").decode()
+    assert "autockd = autockd.cli.app:enter" in archive.read(f"{info}/entry_points.txt").decode()
 
 
 def metadata(wheel: Path) -> Message:

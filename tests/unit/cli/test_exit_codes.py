@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from autockd.cli.exits import DEBUG_ENV, Settings, exit_code_of
+from autockd.cli.exits import DEBUG_ENV, GIVEN_UP, Settings, exit_code_of
 from autockd.errors import (
     AutockdError,
     ConfigError,
@@ -18,6 +21,7 @@ from autockd.errors import (
     Problem,
     StudyError,
 )
+from autockd.tracking import MlflowSink
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -102,3 +106,25 @@ def test_the_environment_asks_for_tracebacks_too(
 def test_control_characters_of_a_message_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     exit_code_of(raising(DataError("file \x1b[2J\x07")), Settings())
     assert "\x1b" not in capsys.readouterr().err
+
+
+LEAVING = """
+import atexit, sys, threading, time
+from autockd.cli.exits import leave
+atexit.register(print, "python ended")
+threading.Thread(target=time.sleep, args=(60,), name=sys.argv[1], daemon=True).start()
+print("said", end="")
+leave(4)
+"""
+
+
+@pytest.mark.parametrize(("thread", "output"), [(GIVEN_UP, "said"), ("another", "saidpython ended\n")])
+def test_a_thread_that_was_given_up_is_left_where_it_is(thread: str, output: str) -> None:
+    """Its end would take the exit code with it: Python aborts where it finds C++ in the way."""
+    done = subprocess.run([sys.executable, "-c", LEAVING, thread], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (4, output)
+
+
+def test_the_thread_that_may_be_given_up_is_the_sinks(tmp_path: Path) -> None:
+    sink = MlflowSink(f"sqlite:///{tmp_path}/mlflow.db", "experiment", "study", ledger=tmp_path / "ledger.jsonl")
+    assert sink._thread.name == GIVEN_UP

@@ -46,12 +46,13 @@ def test_on_a_terminal_there_is_a_table_with_header_and_budget(story: list[Event
         "4/6 trials, 1 running, 1 stopped early, 1 failed",
         "learning_rate=0.2",
         "failed: the loss is not finite",
+        "stopped at rung 1; learning_rate=0.0123",
     ):
         assert part in text
     assert "trial 1 (continuation): done" not in text, "the table shows finished trials, no line does"
 
 
-def test_the_table_holds_the_best_few_and_all_running_trials(story: list[Event]) -> None:
+def test_the_table_holds_the_best_few_the_last_stopped_and_all_running_trials(story: list[Event]) -> None:
     events = list(story)
     start, end = events[9], events[12]
     assert isinstance(start, TrialStarted)
@@ -63,7 +64,7 @@ def test_the_table_holds_the_best_few_and_all_running_trials(story: list[Event])
     summary = summarise(events)
     assert summary is not None
     rows = shown_trials(summary, 120.0)
-    assert [row.trial for row in rows] == [1, 0, 19, 17, 15, 4, 10, 12, 14, 16, 18]
+    assert [row.trial for row in rows] == [1, 0, 19, 17, 15, 2, 4, 10, 12, 14, 16, 18]
     assert len([row for row in rows if row.state == "complete"]) == SHOWN_BEST
     assert rows[-1].seconds == pytest.approx(10.0)
 

@@ -10,6 +10,7 @@ from autockd.records import (
     BankReady,
     Event,
     FinalistsChosen,
+    StudyResumed,
     StudyStarted,
     TeacherReady,
     TrialFinished,
@@ -61,6 +62,21 @@ def test_no_guess_of_the_time_left_before_two_trials_have_ended(
     story: list[Event], events: int, expected: float | None
 ) -> None:
     assert seconds_left(folded(story[:events]), 112.0) == expected
+
+
+def test_a_night_between_two_parts_is_not_the_pace_of_a_trial(story: list[Event]) -> None:
+    """Five trials have begun; the study goes on a day later, with two of its 8 trials done in 4 s each since."""
+    start = story[0]
+    assert isinstance(start, StudyStarted)
+    day = 86_400.0
+    config = {"search": {"trials": 8}}
+    resumed = StudyResumed(time=day, config=config, provenance=start.provenance)
+    begun, end = story[-2], story[-3]
+    later = [event.model_copy(update={"trial": n, "time": day + 1}) for n in (5, 6, 7) for event in [begun]]
+    progress = [*story, resumed, *later]
+    assert seconds_left(folded(progress), day + 5) is None, "nothing has ended since"
+    progress += [end.model_copy(update={"trial": n, "time": day + 9}) for n in (5, 6)]
+    assert seconds_left(folded(progress), day + 9) == 8.0, "two in 8 s; trials 4 and 7 are left"
 
 
 def test_standing_is_the_best_beside_teacher_and_baseline(story: list[Event]) -> None:

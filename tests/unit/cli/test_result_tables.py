@@ -50,10 +50,10 @@ def test_the_comparison_runs_from_teacher_to_best_student(summary: StudySummary)
     ]
 
 
-def test_trials_carry_their_point_or_the_reason_of_their_failure(summary: StudySummary) -> None:
+def test_trials_carry_their_point_and_the_reason_of_their_stop_or_failure(summary: StudySummary) -> None:
     lines = lines_of(trials_table(summary.trials, summary.metric, summary.best_trial))
     assert "* 1 continuation default complete 96.7 % 2 1.5 s learning_rate=0.2" in lines
-    assert "2 continuation sampled stopped early 50.0 % 2 1.5 s learning_rate=0.0123" in lines
+    assert "2 continuation sampled stopped early 50.0 % 2 1.5 s stopped at rung 1; learning_rate=0.0123" in lines
     assert "3 continuation sampled failed - 2 1.5 s the loss is not finite" in lines
 
 
