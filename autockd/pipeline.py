@@ -106,6 +106,7 @@ def _begin(session: Session, task: Task) -> None:
             direction=task.direction,
             task_fingerprint=task.fingerprint,
             provenance=provenance(Path.cwd()),
+            classes=task.classes,
         )
     session.recorder.record(event)
 
