@@ -30,6 +30,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.report import StudySummary
+from autockd.report.writing import PAGE, REPORT, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.stages import Subject, score
@@ -201,12 +202,31 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
             seconds={**recorder.seconds, "total": time.perf_counter() - began},
         )
     )
+    _report(session)
     return _result(session)
+
+
+def _report(session: Session) -> None:
+    """Write the report of a study that is over; it is made of the ledger, so a study never fails for it."""
+    try:
+        write_report(events(session.folder / LEDGER), session.folder / REPORT)
+        session.recorder.artifact(session.folder / REPORT / PAGE)
+    except Exception as error:  # whatever a chart or the disk has against it
+        session.recorder.warn(
+            f"the report was not written ({error}); `autockd report {session.config.name}` tries again"
+        )
 
 
 def _sweep(folder: Path) -> None:
     """Remove what killed writers left behind, and the checkpoints of trials that are over."""
-    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "trials/*/.*", "trials/*/checkpoint.pt"):
+    for pattern in (
+        f".{BUNDLE}.*",
+        f".{CONFIG}.*",
+        f".{REPORT}.*",
+        "teacher/.*",
+        "trials/*/.*",
+        "trials/*/checkpoint.pt",
+    ):
         for scrap in folder.glob(pattern):
             if scrap.is_dir():
                 shutil.rmtree(scrap, ignore_errors=True)

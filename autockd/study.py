@@ -9,6 +9,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      trials/<n>/     best.safetensors, last.safetensors
                      bundle/         the exported student
                      *.png           pictures of the schedules and of the search
+                     report/         report.html, its pictures, the numbers as JSON and CSV
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from autockd.records import Event, StudyStarted
 from autockd.report.tables import StudySummary, summary_of
 
 if TYPE_CHECKING:
+    from autockd.report.content import ReportContent
     from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
 
@@ -195,7 +197,8 @@ class Study:
         if history := self.events():
             save_figures(history, self.folder)
         pictures = sorted(self.folder.glob("*.png"))
-        return sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+        files = [self.folder / CONFIG, *pictures, *self.folder.glob("report/report.html")]
+        return sync(self.folder / LEDGER, uri, self.experiment, artifacts=files)
 
     def events(self) -> list[Event]:
         """Everything that its ledger holds; nothing for a study that has not begun.
@@ -215,6 +218,26 @@ class Study:
             StudyError: the study has not begun.
         """
         return summary_of(self.folder / LEDGER)
+
+    def report(self, to: Path | None = None) -> tuple[Path, ReportContent]:
+        """Write the study's report: a page, its pictures, the numbers; whatever state the study is in.
+
+        Args:
+            to: its folder, where an older report is replaced; None is the study's `report` folder.
+
+        Returns:
+            The folder, and what the report says.
+
+        Raises:
+            StudyError: the study has not begun.
+            UsageError: `to` exists and is not a report.
+            EnvironmentProblem: the folder cannot be written.
+        """
+        from autockd.report.writing import REPORT, write_report
+
+        self.status()
+        folder = (to or self.folder / REPORT).absolute()
+        return folder, write_report(self.events(), folder)
 
     def export(
         self, trial: int | None = None, to: Path | None = None, *, onnx: bool = True, force: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autockd.cli.output import say, show, write_json
+from autockd.cli.output import say, show, write, write_json
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import studies_folder
 
@@ -98,6 +98,19 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
             say(line)
     if summary.bundle:
         say(f"bundle: {summary.bundle}")
+
+
+def report_study(name: str, studies: Path | None, to: Path | None, *, as_json: bool) -> None:
+    """Write a study's report, and say where it is and what it says."""
+    from autockd.report.writing import PAGE, files_of
+
+    folder, content = open_study(name, studies).report(to)
+    if as_json:
+        files = [str(path) for path in files_of(folder)]
+        write_json({"folder": str(folder), "files": files, "report": content.model_dump(mode="json")})
+        return
+    write(str(folder / PAGE))
+    say("\n".join(content.summary))
 
 
 def _state(study: Study, summary: StudySummary, name: str) -> str:

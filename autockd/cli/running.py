@@ -97,6 +97,8 @@ def show_result(summary: StudySummary, study: Study) -> None:
     bundle = bundle_path(summary, study.folder)
     if bundle:
         write(f"bundle: {bundle}")
+    if (page := study.folder / "report" / "report.html").exists():
+        write(f"report: {page}")
     say("\n".join(["", "next:", *(f"  {command}" for command in next_commands(study, bundle))]))
 
 

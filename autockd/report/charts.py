@@ -5,6 +5,7 @@ A model has one colour, dash and symbol in every chart; colours can be told apar
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -98,6 +99,8 @@ class Panel:
     labels: tuple[Label, ...] = ()
     height: int = 340
     """Pixels on the page."""
+    backwards: bool = False
+    """Whether the legend begins with the series drawn last, on top of the others."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,19 @@ class Chart:
     panels: tuple[Panel, ...]
     columns: int = 1
     wide: bool = False
+
+    @property
+    def key(self) -> tuple[Series, ...]:
+        """What its panels have in common, once each, where several share one legend; empty for a single panel."""
+        if len(self.panels) == 1:
+            return ()
+        named = {
+            series.name: series
+            for panel in self.panels
+            for series in (panel.series[::-1] if panel.backwards else panel.series)
+            if series.named
+        }
+        return tuple(named.values())
 
 
 LOOKS: dict[Kind, Look] = {
@@ -158,6 +174,15 @@ def metric_title(metric: str, split: str) -> str:
     return f"{split} {metric.replace('_', ' and ')}{', %' if metric == 'accuracy' else ''}"
 
 
+def log_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """Texts of a logarithmic axis: 1, 2 and 5 of every decade; 1 alone where there are many decades."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 2, 5) if last - first <= 3 else (1,)
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
+    inside = [tick for tick in ticks if low * 0.7 <= tick <= high * 1.4]
+    return tuple((tick, f"{tick:.3g}".replace("e-0", "e-").replace("e+0", "e")) for tick in inside)
+
+
 def level(name: str, value: float, span: tuple[float, float], look: Look, hover: str = "") -> Series:
     """A horizontal line over a span."""
     texts = (hover or name,) * 2
@@ -181,6 +206,7 @@ __all__ = [
     "Symbol",
     "arm_look",
     "level",
+    "log_ticks",
     "look_of",
     "metric_title",
     "scale_of",

@@ -19,18 +19,25 @@ _SYMBOLS = {
 _STROKES = ("cross", "tick", "hollow")
 """Symbols that are lines, and so need a width."""
 _GRID = "#e9ecf0"
+_LEGEND = {
+    **{"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom"},
+    **{"font": {"size": 12}},
+}
 
 
-def plotly_figure(panel: Panel) -> dict[str, Any]:
+def plotly_figure(panel: Panel, *, legend: bool = True) -> dict[str, Any]:
     """A panel as `Plotly.newPlot` takes it.
 
     Texts are escaped: plotly shows a subset of HTML, and others chose these names.
+
+    Args:
+        panel: what to draw.
+        legend: whether it has a legend of its own, if there is something to name.
     """
-    stacked = "stack" if any(series.mark == "bars" for series in panel.series) else "group"
-    is_named = sum(series.named for series in panel.series) > 0
+    is_named = legend and any(series.named for series in panel.series)
     layout = {
         "height": panel.height,
-        "barmode": stacked,
+        "barmode": "stack",
         "bargap": 0.35,
         "font": {"family": FONT, "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
@@ -39,7 +46,7 @@ def plotly_figure(panel: Panel) -> dict[str, Any]:
         "hovermode": "closest",
         "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
         "showlegend": is_named,
-        "legend": {"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+        "legend": _LEGEND | {"traceorder": "reversed" if panel.backwards else "normal"},
         "xaxis": _axis(panel.x),
         "yaxis": _axis(panel.y),
         "annotations": [_annotation(label) for label in panel.labels],

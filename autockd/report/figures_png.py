@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,9 @@ _MARKERS = {"circle": "o", "hollow": "o", "square": "s", "diamond": "D", "star":
 def save_chart(chart: Chart, folder: Path) -> Path:
     """Draw a chart into `<folder>/<its name>.png`; its path."""
     path = folder / f"{chart.name}.png"
-    chart_figure(chart).savefig(path, dpi=_DPI)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of letters that the font lacks, in names that others chose
+        chart_figure(chart).savefig(path, dpi=_DPI)
     return path
 
 
@@ -37,10 +41,15 @@ def chart_figure(chart: Chart) -> Figure:
     height = 0.5 + rows * max(panel.height for panel in chart.panels) / _PIXELS
     figure = Figure(figsize=(_WIDTH * (1.25 if chart.wide else 1.0), height), layout="constrained")
     figure.suptitle(_plain(chart.title), fontsize=11, x=0.01, ha="left", weight="bold")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, panel in zip(grid, chart.panels, strict=False):
         _draw(axis, panel)
-    for axis in list(grid)[len(chart.panels) :]:
+        if not chart.key:
+            _name(axis, panel)
+    if chart.key:
+        handles = _handles(grid, [series.name for series in chart.key])
+        figure.legend(handles=handles, loc="outside lower center", fontsize=7, frameon=False, ncols=4)
+    for axis in grid[len(chart.panels) :]:
         axis.set_axis_off()
     return figure
 
@@ -63,9 +72,22 @@ def _draw(axis: Any, panel: Panel) -> None:
             textcoords="offset points",
             **{"ha": "center", "va": side, "fontsize": 7, "color": GREY, "zorder": 5},
         )
-    if any(series.named for series in panel.series):
-        entries = max(1, sum(series.named for series in panel.series))
-        axis.legend(fontsize=7, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(entries, 4))
+
+
+def _name(axis: Any, panel: Panel) -> None:
+    """The legend of a panel that stands alone, above it."""
+    handles, names = axis.get_legend_handles_labels()
+    if panel.backwards:
+        handles, names = handles[::-1], names[::-1]
+    if names:
+        place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "ncols": min(len(names), 4)}
+        axis.legend(handles, names, fontsize=7, frameon=False, **place)
+
+
+def _handles(axes: Sequence[Any], names: Sequence[str]) -> list[Any]:
+    """What a legend shows for these names, wherever they are drawn."""
+    drawn = {name: one for axis in axes for one, name in zip(*axis.get_legend_handles_labels(), strict=True)}
+    return [drawn[_plain(name)] for name in names]
 
 
 def _set_up(ruler: Any, limit: Any, scale: Any, axis: Axis) -> None:
@@ -94,7 +116,9 @@ def _draw_series(axis: Any, series: Series, floor: dict[float, float]) -> None:
     y = [math.nan if value is None else value for value in series.y]
     color, marker = series.look.color, _MARKERS[series.look.symbol]
     if series.mark == "hbars":
-        axis.barh(y, series.x, color=color, height=0.6, label=label)
+        starts = [floor.get(place, 0.0) for place in y]
+        axis.barh(y, series.x, left=starts, color=color, height=0.6, label=label)
+        floor.update({place: under + value for place, under, value in zip(y, starts, series.x, strict=True)})
     elif series.mark == "bars":  # on top of each other, as on the page
         bottoms = [floor.get(place, 0.0) for place in series.x]
         axis.bar(series.x, y, bottom=bottoms, color=color, width=0.65, label=label)
@@ -102,9 +126,10 @@ def _draw_series(axis: Any, series: Series, floor: dict[float, float]) -> None:
     elif series.mark == "dots":
         face = "none" if series.look.symbol == "hollow" else color
         edge = color if series.look.symbol in ("hollow", "cross", "tick") else "white"
+        area = (0.72 * series.size * (1.4 if series.look.symbol == "star" else 1.0)) ** 2
         edges = {} if marker in ("x", "|") else {"edgecolors": edge, "facecolors": face}
         colors = {"c": color} if not edges else {}
-        axis.scatter(series.x, y, s=(0.72 * series.size) ** 2, marker=marker, label=label, zorder=3, **edges, **colors)
+        axis.scatter(series.x, y, s=area, marker=marker, label=label, zorder=3, **edges, **colors)
     else:
         dots = {"marker": marker, "markersize": 0.72 * series.size} if series.mark == "curve" else {}
         style = "steps-post" if series.mark == "steps" else "default"

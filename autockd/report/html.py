@@ -12,6 +12,7 @@ from importlib import resources
 from autockd.report.charts import Chart
 from autockd.report.content import ReportContent
 from autockd.report.figures_html import plotly_figure
+from autockd.report.page_tables import cards_of
 from autockd.report.sections import Section, charts_of, sections_of
 from autockd.report.words import moment
 
@@ -20,6 +21,13 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 """Scripts run by their hashes alone; plotly writes styles of its own."""
+
+
+_GLYPHS = {
+    **{"circle": "\u25cf", "hollow": "\u25cb", "square": "\u25a0", "diamond": "\u25c6"},
+    **{"star": "\u2605", "cross": "\u2715", "tick": "|"},
+}
+"""Symbols as characters."""
 
 
 def page_of(content: ReportContent, sections: Sequence[Section] | None = None) -> str:
@@ -46,6 +54,8 @@ def page_of(content: ReportContent, sections: Sequence[Section] | None = None) -
         style=Markup(_file("report.css")),  # noqa: S704 - our own file
         plotly=Markup(plotly),  # noqa: S704 - plotly's own file
         draw=Markup(draw),  # noqa: S704 - our own file
+        cards=cards_of(content),
+        glyphs=_GLYPHS,
         figures=Markup(_embedded(charts_of(parts))),  # noqa: S704 - JSON without a `<`
         moment=moment,
     )
@@ -53,7 +63,11 @@ def page_of(content: ReportContent, sections: Sequence[Section] | None = None) -
 
 def _embedded(charts: Sequence[Chart]) -> str:
     """All figures as JSON that a script element may hold: nothing in it can end that element."""
-    figures = {f"{chart.name}-{n}": plotly_figure(panel) for chart in charts for n, panel in enumerate(chart.panels)}
+    figures = {
+        f"{chart.name}-{n}": plotly_figure(panel, legend=not chart.key)
+        for chart in charts
+        for n, panel in enumerate(chart.panels)
+    }
     text = json.dumps(figures, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -32,6 +32,8 @@ PLAN_TITLES = {
 }
 """Coefficients that are drawn, under the paper's letters."""
 
+_SHARES = ("smoothing", "hard_weight")
+
 MOST_CLASSES = 30
 """More are not drawn: those with the least agreement are."""
 
@@ -77,15 +79,20 @@ def plan_chart(content: ReportContent) -> Chart | None:
     """Phi, psi, margin and learning rate of the winner and of the preset, and the share of active hinges."""
     panels = []
     for name, title in PLAN_TITLES.items():
-        series = [_track(content, plan, plan.columns[name], title) for plan in content.plans if name in plan.columns]
-        if any(any(one.y) for one in series):  # a margin of 0 throughout is no margin
-            panels.append(Panel(Axis("epoch", whole=True), Axis(title), tuple(series), title, height=240))
+        series = [
+            _track(content, plan, plan.columns[name], title) for plan in content.plans[::-1] if name in plan.columns
+        ]
+        values = [value for one in series for value in one.y if value]
+        if values:  # a margin of 0 throughout is no margin
+            y = Axis(span=(-0.04, 1.04) if name in _SHARES else (0.0, 1.1 * max(values)))
+            panel = Panel(Axis("epoch", whole=True), y, tuple(series), title, height=230, backwards=True)
+            panels.append(panel)
     active = [plan for plan in content.plans if any(value is not None for value in plan.active_fraction)]
     if active:
         title = "active fraction, measured"
-        series = [_track(content, plan, plan.active_fraction, title) for plan in active]
-        y = Axis("share of samples", span=(-0.03, 1.03))
-        panels.append(Panel(Axis("epoch", whole=True), y, tuple(series), title, height=240))
+        series = [_track(content, plan, plan.active_fraction, title) for plan in active[::-1]]
+        y = Axis(span=(-0.04, 1.04))
+        panels.append(Panel(Axis("epoch", whole=True), y, tuple(series), title, height=230, backwards=True))
     if not panels:
         return None
     alt = "Coefficients of the plan by epoch: " + ", ".join(panel.title for panel in panels)
@@ -115,9 +122,8 @@ def curves_chart(content: ReportContent) -> Chart | None:
         )
         x = tuple(float(epoch) for epoch in curve.epochs)
         series.append(Series(curve.name, x, values, "curve", look_of(content, curve.name), size=5, hover=texts))
-    panel = Panel(
-        Axis("epoch", whole=True), Axis(metric_title(content.metric, "validation")), tuple(series), height=360
-    )
+    y = Axis(metric_title(content.metric, "validation"))
+    panel = Panel(Axis("epoch", whole=True), y, tuple(series), height=360, backwards=True)
     alt = "The validation metric after each epoch of " + ", ".join(curve.name for curve in content.curves)
     return Chart("learning_curves", "Learning curves", alt, (panel,))
 
@@ -127,10 +133,17 @@ def reliability_chart(content: ReportContent) -> Chart | None:
     if not content.diagnoses:
         return None
     diagonal = Series("perfectly calibrated", (0.0, 1.0), (0.0, 1.0), "line", Look(GREY, "dot"), width=1.2)
-    series = [diagonal, *(_reliability(content, row) for row in content.diagnoses[::-1])]
+    rows = _shown(content)
+    series = [diagonal, *(_reliability(content, row) for row in rows[::-1])]
     axes = Axis("confidence", span=(-0.02, 1.02)), Axis("accuracy", span=(-0.02, 1.02))
-    alt = "Reliability diagram of " + ", ".join(row.name for row in content.diagnoses)
-    return Chart("reliability", "Reliability diagram", alt, (Panel(*axes, tuple(series), height=440),))
+    alt = "Reliability diagram of " + ", ".join(row.name for row in rows)
+    panel = Panel(*axes, tuple(series), height=440, backwards=True)
+    return Chart("reliability", "Reliability diagram", alt, (panel,))
+
+
+def _shown(content: ReportContent) -> list[DiagnosisRow]:
+    """Candidates that did not win stand in the table alone."""
+    return [row for row in content.diagnoses if row.kind != "candidate"]
 
 
 def _reliability(content: ReportContent, row: DiagnosisRow) -> Series:
@@ -149,13 +162,13 @@ def _reliability(content: ReportContent, row: DiagnosisRow) -> Series:
 
 def agreement_chart(content: ReportContent) -> Chart | None:
     """By class: how often a student says what the teacher says, and how often it is right."""
-    rows = [row for row in content.diagnoses if row.kind != "teacher"]
+    rows = [row for row in _shown(content) if row.kind != "teacher"]
     if not rows:
         return None
     order = _classes(content, rows)
     panels = (
         _by_class(content, rows, order, "agreement with the teacher, %", lambda row: row.class_agreement),
-        _by_class(content, content.diagnoses, order, "test accuracy, %", lambda row: row.class_accuracy),
+        _by_class(content, _shown(content), order, "test accuracy, %", lambda row: row.class_accuracy),
     )
     alt = f"Agreement with the teacher, and accuracy, in {len(order)} classes."
     return Chart("agreement", "Agreement with the teacher, and accuracy, by class", alt, panels, columns=2)
@@ -192,7 +205,7 @@ def _by_class(
         series.append(Series(row.name, values, places, "dots", look_of(content, row.name), hover=texts))
     names = (class_name(content, index) for index in order)
     y = Axis(ticks=tuple(zip(places, names, strict=True)), span=(-0.7, len(order) - 0.3))
-    return Panel(Axis(title), y, tuple(series), height=150 + 24 * len(order))
+    return Panel(Axis(title), y, tuple(series), height=70 + 24 * len(order), backwards=True)
 
 
 def cost_chart(content: ReportContent) -> Chart | None:

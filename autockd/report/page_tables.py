@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from autockd.report.charts import LOOKS, look_of
 from autockd.report.content import ReportContent, Standing
 from autockd.report.gathering import point_of, value_text
-from autockd.report.model_charts import PLAN_TITLES
+from autockd.report.model_charts import PLAN_TITLES, values_of
 from autockd.report.search_charts import STATES
-from autockd.report.words import spread_text, verdict_text
+from autockd.report.words import interval_text, spread_text
 from autockd.text import count_text, duration, kilobytes, metric_text
 
 
@@ -33,37 +33,75 @@ class Table:
     bold: int | None = None
 
 
+@dataclass(frozen=True)
+class Card:
+    """A number to see at once."""
+
+    what: str
+    value: str
+    about: str
+    color: str = ""
+
+
+def cards_of(content: ReportContent) -> list[Card]:
+    """The numbers that matter most: winner, no distillation, teacher, size."""
+    winner, plain, teacher = content.of_kind("winner"), content.undistilled, content.of_kind("teacher")
+    if winner is None:
+        return []
+    named = ((winner, "winner"), (plain, "no distillation"), (teacher, "teacher"))
+    cards = [_score_card(content, row, name) for row, name in named if row is not None]
+    if winner.parameters is not None:
+        about = ""
+        if teacher is not None and teacher.parameters:
+            about = f"the teacher has {teacher.parameters / winner.parameters:.3g} times as many"
+        cards.append(Card("parameters of the winner", count_text(winner.parameters), about))
+    return cards
+
+
+def _score_card(content: ReportContent, row: Standing, name: str) -> Card:
+    values, split = values_of(content, row), content.judged_on
+    if not values and row.searched is not None:
+        values, split = (row.searched,), "validation"
+    seeds = f"{len(values)} seeds ± sd" if len(values) > 1 else "one run"
+    about = f"{split} {content.metric.replace('_', ' and ')}, {seeds}"
+    return Card(name, spread_text(values, content.metric), about, look_of(content, row.name).color)
+
+
 def comparison_table(content: ReportContent) -> Table:
     """Every model with what was measured of it, and the verdict against no distillation."""
     metric = content.metric
     latencies = any(row.costs.get("latency_ms") for row in content.standings)
-    heads = ["model", "seeds", "searched validation", "fresh validation", "test", "parameters", "size"]
-    heads += ["latency, ms"] if latencies else []
-    rows = []
-    for row in content.standings:
-        cells = [
+    difference = f"difference{', points' if metric == 'accuracy' else ''} (95 % interval)"
+    heads = ["model", "seeds", "searched validation", "fresh validation", "test", "against no distillation", difference]
+    heads += ["parameters", "size", *(["latency, ms"] if latencies else [])]
+    rows = [
+        (
             row.name,
-            str(len(row.seeds)) if row.seeds else "1",
+            str(len(row.seeds) or 1),
             metric_text(row.searched, metric),
             spread_text(row.validation, metric),
             spread_text(row.test, metric),
+            *_verdict(content, row),
             count_text(row.parameters),
             "-" if row.bytes is None else kilobytes(row.bytes),
-        ]
-        cells += [_number(row.costs.get("latency_ms"))] if latencies else []
-        rows.append((*cells, _verdict(content, row)))
-    heads.append("against no distillation")
-    numbers = frozenset(range(1, len(heads) - 1))
+            *([_number(row.costs.get("latency_ms"))] if latencies else []),
+        )
+        for row in content.standings
+    ]
+    numbers = frozenset(range(1, len(heads))) - {5}
     colors = tuple(look_of(content, row.name).color for row in content.standings)
     bold = next((place for place, row in enumerate(content.standings) if row.kind == "winner"), None)
     return Table(tuple(heads), tuple(rows), numbers, colors, bold)
 
 
-def _verdict(content: ReportContent, row: Standing) -> str:
+def _verdict(content: ReportContent, row: Standing) -> tuple[str, str]:
+    """The verdict, and the difference with its interval."""
     plain = content.undistilled
     if row.kind == "teacher" or plain is None or plain.trial == row.trial:
-        return ""
-    return verdict_text(row.against_none, content.metric) if row.against_none else "one seed: no verdict"
+        return "", ""
+    if row.against_none is None:
+        return "one seed, no verdict", ""
+    return row.against_none.verdict, interval_text(row.against_none, content.metric)
 
 
 def _number(value: float | None) -> str:
@@ -208,7 +246,7 @@ def calibration_table(content: ReportContent) -> Table:
 def cost_table(content: ReportContent) -> Table:
     """What groups of runs took, and the study as a whole."""
     rows = [
-        (one.what, str(one.runs), duration(one.seconds), duration(one.cpu_seconds), duration(one.gpu_seconds))
+        (one.what, str(one.runs), duration(one.seconds), duration(one.cpu_seconds), duration(one.gpu_seconds or None))
         for one in content.cost.spent
     ]
     total = content.cost.stages.get("total")

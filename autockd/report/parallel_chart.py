@@ -38,9 +38,8 @@ def parallel_chart(content: ReportContent) -> Chart | None:
     shades = list(_shaded(content, rows, lines))
     special = list(_special(content, rows, lines))
     labels = tuple(_labels(content, rows, order, (low, high)))
-    title = metric_title(content.metric, "validation")
-    ticks = ((*_at(order),), (float(len(order)), title))
-    x = Axis(ticks=(*ticks[0], ticks[1]), span=(-0.4, len(order) + 0.4))
+    title = metric_title(content.metric, "").strip()
+    x = Axis(ticks=(*_at(order), (float(len(order)), title)), span=(-0.5, len(order) + 0.5))
     end = Series(title, (float(len(order)),) * 2, (0.0, 1.0), "line", Look(GREY), 1.0, named=False)
     panel = Panel(x, Axis(span=(-0.24, 1.12), shown=False), (*shades, *axes, end, *special), labels=labels, height=460)
     alt = f"{len(rows)} trials as lines over {len(order)} dimensions and the metric; better trials are darker."

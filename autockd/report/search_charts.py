@@ -22,12 +22,13 @@ from autockd.report.charts import (
     Symbol,
     arm_look,
     level,
+    log_ticks,
     look_of,
     metric_title,
     scale_of,
 )
 from autockd.report.content import ReportContent
-from autockd.report.gathering import point_of, value_text
+from autockd.report.gathering import value_text
 from autockd.report.tables import TrialRow
 from autockd.text import metric_text
 
@@ -148,7 +149,8 @@ def slices_chart(content: ReportContent) -> Chart | None:
         panel for name, dimension in content.space.items() if (panel := _slice(content, rows, name, dimension))
     )
     alt = f"The validation metric against each of {len(panels)} dimensions."
-    return Chart("slices", "Slices", alt, panels, columns=3) if panels else None
+    title = f"Slices: {metric_title(content.metric, 'validation')}, against each dimension"
+    return Chart("slices", title, alt, panels, columns=3) if panels else None
 
 
 def _slice(content: ReportContent, rows: Sequence[TrialRow], name: str, dimension: dict[str, Any]) -> Panel | None:
@@ -170,8 +172,11 @@ def _slice(content: ReportContent, rows: Sequence[TrialRow], name: str, dimensio
         y = tuple(scale_of(content.metric) * (row.value or 0.0) for row in chosen)
         size = 13.0 if kind == "winner" else 10.0 if kind else 7.0
         series.append(Series(kind or STATES[state], x, y, "dots", look, size=size, hover=texts, named=False))
-    axis = Axis(name, log=bool(dimension.get("log")), ticks=ticks, span=span)
-    return Panel(axis, Axis(metric_title(content.metric, "validation")), tuple(series), height=250)
+    is_log = bool(dimension.get("log"))
+    if is_log:
+        span = dimension["low"] * 0.9, dimension["high"] * 1.1
+        ticks = log_ticks(dimension["low"], dimension["high"])
+    return Panel(Axis(name, log=is_log, ticks=ticks, span=span), Axis(), tuple(series), height=230)
 
 
 def place_of(value: object, choices: Sequence[str]) -> float:
@@ -199,19 +204,16 @@ def rungs_chart(content: ReportContent) -> Chart | None:
     """How many trials passed each rung."""
     if not content.rungs:
         return None
-    places = tuple(float(place) for place in range(len(content.rungs)))
-    went = tuple(float(rung.reached - rung.stopped) for rung in content.rungs)
-    stopped = tuple(float(rung.stopped) for rung in content.rungs)
+    rungs = content.rungs[::-1]
+    places = tuple(float(place) for place in range(len(rungs)))
+    went = tuple(float(rung.reached - rung.stopped) for rung in rungs)
+    stopped = tuple(float(rung.stopped) for rung in rungs)
     series = (
-        Series("went on", places, went, "bars", LOOKS["winner"], hover=tuple(f"{n:.0f} went on" for n in went)),
-        Series("stopped", places, stopped, "bars", Look(PALE), hover=tuple(f"{n:.0f} stopped" for n in stopped)),
+        Series("went on", went, places, "hbars", LOOKS["winner"], hover=tuple(f"{n:.0f} went on" for n in went)),
+        Series("stopped", stopped, places, "hbars", Look(PALE), hover=tuple(f"{n:.0f} stopped" for n in stopped)),
     )
-    names = (f"rung {rung.rung}, epoch {rung.epochs}" for rung in content.rungs)
-    x = Axis(ticks=tuple(zip(places, names, strict=True)), span=(-0.6, len(places) - 0.4))
+    names = (f"rung {rung.rung}, epoch {rung.epochs}" for rung in rungs)
+    y = Axis(ticks=tuple(zip(places, names, strict=True)), span=(-0.6, len(places) - 0.4))
     alt = "Trials that went on and trials that were stopped, by rung."
-    return Chart("rungs", "Rung survival", alt, (Panel(x, Axis("trials", whole=True), series, height=300),))
-
-
-def points_text(row: TrialRow) -> str:
-    """A trial's point, or that it has none."""
-    return point_of(row) or "the study's own values"
+    panel = Panel(Axis("trials", whole=True), y, series, height=120 + 44 * len(rungs))
+    return Chart("rungs", "Rung survival", alt, (panel,))

@@ -218,8 +218,8 @@ def _seeds(content: ReportContent) -> str:
 
 def _repeat(content: ReportContent) -> Iterator[Section]:
     text = (
-        "In the study's folder: study.yaml has every setting written out, ledger.jsonl every event. The same seed makes "
-        "the same trials; on another machine arithmetic may round otherwise."
+        "In the study's folder, study.yaml has every setting written out, and ledger.jsonl every event. The same seed "
+        "makes the same trials; on another machine arithmetic may round otherwise."
     )
     commands = (f"autockd run study.yaml name={content.study}-again", f"autockd report {content.study}-again")
     yield Section("repeat", "How to repeat it", (text,), commands=commands)

@@ -76,8 +76,15 @@ def _standing(row: TrialRow, finalist: Finalist | None, summary: StudySummary, w
         test=finalist.test if finalist else tuple(found.test for found in evaluated),
         parameters=evaluated[0].parameters if evaluated else row.parameters,
         bytes=evaluated[0].bytes if evaluated else None,
-        costs=row.costs,
+        costs=row.costs or _mean_costs(row.trial, summary),
     )
+
+
+def _mean_costs(trial: int, summary: StudySummary) -> dict[str, float]:
+    """Costs of a finalist whose trial has none of its own: means over its runs."""
+    known = [run.costs for run in summary.finalists if run.trial == trial and run.costs]
+    names = dict.fromkeys(name for costs in known for name in costs)
+    return {name: statistics.fmean(costs[name] for costs in known if name in costs) for name in names}
 
 
 def evaluations_of(trial: int, evaluated: Iterable[Evaluated], *, is_finalist: bool) -> list[Evaluated]:

@@ -47,13 +47,12 @@ def gap_text(gap: float, metric: str, *, sign: bool = True) -> str:
     return f"{scaled:{'+' if sign else ''}.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
 
 
-def verdict_text(found: PairedComparison, metric: str) -> str:
-    """`better: +1.30 points (95 % interval +0.20 to +2.40)`; a single seed has no interval."""
-    gap = gap_text(found.difference, metric)
-    if found.seeds < 2:
-        return f"{found.verdict}: {gap}, one seed"
-    low, high = (gap_text(end, metric).removesuffix(" points") for end in (found.low, found.high))
-    return f"{found.verdict}: {gap} (95 % interval {low} to {high})"
+def interval_text(found: PairedComparison, metric: str) -> str:
+    """A difference with its interval at 95 %: `+1.30 (+0.20 to +2.40)`; a single seed has no interval."""
+    gap, low, high = (
+        gap_text(number, metric).removesuffix(" points") for number in (found.difference, found.low, found.high)
+    )
+    return gap if found.seeds < 2 else f"{gap} ({low} to {high})"
 
 
 def moment(seconds: float) -> str:
@@ -111,7 +110,7 @@ def _verdicts(content: ReportContent, winner: Standing) -> Iterator[str]:
     elif winner.against_none is None and winner.trial != content.undistilled.trial:
         yield (
             "Whether that is better than no distillation cannot be said: both were trained with one seed "
-            "(`finalists.seeds` asks for more)."
+            "(finalists.seeds asks for more)."
         )
 
 
@@ -233,7 +232,7 @@ def _what_is_unequal(content: ReportContent) -> Iterator[str]:
     if winner and undistilled and undistilled.kind == "baseline" and not undistilled.arm and searched > 1:
         yield (
             f"Baselines ran once, with the study's own recipe, while the winner is the best of {searched} trials; "
-            "`compare` gives every method the same number of trials."
+            "a study that compares methods gives each the same number of trials."
         )
     if content.test_opened:
         moments = " and ".join(moment(opened) for opened in content.test_opened)
