@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from autockd.report.charts import GREY, INK, Axis, Label, Panel, Series
@@ -63,7 +62,7 @@ def safe(text: str) -> str:
 def _trace(series: Series) -> dict[str, Any]:
     color = series.look.color
     common: dict[str, Any] = {
-        "name": safe(series.name),
+        "name": safe(_short(series.name)),
         "x": [_finite(value) for value in series.x],
         "y": [_finite(value) for value in series.y],
         "showlegend": series.named,
@@ -134,8 +133,3 @@ def _short(text: str, longest: int = 42) -> str:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def texts_of(figures: Sequence[dict[str, Any]]) -> list[str]:
-    """Every text of figures, as plotly is given it."""
-    return [text for figure in figures for trace in figure["data"] for text in (trace["name"], *trace["hovertext"])]
