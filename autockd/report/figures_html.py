@@ -127,7 +127,7 @@ def _annotation(label: Label) -> dict[str, Any]:
     }
 
 
-def _short(text: str, longest: int = 42) -> str:
+def _short(text: str, longest: int = 32) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 

@@ -147,7 +147,7 @@ def test_it_fits_a_phone(page: Any, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     page.wait_for_timeout(500)  # plotly follows
     page.screenshot(path=Path(os.environ.get("AUTOCKD_SCREENSHOTS") or tmp_path) / "report-phone.png", full_page=True)
-    wide = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.wide, .scroll, pre') &&"
+    wide = "[...document.querySelectorAll('main *')].filter(e => !e.closest('.wide, .scroll, pre, svg') &&"
     wide += " e.getBoundingClientRect().right > window.innerWidth + 1).map(e => e.outerHTML.slice(0, 120))"
     assert page.evaluate(wide) == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
