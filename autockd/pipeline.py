@@ -24,6 +24,7 @@ from autockd.preparing import prepare
 from autockd.provenance import provenance
 from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.report import StudySummary
+from autockd.report.writing import PAGE, REPORT, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.shares import Shares
@@ -105,6 +106,7 @@ def _begin(session: Session, task: Task) -> None:
             direction=task.direction,
             task_fingerprint=task.fingerprint,
             provenance=provenance(Path.cwd()),
+            classes=task.classes,
         )
     session.recorder.record(event)
 
@@ -216,15 +218,28 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             seconds={**recorder.seconds, "total": time.perf_counter() - began},
         )
     )
+    _report(session)
     if problem:
         raise ExportError(f"{problem}; nothing is exported -> autockd export {folder.name} --pick with other limits")
     return _result(session)
 
 
+def _report(session: Session) -> None:
+    """Write the report of a study that is over; it is made of the ledger, so a study never fails for it."""
+    try:
+        write_report(events(session.folder / LEDGER), session.folder / REPORT)
+        session.recorder.artifact(session.folder / REPORT / PAGE)
+    except Exception as error:  # whatever a chart or the disk has against it
+        session.recorder.warn(
+            f"the report was not written ({error}); `autockd report {session.config.name}` tries again"
+        )
+
+
 def _sweep(folder: Path) -> None:
     """Remove what killed writers left behind, and the checkpoints of runs that are over."""
     runs = [f"{kind}/*/{name}" for kind in ("trials", "finalists") for name in (".*", "checkpoint.pt")]
-    for pattern in (f".{BUNDLE}.*", f".{CONFIG}.*", "teacher/.*", "assistant/.*", "costs/.*", *runs):
+    drafts = [f".{name}.*" for name in (BUNDLE, CONFIG, REPORT)]
+    for pattern in (*drafts, "teacher/.*", "assistant/.*", "costs/.*", *runs):
         for scrap in folder.glob(pattern):
             if scrap.is_dir():
                 shutil.rmtree(scrap, ignore_errors=True)

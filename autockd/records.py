@@ -193,6 +193,8 @@ class StudyStarted(Record):
     direction: Literal["maximize", "minimize"]
     task_fingerprint: str
     provenance: Provenance
+    classes: tuple[str, ...] = ()
+    """Name of each class, by index; empty where targets are scores, and in ledgers of older versions."""
 
 
 class StudyResumed(Record):

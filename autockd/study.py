@@ -10,6 +10,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      finalists/<n>-<seed>/   the same of finalists' runs
                      bundle/         the exported student
                      *.png           pictures of the schedules and of the search
+                     report/         report.html, its pictures, the numbers as JSON and CSV
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import Glue, Text
-from autockd.errors import ConfigError, EnvironmentProblem, Problem, StudyError
+from autockd.errors import ConfigError, EnvironmentProblem, StudyError
 from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event, StudyStarted
 from autockd.report.tables import StudySummary, summary_of
+from autockd.tracking.redaction import without_secrets
 
 if TYPE_CHECKING:
+    from autockd.report.content import ReportContent
     from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
 
@@ -43,24 +46,6 @@ _POLL_SECONDS = 0.2
 
 def ignore(event: Event) -> None:
     """A watcher that does not look."""
-
-
-def without_secrets(config: StudyConfig) -> StudyConfig:
-    """The configuration as it may be written down: its note without credentials.
-
-    Raises:
-        ConfigError: another field holds a credential, and without it the field would be of no use.
-    """
-    from autockd.tracking.redaction import redact, secret_fields
-
-    problem = (
-        "holds a credential (or what looks like one in the environment), which would be written down with the study"
-    )
-    fields = [field for field in secret_fields(config.model_dump(mode="json")) if field != "note"]
-    if fields:
-        remedy = "take it out; credentials come from the environment alone"
-        raise ConfigError([Problem(field, problem, remedy) for field in fields])
-    return config.model_copy(update={"note": redact(config.note)})
 
 
 class Study:
@@ -198,7 +183,8 @@ class Study:
         history = self.events()
         drawn = save_figures(history, self.folder) if history else []
         pictures = sorted({*drawn, *self.folder.glob("*.png")})
-        found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=[self.folder / CONFIG, *pictures])
+        files = [self.folder / CONFIG, *pictures, *self.folder.glob("report/report.html")]
+        found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=files)
         return replace(found, registered=register_bundle(self.config, self.folder, uri, self.experiment).text)
 
     def events(self) -> list[Event]:
@@ -219,6 +205,26 @@ class Study:
             StudyError: the study has not begun.
         """
         return summary_of(self.folder / LEDGER)
+
+    def report(self, to: Path | None = None) -> tuple[Path, ReportContent]:
+        """Write the study's report: a page, its pictures, the numbers; whatever state the study is in.
+
+        Args:
+            to: its folder, where an older report is replaced; None is the study's `report` folder.
+
+        Returns:
+            The folder, and what the report says.
+
+        Raises:
+            StudyError: the study has not begun.
+            UsageError: `to` exists and is not a report.
+            EnvironmentProblem: the folder cannot be written.
+        """
+        from autockd.report.writing import REPORT, write_report
+
+        self.status()
+        folder = (to or self.folder / REPORT).absolute()
+        return folder, write_report(self.events(), folder)
 
     def export(
         self,

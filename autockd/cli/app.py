@@ -250,6 +250,24 @@ def status(study: MaybeStudyName = None, studies: StudiesFolder = None, as_json:
 
 
 @app.command(
+    epilog="Examples:\n\nautockd report mine\n\nautockd report mine --to for-ada\n\nautockd report mine --json"
+)
+def report(
+    study: StudyName,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.", show_default=False),
+    ] = None,
+    studies: StudiesFolder = None,
+    as_json: Json = False,
+) -> None:
+    """Write a study's report: one HTML page, its figures as PNG, its numbers as JSON and CSV."""
+    from autockd.cli.looking import report_study
+
+    report_study(study, studies, to, as_json=as_json)
+
+
+@app.command(
     epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7 --int8\n\n"
     "autockd export mine --pick 'latency_ms <= 2' --to fast"
 )
@@ -319,6 +337,6 @@ def ui(
 @app.command(epilog="Example:\n\nautockd doctor")
 def doctor(as_json: Json = False) -> None:
     """Check this machine: packages, devices, disk space, folders, MLflow."""
-    from autockd.cli.doctor import report
+    from autockd.cli import doctor as machine
 
-    report(as_json=as_json)
+    machine.report(as_json=as_json)

@@ -117,6 +117,19 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         say(f"bundle: {summary.bundle}")
 
 
+def report_study(name: str, studies: Path | None, to: Path | None, *, as_json: bool) -> None:
+    """Write a study's report, and say where it is and what it says."""
+    from autockd.report.writing import PAGE, files_of
+
+    folder, content = open_study(name, studies).report(to)
+    if as_json:
+        files = [str(path) for path in files_of(folder)]
+        write_json({"folder": str(folder), "files": files, "report": content.model_dump(mode="json")})
+        return
+    write(str(folder / PAGE))
+    say("\n".join(content.summary))
+
+
 def _state(study: Study, summary: StudySummary, name: str) -> str:
     from autockd.tracking.ledger import in_use
 

@@ -100,6 +100,8 @@ def show_result(summary: StudySummary, study: Study, *, as_json: bool) -> None:
     bundle = bundle_path(summary, study.folder)
     if bundle:
         write(f"bundle: {bundle}")
+    if (page := study.folder / "report" / "report.html").exists():
+        write(f"report: {page}")
     say("\n".join(["", "next:", *(f"  {command}" for command in next_commands(study, bundle))]))
 
 

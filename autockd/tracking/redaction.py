@@ -11,6 +11,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from autockd.config.schema import StudyConfig
+from autockd.errors import ConfigError, Problem
+
 SomeRecord = TypeVar("SomeRecord", bound=BaseModel)
 
 MASK = "***"
@@ -145,3 +148,19 @@ def _redact_assignments(text: str) -> str:
             parts.append(f"{quote}{MASK}{quote}")
             start = match.end()
     return "".join([*parts, text[start:]])
+
+
+def without_secrets(config: StudyConfig) -> StudyConfig:
+    """The configuration as it may be written down: its note without credentials.
+
+    Raises:
+        ConfigError: another field holds a credential, and without it the field would be of no use.
+    """
+    problem = (
+        "holds a credential (or what looks like one in the environment), which would be written down with the study"
+    )
+    fields = [field for field in secret_fields(config.model_dump(mode="json")) if field != "note"]
+    if fields:
+        remedy = "take it out; credentials come from the environment alone"
+        raise ConfigError([Problem(field, problem, remedy) for field in fields])
+    return config.model_copy(update={"note": redact(config.note)})

@@ -49,8 +49,8 @@ PUBLIC: dict[str, set[str]] = {
 """What other code may import. A name that goes or changes is for the changelog."""
 
 SLOW = {
-    *("datasets", "matplotlib", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "ray", "sklearn"),
-    *("torchvision", "transformers"),
+    *("datasets", "matplotlib", "mlflow", "onnx", "onnxruntime", "onnxscript", "optuna", "plotly", "ray"),
+    *("sklearn", "torchvision", "transformers"),
 }
 """Packages that take long to import: whoever needs one imports it in a function."""
 

@@ -1,0 +1,197 @@
+"""Everything that a report says, as one record: report.json."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from autockd.records import Provenance, Record
+from autockd.report.statistics import PairedComparison
+from autockd.report.tables import TrialRow
+
+Kind = Literal["teacher", "baseline", "preset", "winner", "candidate"]
+"""What a model is in a study: `preset` is the study's own values, `candidate` a trial that did not win."""
+
+
+class Standing(Record):
+    """One line of the comparison: a model with all that was measured of it."""
+
+    name: str
+    kind: Kind
+    trial: int | None = None
+    method: str = ""
+    arm: str = ""
+    searched: float | None = None
+    """Validation metric under the seed of the search; of the teacher, its own."""
+    seeds: tuple[int, ...] = ()
+    """Fresh seeds; empty where nothing ran again."""
+    validation: tuple[float, ...] = ()
+    """Of each fresh seed."""
+    test: tuple[float, ...] = ()
+    """Of each fresh seed; without these, of the search's own model alone; empty where the test split is closed."""
+    parameters: int | None = None
+    bytes: int | None = None
+    costs: dict[str, float] = {}
+    against_none: PairedComparison | None = None
+    """Against the student without distillation, over the fresh seeds of both."""
+    against_preset: PairedComparison | None = None
+
+    @property
+    def judged(self) -> tuple[float, ...]:
+        """The values that a comparison is made of: test, else fresh validation."""
+        return self.test or self.validation
+
+
+class ArmStanding(Record):
+    """One of the compared methods: what its part of the search came to."""
+
+    arm: str
+    trials: int
+    complete: int
+    best_trial: int | None
+    best_value: float | None
+
+
+class Curve(Record):
+    """The validation metric of a trial after each of its epochs."""
+
+    name: str
+    kind: Kind
+    trial: int
+    epochs: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+class PlanTrack(Record):
+    """What a trial's plan did, at the last step of each epoch, and what was measured of its hinge."""
+
+    name: str
+    kind: Kind
+    trial: int
+    epochs: tuple[int, ...]
+    columns: dict[str, tuple[float | None, ...]]
+    active_fraction: tuple[float | None, ...]
+
+
+class RungStep(Record):
+    """How trials fared at one rung."""
+
+    rung: int
+    epochs: int
+    reached: int
+    stopped: int
+    lowest_threshold: float | None
+    highest_threshold: float | None
+
+
+class DiagnosisRow(Record):
+    """A model's errors on the test split; of several seeds, bins are added up and shares are means."""
+
+    name: str
+    kind: Kind
+    seeds: int
+    ece: tuple[float, ...]
+    """Of each seed."""
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    counts: tuple[int, ...]
+    class_accuracy: tuple[float, ...]
+    class_agreement: tuple[float, ...]
+    agreement: float
+
+
+class ImportanceRecord(Record):
+    """How much of the metric's variation each dimension explains."""
+
+    shares: dict[str, float]
+    trials: int
+    left_out: tuple[str, ...]
+    problem: str
+    few: bool
+    """Whether there are so few trials that the order may be chance."""
+
+
+class Spent(Record):
+    """Time that a group of runs took."""
+
+    what: str
+    runs: int
+    seconds: float
+    cpu_seconds: float
+    gpu_seconds: float
+
+
+class Cost(Record):
+    """What a study took."""
+
+    stages: dict[str, float]
+    """Wall seconds by stage, of the study's last session."""
+    sessions: int
+    elapsed: float
+    """Seconds from the first event to the last, stops of the study included."""
+    spent: tuple[Spent, ...]
+
+
+class ReportContent(Record):
+    """A study as its report tells it, made of its ledger alone."""
+
+    study: str
+    note: str
+    finished: bool
+    metric: str
+    direction: Literal["maximize", "minimize"]
+    task: str
+    """The data set, in words."""
+    task_fingerprint: str
+    config_hash: str
+    classes: tuple[str, ...]
+    seed: int
+    asked: int
+    started: float
+    ended: float
+    """When the last event was written."""
+    summary: tuple[str, ...] = ()
+    """What came of it, in sentences."""
+    caveats: tuple[str, ...] = ()
+    """What must not be read into it, in sentences."""
+    judged_on: Literal["test", "validation"]
+    """The split that models are compared on."""
+    standings: tuple[Standing, ...]
+    arms: tuple[ArmStanding, ...] = ()
+    trials: tuple[TrialRow, ...]
+    space: dict[str, dict[str, Any]]
+    objectives: tuple[str, ...] = ()
+    front: tuple[int, ...] = ()
+    """Trials of the Pareto front, the best metric first; empty without objectives."""
+    importance: ImportanceRecord
+    plans: tuple[PlanTrack, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    rungs: tuple[RungStep, ...] = ()
+    diagnoses: tuple[DiagnosisRow, ...] = ()
+    cost: Cost
+    provenance: Provenance
+    device: str = ""
+    precision: str = ""
+    precision_reason: str = ""
+    conventions: dict[str, str] = {}
+    """How each method's losses are scaled and reduced."""
+    notes: tuple[str, ...] = ()
+    """Choices of the program, and its warnings, as they were recorded."""
+    test_opened: tuple[float, ...] = ()
+    """When the test split was handed to an evaluation."""
+    exported: str = ""
+    """Which run the bundle is of."""
+
+    def of_kind(self, kind: Kind) -> Standing | None:
+        """The first standing of a kind."""
+        return next((standing for standing in self.standings if standing.kind == kind), None)
+
+    @property
+    def undistilled(self) -> Standing | None:
+        """The student without distillation."""
+        same = [standing for standing in self.standings if standing.method == "none"]
+        return next((standing for standing in same if standing.kind == "baseline"), same[0] if same else None)
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether anything ran again with fresh seeds."""
+        return any(standing.seeds for standing in self.standings)

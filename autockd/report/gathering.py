@@ -1,0 +1,232 @@
+"""From a ledger's events to the content of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from autockd.errors import StudyError
+from autockd.records import (
+    EpochFinished,
+    EpochRecord,
+    Event,
+    Exported,
+    Noted,
+    RungReached,
+    StudyResumed,
+    StudyStarted,
+    TestOpened,
+    TrialStarted,
+)
+from autockd.report.content import (
+    ArmStanding,
+    Cost,
+    Curve,
+    ImportanceRecord,
+    PlanTrack,
+    ReportContent,
+    RungStep,
+    Spent,
+    Standing,
+)
+from autockd.report.diagnoses import diagnoses_of
+from autockd.report.pareto import pareto_front
+from autockd.report.standings import standings_of
+from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise
+from autockd.report.words import caveats, sentences
+from autockd.tracking.importance import FEW_TRIALS, importance_of
+
+_PLAN_KINDS = ("winner", "preset")
+
+
+def content_of(events: Iterable[Event]) -> ReportContent:
+    """Everything that a report says of a study, whatever state it is in.
+
+    Args:
+        events: a study's events, in order.
+
+    Raises:
+        StudyError: the study has not begun.
+    """
+    history = list(events)
+    summary = summarise(history)
+    start = next((event for event in history if isinstance(event, StudyStarted)), None)
+    if summary is None or start is None:
+        raise StudyError("this study has not begun, so there is nothing to report; start one with `autockd run`")
+    standings = standings_of(summary)
+    config = next((event.config for event in reversed(history) if isinstance(event, StudyResumed)), start.config)
+    content = ReportContent.model_validate(
+        {
+            **_identity(start, config, summary, history),
+            "standings": standings,
+            "judged_on": "test" if any(row.test for row in standings if row.kind != "teacher") else "validation",
+            "arms": _arms(summary),
+            "trials": summary.trials,
+            "objectives": summary.objectives,
+            "front": tuple(row.trial for row in pareto_front(summary)) if summary.objectives else (),
+            "importance": _importance(history),
+            **_courses(standings, history),
+            "rungs": _rungs(history),
+            "diagnoses": diagnoses_of(standings, summary.evaluated),
+            "cost": _cost(summary, history),
+            **_facts(summary, history),
+        }
+    )
+    return content.model_copy(update={"summary": sentences(content), "caveats": caveats(content)})
+
+
+def _identity(
+    start: StudyStarted, config: Mapping[str, Any], summary: StudySummary, history: Sequence[Event]
+) -> dict[str, Any]:
+    return {
+        "study": start.study,
+        "note": str(config.get("note") or "").strip(),
+        "finished": summary.finished,
+        "metric": start.metric,
+        "direction": start.direction,
+        "task": _task_text(config.get("task", {})),
+        "task_fingerprint": start.task_fingerprint,
+        "config_hash": start.config_hash,
+        "classes": start.classes,
+        "seed": config.get("seed", 0),
+        "asked": summary.asked,
+        "started": start.time,
+        "ended": history[-1].time,
+        "space": config.get("search", {}).get("space", {}),
+        "provenance": start.provenance,
+    }
+
+
+def _task_text(task: Mapping[str, Any]) -> str:
+    """Such as `torchvision CIFAR10` or `digits`."""
+    which = next((str(task[key]) for key in ("dataset", "name", "path") if task.get(key)), "")
+    return f"{task.get('source', 'unknown data')} {which}".strip()
+
+
+def _arms(summary: StudySummary) -> list[ArmStanding]:
+    found = []
+    for arm in dict.fromkeys(row.arm for row in summary.trials if row.arm):
+        rows = [row for row in summary.trials if row.arm == arm]
+        # An arm may be a baseline through and through; then its best is among the baselines.
+        best = best_trial([row.model_copy(update={"role": "sampled"}) for row in rows], summary.direction)
+        found.append(
+            ArmStanding(
+                arm=arm,
+                trials=len(rows),
+                complete=sum(row.state == "complete" for row in rows),
+                best_trial=best,
+                best_value=next((row.value for row in rows if row.trial == best), None),
+            )
+        )
+    return found
+
+
+def _importance(history: Sequence[Event]) -> ImportanceRecord:
+    found = importance_of(history)
+    return ImportanceRecord(
+        shares=found.shares,
+        trials=found.trials,
+        left_out=found.left_out,
+        problem=found.problem,
+        few=found.trials < FEW_TRIALS,
+    )
+
+
+def _courses(standings: Sequence[Standing], history: Sequence[Event]) -> dict[str, Any]:
+    """Learning curves, and the plans of the winner and of the preset."""
+    wanted = {row.trial for row in standings if row.kind in ("baseline", *_PLAN_KINDS)}
+    epochs: dict[int, dict[int, EpochRecord]] = {}
+    for event in history:
+        if isinstance(event, EpochFinished) and event.trial in wanted:
+            epochs.setdefault(event.trial, {})[event.record.epoch] = event.record
+    curves, plans = [], []
+    for row in standings:
+        if row.trial is None or row.trial not in epochs:
+            continue
+        records = [epochs[row.trial][epoch] for epoch in sorted(epochs[row.trial])]
+        numbers = tuple(record.epoch for record in records)
+        values = tuple(record.metric for record in records)
+        curves.append(Curve(name=row.name, kind=row.kind, trial=row.trial, epochs=numbers, values=values))
+        if row.kind in _PLAN_KINDS:
+            plans.append(_plan(row, records))
+    return {"curves": curves, "plans": plans}
+
+
+def _plan(row: Standing, records: Sequence[EpochRecord]) -> PlanTrack:
+    assert row.trial is not None, "only students have plans"
+    names = dict.fromkeys(name for record in records for name in record.coefficients)
+    return PlanTrack(
+        name=row.name,
+        kind=row.kind,
+        trial=row.trial,
+        epochs=tuple(record.epoch for record in records),
+        columns={name: tuple(record.coefficients.get(name) for record in records) for name in names},
+        active_fraction=tuple(record.active_fraction for record in records),
+    )
+
+
+def _rungs(history: Sequence[Event]) -> list[RungStep]:
+    reached: dict[int, dict[int, RungReached]] = {}
+    for event in history:
+        if isinstance(event, RungReached):
+            reached.setdefault(event.rung, {})[event.trial] = event
+    found = []
+    for rung in sorted(reached):
+        standings = list(reached[rung].values())
+        thresholds = [event.threshold for event in standings if event.threshold is not None]
+        found.append(
+            RungStep(
+                rung=rung,
+                epochs=max(event.epochs for event in standings),
+                reached=len(standings),
+                stopped=sum(event.stopped for event in standings),
+                lowest_threshold=min(thresholds, default=None),
+                highest_threshold=max(thresholds, default=None),
+            )
+        )
+    return found
+
+
+def _cost(summary: StudySummary, history: Sequence[Event]) -> Cost:
+    spent = [_spent("search", summary.trials)]
+    if summary.finalists:
+        spent.append(_spent("finalists, fresh seeds", summary.finalists))
+    return Cost(
+        stages=summary.seconds,
+        sessions=1 + sum(isinstance(event, StudyResumed) for event in history),
+        elapsed=history[-1].time - history[0].time,
+        spent=tuple(spent),
+    )
+
+
+def _spent(what: str, runs: Sequence[Any]) -> Spent:
+    sums = {name: sum(getattr(run, name) or 0.0 for run in runs) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
+    return Spent(what=what, runs=len(runs), **sums)
+
+
+def _facts(summary: StudySummary, history: Sequence[Event]) -> dict[str, Any]:
+    choice = summary.precision
+    exported = next((event for event in reversed(history) if isinstance(event, Exported)), None)
+    starts = [event for event in history if isinstance(event, TrialStarted)]
+    notes = [event for event in history if isinstance(event, Noted)]
+    seed = "" if exported is None or exported.seed is None else f", seed {exported.seed}"
+    return {
+        "device": choice.device if choice else "",
+        "precision": choice.precision if choice else "",
+        "precision_reason": choice.reason if choice else "",
+        "conventions": {start.method: start.conventions for start in starts if start.conventions},
+        "notes": tuple(dict.fromkeys(f"{note.kind}: {note.text}" for note in notes if note.kind != "progress")),
+        "test_opened": tuple(event.time for event in history if isinstance(event, TestOpened)),
+        "exported": f"trial {exported.trial}{seed}" if exported else "",
+    }
+
+
+def point_of(row: TrialRow) -> str:
+    """A trial's point of the space, in one line."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in row.params.items() if name != "method")
+
+
+def value_text(value: object) -> str:
+    """A value of a dimension, in three digits where it is real."""
+    return f"{value:.3g}" if isinstance(value, float) else json.dumps(value) if isinstance(value, bool) else str(value)

@@ -1,0 +1,97 @@
+"""A report's folder: the page, the numbers, the pictures. It is rebuilt from the ledger whenever somebody asks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autockd.errors import EnvironmentProblem, UsageError
+from autockd.records import Event
+from autockd.report.content import ReportContent
+from autockd.report.csv_files import finalists_csv, trials_csv
+from autockd.report.figures_png import save_chart
+from autockd.report.gathering import content_of
+from autockd.report.html import page_of
+from autockd.report.sections import charts_of, sections_of
+from autockd.report.tables import summarise
+
+REPORT = "report"
+"""The folder's name, in a study's."""
+
+PAGE, CONTENT, TRIALS, FINALISTS = "report.html", "report.json", "trials.csv", "finalists.csv"
+_SUFFIXES = (".html", ".json", ".csv", ".png")
+
+
+def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
+    """Write a study's report, in place of an older one as a whole.
+
+    Args:
+        events: the study's events, in order.
+        folder: where `report.html`, `report.json`, `trials.csv`, `finalists.csv` and the pictures come to lie.
+
+    Returns:
+        What it says.
+
+    Raises:
+        StudyError: the study has not begun.
+        UsageError: the folder exists and is not a report.
+        EnvironmentProblem: the folder cannot be written.
+    """
+    history = list(events)
+    content = content_of(history)
+    summary = summarise(history)
+    assert summary is not None, "a study with content has a summary"
+    sections = sections_of(content)
+    with _whole_folder(folder) as stage:
+        (stage / PAGE).write_text(page_of(content, sections), encoding="utf-8")
+        (stage / CONTENT).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (stage / TRIALS).write_text(trials_csv(content), encoding="utf-8")
+        runs = finalists_csv(content, summary.finalists, summary.evaluated)
+        (stage / FINALISTS).write_text(runs, encoding="utf-8")
+        for chart in charts_of(sections):
+            save_chart(chart, stage)
+    return content
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a report, the page first."""
+    return sorted(folder.iterdir(), key=lambda path: (path.name != PAGE, path.name))
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+    target = target.absolute()
+    if os.path.lexists(target) and not _is_report(target):
+        raise UsageError(f"{target}: exists and is not a report, so it is left alone -> name another folder")
+    stage, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
+    try:
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir(parents=True)
+        yield stage
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            target.rename(old)
+        stage.rename(target)
+    except OSError as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        reason = error.strerror or str(error)
+        raise EnvironmentProblem(f"{target}: the report cannot be written: {reason} -> name another folder") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether nothing is lost with the folder but a report, or it is empty."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    entries = list(folder.iterdir())
+    names = {path.name for path in entries}
+    is_ours = all(path.suffix in _SUFFIXES and path.is_file() and not path.is_symlink() for path in entries)
+    return not entries or (is_ours and {PAGE, CONTENT} <= names)

@@ -1,0 +1,157 @@
+"""What a report says in sentences: it must not claim more than was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from report_events import SEEDS, report_events
+
+from autockd.records import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
+from autockd.report.content import ReportContent
+from autockd.report.gathering import content_of
+from autockd.report.words import caveats, gap_text, sentences, spread_text
+
+
+def without_space(events: list[Event]) -> list[Event]:
+    """The same study without dimensions, whose importance would take a second."""
+    start = events[0]
+    assert isinstance(start, StudyStarted)
+    search = start.config["search"] | {"space": {}}
+    return [start.model_copy(update={"config": start.config | {"search": search}}), *events[1:]]
+
+
+def told(**changes: Any) -> tuple[str, str, ReportContent]:
+    content = content_of(without_space(report_events(**changes)))
+    return " ".join(content.summary), " ".join(content.caveats), content
+
+
+def test_a_win_is_said_with_its_interval_and_the_luck_of_the_search() -> None:
+    text, doubts, content = told()
+    winner = content.of_kind("winner")
+    assert winner is not None
+    assert winner.against_none is not None
+    assert winner.against_none.verdict == "better"
+    assert f"The winner is continuation, trial {winner.trial}, with " in text
+    assert "test accuracy (mean of 5 fresh seeds, standard deviation " in text
+    gap = gap_text(winner.against_none.difference, "accuracy")
+    assert f"It is better than the student without distillation ({gap} on test, 95 % interval " in text
+    assert "were the luck of selection" in text
+    assert "54.6 times as many" in text
+    assert "one seed" not in text + doubts
+    assert "nothing was chosen by it" in doubts
+
+
+def test_a_tie_is_not_called_a_win() -> None:
+    text, _, _ = told(gain=0.0)
+    assert "It cannot be told apart from the student without distillation" in text
+    assert "better than the student" not in text
+
+
+def test_a_loss_is_said_plainly() -> None:
+    text, _, _ = told(gain=-0.02)
+    assert "It is worse than the student without distillation (\N{MINUS SIGN}" in text
+
+
+def test_few_seeds_are_a_caveat_and_one_seed_proves_nothing() -> None:
+    _, doubts, _ = told(seeds=SEEDS[:3])
+    assert "3 fresh seeds, so intervals are wide" in doubts
+    text, _, content = told(seeds=SEEDS[:1])
+    assert "under one seed: that cannot be told apart from chance" in text
+    assert ReportContent.model_validate_json(content.model_dump_json()).standings[1].name == content.standings[1].name
+
+
+def test_without_seeds_no_verdict_is_given() -> None:
+    text, doubts, content = told(seeds=())
+    assert content.judged_on == "test"
+    assert "cannot be said: both were trained with one seed" in text
+    assert "Every model was trained with one seed" in doubts
+    assert not any(word in text for word in ("It is better", "It is worse", "told apart"))
+    assert [row.against_none for row in content.standings] == [None] * len(content.standings)
+
+
+def test_failures_and_what_was_not_measured_are_told() -> None:
+    _, doubts, _ = told(seeds=())
+    assert "2 trials failed: the loss is NaN (2)." in doubts
+    assert "Latency was not measured." in doubts
+    assert "Baselines ran once" in doubts
+
+
+def test_a_study_in_the_middle_says_so() -> None:
+    events = without_space(report_events(seeds=()))
+    content = content_of(events[:150])
+    assert not content.finished
+    assert content.judged_on == "validation"
+    assert "The study is not finished" in " ".join(content.caveats)
+    assert "of 30 that were asked for" in content.summary[-1]
+    assert "The test split has not been opened" in " ".join(content.caveats)
+
+
+def test_a_study_without_any_trial_has_no_result() -> None:
+    content = content_of(report_events()[:1])
+    assert content.summary[0] == "There is no result yet: no trial has begun."
+    assert content.summary[1] == "None of 30 trials has begun."
+
+
+def test_where_all_trials_fail_nobody_wins() -> None:
+    events: list[Event] = []
+    for event in without_space(report_events(seeds=())):
+        if isinstance(event, StudyStarted | TrialStarted):
+            events.append(event)
+        if isinstance(event, TrialStarted):
+            events.append(TrialFinished(time=event.time + 1, trial=event.trial, state="failed", reason="no memory"))
+    content = content_of(events)
+    assert "no trial has a usable student" in content.summary[0]
+    assert "30 trials failed: no memory (30)." in content.caveats[-1]
+
+
+def test_the_winner_is_chosen_by_validation_never_by_test() -> None:
+    _, _, content = told()
+    students = [row for row in content.standings if row.seeds and row.kind != "baseline"]
+    best = max(students, key=lambda row: sum(row.validation))
+    assert best.kind == "winner"
+    assert best.test != max((row.test for row in students), key=sum) or len({row.test for row in students}) == 1
+
+
+def test_compared_methods_are_named_with_their_budget() -> None:
+    events = [
+        event.model_copy(update={"arm": ("kd", "dkd")[event.trial % 2]}) if isinstance(event, TrialStarted) else event
+        for event in without_space(report_events(seeds=()))
+    ]
+    content = content_of(events)
+    (text,) = [sentence for sentence in content.summary if sentence.startswith("Methods were searched")]
+    assert "15 trials each" in text
+    assert [arm.arm for arm in content.arms] == ["kd", "dkd"]
+    assert sum(arm.complete for arm in content.arms) == 19
+
+
+def test_a_metric_that_is_to_be_small_is_flattered_from_the_other_side() -> None:
+    start, *rest = without_space(report_events())
+    content = content_of([start.model_copy(update={"direction": "minimize", "metric": "error"}), *rest])
+    winner = content.of_kind("winner")
+    assert winner is not None
+    fresh = sum(winner.validation) / len(winner.validation)
+    flattered = winner.searched is not None and winner.searched < fresh
+    assert any("luck of selection" in sentence for sentence in content.summary) is flattered
+    assert sentences(content) == content.summary
+    assert caveats(content) == content.caveats
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "text"),
+    [
+        ((0.97, 0.96, 0.98), "accuracy", "97.0 ± 1.0 %"),
+        ((0.97,), "accuracy", "97.0 %"),
+        ((), "accuracy", "-"),
+        ((0.5, 0.6), "pearson_spearman", "0.5500 ± 0.0707"),
+    ],
+)
+def test_means_have_their_spread(values: tuple[float, ...], metric: str, text: str) -> None:
+    assert spread_text(values, metric) == text
+
+
+def test_the_cost_of_a_resumed_study_is_of_its_last_session() -> None:
+    _, _, content = told()
+    assert content.cost.stages["total"] == 610.0
+    assert [(one.what, one.runs) for one in content.cost.spent] == [("search", 30), ("finalists, fresh seeds", 30)]
+    assert any(isinstance(event, StudyFinished) for event in report_events())
