@@ -10,7 +10,8 @@ from autockd.report.content import ReportContent, Standing
 from autockd.report.gathering import point_of, value_text
 from autockd.report.model_charts import PLAN_TITLES, values_of
 from autockd.report.search_charts import STATES
-from autockd.report.words import interval_text, spread_text
+from autockd.report.statistics import spread_text
+from autockd.report.words import interval_text
 from autockd.text import count_text, duration, kilobytes, metric_text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from autockd.records import Evaluated
 from autockd.report.content import Kind, Standing
-from autockd.report.statistics import Finalist, PairedComparison, compare_paired, finalists_of
+from autockd.report.statistics import Finalist, PairedComparison, compare_paired, finalists_of, winner_of
 from autockd.report.tables import StudySummary, TrialRow
 
 _ORDER: dict[Kind, int] = {"teacher": 0, "winner": 1, "preset": 2, "candidate": 3, "baseline": 4}
@@ -16,7 +16,7 @@ _ORDER: dict[Kind, int] = {"teacher": 0, "winner": 1, "preset": 2, "candidate": 
 def standings_of(summary: StudySummary) -> tuple[Standing, ...]:
     """All models of the comparison: the teacher, the winner, the preset, further finalists, the baselines."""
     finalists = {finalist.trial: finalist for finalist in finalists_of(summary)}
-    winner = winner_of(summary, finalists.values())
+    winner = winner_among(summary, finalists.values())
     rows = [row for row in summary.trials if _takes_part(row, finalists, winner)]
     found = [_standing(row, finalists.get(row.trial), summary, winner) for row in rows]
     found = _with_comparisons(_with_distinct_names(found), summary.direction)
@@ -24,18 +24,14 @@ def standings_of(summary: StudySummary) -> tuple[Standing, ...]:
     return tuple(sorted([*teacher, *found], key=lambda standing: _ORDER[standing.kind]))
 
 
-def winner_of(summary: StudySummary, finalists: Iterable[Finalist]) -> int | None:
-    """The trial that won: no baseline, and best by the mean of its fresh seeds' validation; by the search without them.
+def winner_among(summary: StudySummary, finalists: Iterable[Finalist]) -> int | None:
+    """The trial that won: the best finalist by its fresh seeds' validation; without finalists the search's choice.
 
     The test split has no say in it.
     """
-    sign = 1 if summary.direction == "maximize" else -1
-    means = {
-        finalist.trial: sign * statistics.fmean(finalist.validation)
-        for finalist in finalists
-        if finalist.role != "baseline"
-    }
-    return max(means, key=lambda trial: (means[trial], -trial)) if means else summary.best_trial
+    winner = winner_of(finalists, summary.direction)
+    picked = next((found.trial for found in summary.evaluated if found.label == "picked"), None)
+    return winner.trial if winner else summary.best_trial if picked is None else picked
 
 
 def _takes_part(row: TrialRow, finalists: Mapping[int, Finalist], winner: int | None) -> bool:

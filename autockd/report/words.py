@@ -31,16 +31,6 @@ def caveats(content: ReportContent) -> tuple[str, ...]:
     return (*_what_is_missing(content), *_what_is_unequal(content), *_what_went_wrong(content))
 
 
-def spread_text(values: Sequence[float], metric: str) -> str:
-    """A mean with its standard deviation over seeds: `97.0 ± 0.3 %`; a single value as it is, none as a dash."""
-    if len(values) < 2:
-        return metric_text(values[0] if values else None, metric)
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    if metric == "accuracy":
-        return f"{100 * mean:.1f} ± {100 * deviation:.1f} %"
-    return f"{mean:.4f} ± {deviation:.4f}"
-
-
 def gap_text(gap: float, metric: str, *, sign: bool = True) -> str:
     """A difference of metrics: `+1.30 points` of accuracy, `+0.0130` of another."""
     scaled, digits, unit = (100 * gap, 2, " points") if metric == "accuracy" else (gap, 4, "")

@@ -10,7 +10,8 @@ from report_events import SEEDS, report_events
 from autockd.records import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from autockd.report.content import ReportContent
 from autockd.report.gathering import content_of
-from autockd.report.words import caveats, gap_text, sentences, spread_text
+from autockd.report.statistics import spread_text
+from autockd.report.words import caveats, gap_text, sentences
 
 
 def without_space(events: list[Event]) -> list[Event]:
