@@ -98,10 +98,10 @@ def _verdicts(content: ReportContent, winner: Standing) -> Iterator[str]:
     if content.undistilled is None:
         yield "No student was trained without distillation, so what distillation is worth here is not known."
     elif winner.against_none is None and winner.trial != content.undistilled.trial:
-        yield (
-            "Whether that is better than no distillation cannot be said: both were trained with one seed "
-            "(finalists.seeds asks for more)."
-        )
+        why = "both were trained with one seed (finalists.seeds asks for more)"
+        if content.has_seeds:
+            why = "they have no fresh seed in common"
+        yield f"Whether that is better than no distillation cannot be said: {why}."
 
 
 def _verdict(found: PairedComparison, whom: str, content: ReportContent) -> str:
@@ -132,7 +132,7 @@ def _luck(content: ReportContent, winner: Standing) -> Iterator[str]:
     text = f"In the search it reached {searched} on validation, with fresh seeds {fresh} on average"
     if is_lucky:
         luck = gap_text(abs(gap), content.metric, sign=False)
-        yield f"{text}: {luck} of the search's value were the luck of selection."
+        yield f"{text}: {luck} of the search's value were the luck of selection or of its seed."
     else:
         yield f"{text}, so the search did not flatter it."
 
@@ -221,7 +221,7 @@ def _what_is_unequal(content: ReportContent) -> Iterator[str]:
     searched = sum(row.role != "baseline" for row in content.trials)
     if winner and undistilled and undistilled.kind == "baseline" and not undistilled.arm and searched > 1:
         yield (
-            f"Baselines ran once, with the study's own recipe, while the winner is the best of {searched} trials; "
+            f"Baselines had one configuration, the study's own, while the winner is the best of {searched} trials; "
             "a study that compares methods gives each the same number of trials."
         )
     if content.test_opened:
