@@ -13,7 +13,7 @@ from autockd.config.models import ModelConfig
 from autockd.config.pick import parse_pick
 from autockd.config.space import Choice, Space, Value
 from autockd.config.tasks import TaskConfig
-from autockd.config.training import TrainingConfig
+from autockd.config.training import TrainingConfig, require_restorable
 
 Objective = Literal["latency_ms", "latency_ms_batch32", "parameters", "bytes"]
 """Costs of a student: milliseconds of one onnxruntime call on one CPU thread with 1 or with 32 samples, parameters,
@@ -29,6 +29,11 @@ class TeacherConfig(Config):
     """The recipe, where no weights are given."""
     seed: int = Field(default=0, ge=0)
     """Seed of its initialisation."""
+
+    @model_validator(mode="after")
+    def _rows_can_be_put_back(self) -> Self:
+        require_restorable(self.model, self.training)
+        return self
 
 
 class AssistantConfig(TeacherConfig):

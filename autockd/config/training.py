@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from autockd.config.base import Config
+from autockd.config.models import Encoder, ModelConfig
 
 
 class LrSchedule(Config):
@@ -54,3 +55,16 @@ class TrainingConfig(Config):
 
 TRAINING_DIMENSIONS = ("learning_rate", "weight_decay", "batch_size", "momentum", "epochs")
 """Fields of TrainingConfig that a search space may name."""
+
+
+def require_restorable(model: ModelConfig, training: TrainingConfig) -> None:
+    """Refuse trimming where rows that are away cannot be put back as they would have become.
+
+    Raises:
+        ValueError: the optimizer's weight decay is part of the gradient, so that momentum would have moved them.
+    """
+    if isinstance(model, Encoder) and model.trim_vocabulary and training.optimizer == "sgd" and training.weight_decay:
+        raise ValueError(
+            "trim_vocabulary needs optimizer adamw, or sgd with weight_decay 0: the rows that are trimmed could not be "
+            f"put back as weight_decay {training.weight_decay:g} would have left them"
+        )

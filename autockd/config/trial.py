@@ -12,7 +12,7 @@ from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, 
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Params, active_params
-from autockd.config.training import TRAINING_DIMENSIONS, TrainingConfig
+from autockd.config.training import TRAINING_DIMENSIONS, TrainingConfig, require_restorable
 from autockd.hashing import content_hash
 
 STUDENT_DIMENSIONS = {"student_depth": "depth", "student_width": "width", "student_layers": "layers"}
@@ -26,6 +26,11 @@ class TrialConfig(Config):
     training: TrainingConfig
     student: ModelConfig
     seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _rows_can_be_put_back(self) -> Self:
+        require_restorable(self.student, self.training)
+        return self
 
     @model_validator(mode="after")
     def _schedule_fits_the_run(self) -> Self:

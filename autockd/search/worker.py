@@ -16,7 +16,7 @@ from autockd.data.task import Task
 from autockd.distillation import make_method
 from autockd.errors import AutockdError, StudyError, TrialFailed
 from autockd.folders import cache_folder
-from autockd.models import count_parameters, save_weights
+from autockd.models import save_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
 from autockd.search.meter import Meter
 from autockd.search.proposal import Proposal
@@ -231,14 +231,14 @@ class TrialWorker:
         assert trainer is not None, "only a trained student is finished"
         self._folder.mkdir(parents=True, exist_ok=True)
         save_weights(trainer.best_weights, self._folder / "best.safetensors")
-        save_weights(trainer.model, self._folder / "last.safetensors")
+        save_weights(trainer.last_weights, self._folder / "last.safetensors")
         return TrialOutcome(
             state="complete",
             value=trainer.progress.best_metric,
             best_epoch=trainer.progress.best_epoch,
             epochs=trainer.progress.epoch,
-            parameters=(parameters := count_parameters(trainer.model)),
-            costs=self._costs(trainer.trial, parameters),
+            parameters=trainer.parameters,
+            costs=self._costs(trainer.trial, trainer.parameters),
             weights=str((self._folder / "best.safetensors").relative_to(self._setting.study)),
             bank_hits=self._bank.hits if self._bank else 0,
             bank_misses=self._bank.misses if self._bank else 0,

@@ -16,8 +16,9 @@ from autockd.data.task import ImageTask, Split, Task, TextTask
 from autockd.data.texts import Texts
 from autockd.data.views import Views
 from autockd.errors import ModelError
-from autockd.models import build_encoder, build_model, load_tokenizer
+from autockd.models import TextEncoder, build_encoder, build_model, load_tokenizer
 from autockd.models.tokens import Tokens
+from autockd.models.vocabulary import Vocabulary, trim_vocabulary
 from autockd.training.text_feed import TextFeed
 
 _TOKENS: WeakKeyDictionary[Texts, dict[tuple[str | None, str | None, int], Tokens]] = WeakKeyDictionary()
@@ -46,6 +47,7 @@ def make_feed(
     *,
     augmented: bool = False,
     channels_last: bool = False,
+    vocabulary: Vocabulary | None = None,
 ) -> Feed:
     """The samples of a split as this network takes them.
 
@@ -56,6 +58,7 @@ def make_feed(
         device: where the network is.
         augmented: whether views of the task will be asked for; without, there is one view, the sample itself.
         channels_last: memory format of images.
+        vocabulary: of the network, where it is trimmed.
     """
     if isinstance(split.inputs, Tensor):
         assert isinstance(task, ImageTask), "only an image task has images"
@@ -63,7 +66,19 @@ def make_feed(
         return ImageFeed(split.inputs, task.views if augmented else Views(), normalise)
     assert isinstance(task, TextTask), "only a text task has texts"
     assert isinstance(config, Encoder), "only an encoder is given texts"
-    return TextFeed(_tokens(config, split.inputs, task.max_length).to(device))
+    tokens = _tokens(config, split.inputs, task.max_length)
+    return TextFeed((vocabulary.tokens(tokens) if vocabulary else tokens).to(device))
+
+
+def trim_network(network: nn.Module, config: ModelConfig, task: Task) -> Vocabulary | None:
+    """Take out of an encoder, in place, the words that the task's texts lack, where its configuration says so."""
+    if not isinstance(config, Encoder) or not config.trim_vocabulary:
+        return None
+    assert isinstance(network, TextEncoder), "an encoder's configuration makes a text encoder"
+    assert isinstance(task, TextTask), "which texts are given to"
+    splits = [split.inputs for split in (task.train, task.validation)]
+    ids = [_tokens(config, texts, task.max_length).ids for texts in splits if isinstance(texts, Texts)]
+    return trim_vocabulary(network, torch.cat(ids))
 
 
 def based_on(config: ModelConfig, base: Path | str | None) -> ModelConfig:

