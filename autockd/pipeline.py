@@ -30,6 +30,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.report import StudySummary
+from autockd.report.accounting import bound_of, time_split
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.stages import Subject, score
@@ -187,8 +188,10 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
             onnx, stands = session.config.export.onnx, (folder / BUNDLE).exists()
             recorder.record(export_trial(session.config, folder, best, summary, task, onnx=onnx, force=stands))
     _sweep(folder)
-    for figure in save_figures(events(folder / LEDGER), folder):
-        recorder.artifact(figure)
+    with recorder.stage("tracking"):
+        for figure in save_figures(events(folder / LEDGER), folder):
+            recorder.artifact(figure)
+    seconds = {**recorder.seconds, "total": time.perf_counter() - began}
     recorder.record(
         StudyFinished(
             time=time.time(),
@@ -197,7 +200,9 @@ def _finish(session: Session, task: Task, began: float) -> StudySummary:
             failed=summary.count("failed"),
             best_trial=summary.best_trial,
             best_value=best.value if best else None,
-            seconds={**recorder.seconds, "total": time.perf_counter() - began},
+            seconds=seconds,
+            split=time_split(events(folder / LEDGER), seconds),
+            bound=bound_of(events(folder / LEDGER), seconds["total"]),
         )
     )
     return _result(session)

@@ -13,6 +13,7 @@ from autockd.distillation import compile_plan, make_method
 from autockd.errors import StudyError
 from autockd.models import read_state, weights_hash
 from autockd.records import BankReady, BankRecord, PrecisionChoice, PrecisionChosen, TeacherReady
+from autockd.report.accounting import added
 from autockd.search.cluster import Cluster
 from autockd.search.stages import (
     check_bank,
@@ -58,6 +59,9 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         gpus=machine.allocation.gpus,
         timeout=resources.trial_timeout,
         hang_factor=resources.hang_factor,
+        traced=min(len(session.config.search.baselines), session.config.search.trials - 1)
+        if resources.profile
+        else None,
     )
 
 
@@ -65,8 +69,9 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     device, known = machine.allocation.device, session.history.precision
     if known is not None and known.device == device:
         return known
-    choice = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
-    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice))
+    choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
+    parallel = machine.allocation.parallel
+    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, parallel=parallel))
     return choice
 
 
@@ -142,6 +147,7 @@ def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Clus
             "max_difference": max(bank.max_difference for bank in checked),
             "hits": sum(part.hits for part in parts),
             "misses": sum(part.misses for part in parts),
+            "work": added(part.work for part in parts),
             "seconds": time.perf_counter() - began,
         }
     )

@@ -74,7 +74,8 @@ def open_session(
         if sink is None:
             yield session
             return
-        sink.start()
+        with recorder.stage("tracking"):
+            sink.start()
         try:
             recorder.artifact(folder / CONFIG)
             yield session

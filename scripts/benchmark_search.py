@@ -100,9 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only not in (None, name):
             continue
         plan = changed(plan, options)
-        out, data = options.out.absolute() / options.profile / name, getattr(options, "images" if name == "images" else "texts")
+        out, data = (
+            options.out.absolute() / options.profile / name,
+            getattr(options, "images" if name == "images" else "texts"),
+        )
         if plan.task["source"] != "digits" and data is None:
-            parser.error(f"--{'images' if name == 'images' else 'texts'} FOLDER is needed for the profile {options.profile}")
+            parser.error(
+                f"--{'images' if name == 'images' else 'texts'} FOLDER is needed for the profile {options.profile}"
+            )
         setting = prepare(plan, out, data)
         setting = best_workers(setting)
         arms = options.arms if options.arms is not None else ARMS[plan.kind]

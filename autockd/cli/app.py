@@ -158,6 +158,9 @@ def run(
     trials: Trials = None,
     time_budget: TimeBudget = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Trace some steps of one trial: trials/<n>/trace.json in Chrome's format.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")
     ] = False,
@@ -168,7 +171,7 @@ def run(
     """Run a study: teacher, search, final evaluation, export."""
     from autockd.cli.running import run_file
 
-    changes = changed_by_options(overrides, trials, time_budget)
+    changes = [*changed_by_options(overrides, trials, time_budget), *(["resources.profile=true"] if profile else [])]
     run_file(file, changes, studies=studies, smoke=smoke, dry_run=dry_run, as_json=as_json, quiet=quiet)
 
 
@@ -267,9 +270,14 @@ def ui(
     serve(study, studies, port, browser=browser)
 
 
-@app.command(epilog="Example:\n\nautockd doctor")
-def doctor(as_json: Json = False) -> None:
+@app.command(epilog="Examples:\n\nautockd doctor\n\nautockd doctor --peak")
+def doctor(
+    peak: Annotated[
+        bool, typer.Option("--peak", help="Measure what the machine can do at most, too; best while it is idle.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check this machine: packages, devices, disk space, folders, MLflow."""
     from autockd.cli.doctor import report
 
-    report(as_json=as_json)
+    report(as_json=as_json, peak=peak)

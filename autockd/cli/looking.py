@@ -82,7 +82,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     import time
 
     from autockd.cli.progress import budget_line, standing_line
-    from autockd.cli.tables import comparison_table, trials_table
+    from autockd.cli.tables import comparison_table, time_line, trials_table
 
     study = open_study(name, studies)
     summary = study.status()
@@ -93,7 +93,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     if summary.evaluated:
         show(comparison_table(summary))
     say(f"{summary.study}: {_state(study, summary, name)}")
-    for line in (standing_line(summary), budget_line(summary, time.time())):
+    for line in (standing_line(summary), budget_line(summary, time.time()), time_line(summary)):
         if line:
             say(line)
     if summary.bundle:

@@ -114,6 +114,8 @@ class ResourceConfig(Config):
     """Wall time of one trial, after which it fails: seconds, or text such as 30m; null is unlimited."""
     hang_factor: float = Field(default=10, gt=1)
     """A worker that is silent for so many times its longest epoch so far (a minute at least) is started again."""
+    profile: bool = False
+    """Whether the first trial after the baselines leaves a trace of some of its steps, trials/<n>/trace.json."""
 
 
 class TrackingConfig(Config):

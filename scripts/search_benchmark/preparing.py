@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from search_benchmark.profiles import Plan
-from search_benchmark.setting import Setting, sobol_points
 
 from autockd.config.models import Encoder
 from autockd.config.schema import StudyConfig
@@ -18,6 +16,8 @@ from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
 from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights
 from autockd.search.stages import ready_teacher
 from autockd.training.networks import based_on, build_network
+from search_benchmark.profiles import Plan
+from search_benchmark.setting import Setting, sobol_points
 
 TRIALS_PER_GPU = 4
 

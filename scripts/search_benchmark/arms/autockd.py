@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from search_benchmark.setting import Result, Setting
 
 from autockd.records import EpochFinished, StudyFinished, TrialFinished
 from autockd.tracking import events
+from search_benchmark.setting import Result, Setting
 
 HERE = Path(__file__).parent
 HOOK = HERE.parent / "ablation"

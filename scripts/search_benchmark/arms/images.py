@@ -10,10 +10,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from search_benchmark.setting import Setting
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
+
+from search_benchmark.setting import Setting
 
 EVALUATION_BATCH = 512
 
@@ -66,9 +67,7 @@ def loaders(setting: Setting, *, tuned: bool) -> tuple[DataLoader[Any], DataLoad
     options: dict[str, Any] = {"pin_memory": torch.cuda.is_available()}
     if tuned and setting.workers:
         options |= {"num_workers": setting.workers, "persistent_workers": True}
-    train = DataLoader(
-        Images(setting, "train", augmented=True), batch_size=setting.batch_size, shuffle=True, **options
-    )
+    train = DataLoader(Images(setting, "train", augmented=True), batch_size=setting.batch_size, shuffle=True, **options)
     return train, DataLoader(Images(setting, "validation"), batch_size=EVALUATION_BATCH, **options)
 
 

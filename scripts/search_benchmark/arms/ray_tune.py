@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search_benchmark.setting import Result, Setting
 from torch import nn
+
+from search_benchmark.setting import Result, Setting
 
 ARMS = ("naive", "tuned", "torchdistill")
 
@@ -91,24 +92,24 @@ def test(setting: Setting, folder: str) -> float:
     """The best student's test metric."""
     device = torch.device("cpu")
     if setting.kind == "image":
-        from search_benchmark.arms import images
         from torch.utils.data import DataLoader
+
+        from search_benchmark.arms import images
 
         student = images.load_model(setting, "student")
         student.load_state_dict(torch.load(f"{folder}/best.pt", map_location="cpu", weights_only=True))
         loader = DataLoader(images.Images(setting, "test"), batch_size=images.EVALUATION_BATCH)
         return images.accuracy(student, loader, device)
-    from search_benchmark.arms import texts
     from torch.utils.data import DataLoader
     from transformers import DataCollatorWithPadding
+
+    from search_benchmark.arms import texts
 
     student = texts.load_model(setting, "student")
     student.load_state_dict(torch.load(f"{folder}/best.pt", map_location="cpu", weights_only=True))
     tokenizer = texts.load_tokenizer(setting)
     split = texts.Tokenized(setting, "test", tokenizer, padded=False)
-    loader = DataLoader(
-        split, batch_size=texts.EVALUATION_BATCH, collate_fn=DataCollatorWithPadding(tokenizer)
-    )
+    loader = DataLoader(split, batch_size=texts.EVALUATION_BATCH, collate_fn=DataCollatorWithPadding(tokenizer))
     return texts.accuracy(student, loader, device)
 
 

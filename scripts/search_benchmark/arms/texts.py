@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from search_benchmark.arms.images import kd_loss
-from search_benchmark.setting import Setting
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
+
+from search_benchmark.arms.images import kd_loss
+from search_benchmark.setting import Setting
 
 EVALUATION_BATCH = 64
 WARMUP = 0.1

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
+
 from search_benchmark.arms.images import EVALUATION_BATCH, Images, accuracy, load_model
 from search_benchmark.setting import Setting
-from torch import nn
 
 
 def train(config: dict[str, Any], setting: Setting) -> Iterator[tuple[float, nn.Module]]:

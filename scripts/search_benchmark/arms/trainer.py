@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from search_benchmark.arms.images import kd_loss
 from search_benchmark.arms.texts import EVALUATION_BATCH, WARMUP, Tokenized, load_model, load_tokenizer
 from search_benchmark.setting import Result, Setting
