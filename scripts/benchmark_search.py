@@ -83,10 +83,21 @@ def changed(plan: Plan, options: argparse.Namespace) -> Plan:
     return replace(plan, **changes)
 
 
+def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """One comparison from its preparation to its tables."""
+    out = options.out.absolute() / options.profile / name
+    data = getattr(options, name)
+    setting = best_workers(prepare(plan, out, data))
+    arms = [arm for arm in ARMS[plan.kind] if arm in plan.real] if options.arms is None else options.arms
+    runs = compare(plan, setting, data, out, [*arms, OURS])
+    without = take_away(plan, setting, data, out, plan.off if options.off is None else options.off)
+    return report(plan, runs, without, name)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, required=True)
-    parser.add_argument("--only", choices=("images", "text"), help="one of the profile's comparisons")
+    parser.add_argument("--only", choices=("images", "texts"), help="one of the profile's comparisons")
     parser.add_argument("--images", type=Path, help="folder of CIFAR-10 in the layout of the hub's uoft-cs/cifar10")
     parser.add_argument("--texts", type=Path, help="folder of GLUE in the layout of the hub's nyu-mll/glue")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where all files go (default: ./benchmark)")
@@ -95,31 +106,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, help="configurations, where not the profile's number")
     parser.add_argument("--rounds", type=int, help="rounds, where not the profile's number")
     options = parser.parse_args(arguments)
-    texts, numbers = [], {}
-    for name, plan in PROFILES[options.profile].items():
-        if options.only not in (None, name):
-            continue
-        plan = changed(plan, options)
-        out, data = (
-            options.out.absolute() / options.profile / name,
-            getattr(options, "images" if name == "images" else "texts"),
-        )
-        if plan.task["source"] != "digits" and data is None:
-            parser.error(
-                f"--{'images' if name == 'images' else 'texts'} FOLDER is needed for the profile {options.profile}"
-            )
-        setting = prepare(plan, out, data)
-        setting = best_workers(setting)
-        arms = options.arms if options.arms is not None else ARMS[plan.kind]
-        arms = [arm for arm in arms if arm in plan.real or options.arms]
-        runs = compare(plan, setting, data, out, [*arms, OURS])
-        without = take_away(plan, setting, data, out, plan.off if options.off is None else options.off)
-        text, numbers[name] = report(plan, runs, without, name)
-        texts.append(text)
+    plans = {name: plan for name, plan in PROFILES[options.profile].items() if options.only in (None, name)}
+    for name, plan in plans.items():
+        if plan.task["source"] != "digits" and getattr(options, name) is None:
+            parser.error(f"the profile {options.profile} needs --{name} FOLDER")
+    found = {name: run(name, changed(plan, options), options) for name, plan in plans.items()}
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / f"{options.profile}.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-    (options.out / f"{options.profile}.md").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-    print("\n\n".join(texts))
+    numbers = json.dumps({name: facts for name, (_, facts) in found.items()}, indent=1)
+    tables = "\n\n".join(text for text, _ in found.values())
+    (options.out / f"{options.profile}.json").write_text(numbers, encoding="utf-8")
+    (options.out / f"{options.profile}.md").write_text(f"{tables}\n", encoding="utf-8")
+    print(tables)
     return 0
 
 

@@ -65,16 +65,17 @@ def study_of(plan: Plan, data: Path | None) -> dict[str, Any]:
     task = plan.task if data is None or plan.task["source"] == "digits" else {**plan.task, "path": str(data)}
     recipe: dict[str, Any] = {"optimizer": "sgd", "lr_schedule": {"shape": "cosine"}}
     peak = 0.1
+    first = {"learning_rate": 0.05, "lr_schedule": {"shape": "cosine", "warmup": 0.2}}  # a deep net needs a warm-up
     if plan.kind == "text":
         recipe = {"optimizer": "adamw", "max_grad_norm": 1.0, "lr_schedule": {"shape": "linear", "warmup": 0.1}}
-        peak = 1e-4
+        peak, first = 1e-4, {"learning_rate": 1e-4}
     batch = {"batch_size": plan.training["batch_size"]}
     return {
         "name": "benchmark",
         "task": task,
         "teacher": {
             "model": plan.teacher,
-            "training": {**recipe, **batch, "epochs": plan.teacher_epochs, "learning_rate": peak},
+            "training": {**recipe, **batch, **first, "epochs": plan.teacher_epochs},
         },
         "student": {"model": plan.student},
         "method": {"name": "kd"},

@@ -99,7 +99,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             **_PAIR,
             task={"source": "huggingface", "limit_train": 4000, "limit_test": 1000, "augmentation": _CROPS}
             | {"validation_fraction": 0.2},
-            teacher_epochs=6,
+            teacher_epochs=3,
             training={"epochs": 4, "batch_size": 128},
             trials=32,
             rounds=3,
@@ -107,7 +107,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             off=IMAGE_OFF,
             off_trials=4,
         ),
-        "text": Plan(
+        "texts": Plan(
             kind="text",
             **_CUT,
             task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 1200, "validation_fraction": 0.2},
@@ -133,7 +133,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             off=(*IMAGE_OFF[:-1],),
             off_trials=8,
         ),
-        "text": Plan(
+        "texts": Plan(
             kind="text",
             **_CUT,
             task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 20000},

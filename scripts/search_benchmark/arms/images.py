@@ -89,9 +89,9 @@ def train(config: dict[str, Any], setting: Setting, *, tuned: bool) -> Iterator[
     precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned else nullcontext()
     for _ in range(setting.epochs):
         student.train()
-        for images, targets in train_loader:
-            images = images.to(device, non_blocking=True, memory_format=layout)
-            targets = targets.to(device, non_blocking=True)
+        for samples, labels in train_loader:
+            images = samples.to(device, non_blocking=True, memory_format=layout)
+            targets = labels.to(device, non_blocking=True)
             with precision:
                 with torch.no_grad():
                     wanted = teacher(images)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from search_benchmark.arms.images import EVALUATION_BATCH, Images, accuracy, load_model
 from search_benchmark.setting import Setting
@@ -26,8 +27,7 @@ def train(config: dict[str, Any], setting: Setting) -> Iterator[tuple[float, nn.
     for epoch in range(box.num_epochs):
         box.pre_epoch_process(epoch=epoch)
         for samples, targets, extra in box.train_data_loader:
-            samples, targets = samples.to(device), targets.to(device)
-            loss = box.forward_process(samples, targets, extra)
+            loss = box.forward_process(samples.to(device), targets.to(device), extra)
             box.post_forward_process(loss=loss)
         box.post_epoch_process()
         yield accuracy(student, box.val_data_loader, device), student
@@ -50,12 +50,12 @@ def recipe(config: dict[str, Any], setting: Setting, steps: int) -> dict[str, An
         "num_epochs": setting.epochs,
         "train_data_loader": {
             "dataset_id": "train",
-            "random_sample": True,
+            "sampler": {"class_or_func": RandomSampler},
             "kwargs": {"batch_size": setting.batch_size, "num_workers": 0, "drop_last": False},
         },
         "val_data_loader": {
             "dataset_id": "validation",
-            "random_sample": False,
+            "sampler": {"class_or_func": SequentialSampler},
             "requires_supp": False,
             "kwargs": {"batch_size": EVALUATION_BATCH, "num_workers": 0, "drop_last": False},
         },
