@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from autockd.config.models import Encoder
+from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
 from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights
@@ -32,7 +34,7 @@ def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = No
         points: length of the list, where it is not the plan's.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    study = StudyConfig.model_validate(study_of(plan, data))
+    study = parse_study(yaml.safe_dump(study_of(plan, data)), "the benchmark's study", folder)
     task, held_out = load_task(study.task)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     teacher = folder / "teacher" / ENCODER_WEIGHTS

