@@ -94,12 +94,17 @@ def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[s
     return report(plan, runs, without, name)
 
 
+def absolute(text: str) -> Path:
+    """A path that means the same anywhere."""
+    return Path(text).absolute()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, required=True)
     parser.add_argument("--only", choices=("images", "texts"), help="one of the profile's comparisons")
-    parser.add_argument("--images", type=Path, help="folder of CIFAR-10 in the layout of the hub's uoft-cs/cifar10")
-    parser.add_argument("--texts", type=Path, help="folder of GLUE in the layout of the hub's nyu-mll/glue")
+    parser.add_argument("--images", type=absolute, help="folder of CIFAR-10 in the layout of the hub's uoft-cs/cifar10")
+    parser.add_argument("--texts", type=absolute, help="folder of GLUE in the layout of the hub's nyu-mll/glue")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where all files go (default: ./benchmark)")
     parser.add_argument("--arms", nargs="*", help="which arms beside autockd (default: all of the task's kind)")
     parser.add_argument("--off", nargs="*", help="which techniques to take away (default: the profile's)")

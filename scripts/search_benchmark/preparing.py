@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import yaml
 
-from autockd.config.models import Encoder
 from autockd.config.loading import parse_study
+from autockd.config.models import Encoder
 from autockd.config.schema import StudyConfig
 from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
 from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights

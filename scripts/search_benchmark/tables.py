@@ -14,7 +14,7 @@ from search_benchmark.measuring import Measured
 def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
     """One line an arm."""
     lines = [
-        "| arm | wall time, all trials | x autockd: median (min to max) | trials run | metric: autockd - arm (error) | |",
+        "| arm | wall time, all trials | x autockd: median (min to max) | trials run | autockd - arm, in % (error) | |",
         "|---|---|---|---|---|---|",
     ]
     own = [run for run in runs if run.arm == OURS]
