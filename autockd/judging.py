@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from autockd.config.models import ModelConfig
 from autockd.config.trial import TrialConfig
@@ -41,7 +42,7 @@ def run_finalists(session: Session, task: Task, setting: WorkerSetting, machine:
     retries = session.config.resources.max_failures
     if not book.is_over:
         with session.recorder.stage("finalists"), session.halt.search(None):
-            machine.search(book, setting, task, session.halt, trials=book.left, retries=retries)
+            machine.search(book, replace(setting, traced=None), task, session.halt, trials=book.left, retries=retries)
     return book.is_over
 
 

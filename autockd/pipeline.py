@@ -24,6 +24,7 @@ from autockd.preparing import prepare
 from autockd.provenance import provenance
 from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.report import StudySummary
+from autockd.report.accounting import bound_of, time_split
 from autockd.report.writing import PAGE, REPORT, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
@@ -205,8 +206,10 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             )
             recorder.record(exported)
     _sweep(folder)
-    for figure in save_figures(events(folder / LEDGER), folder):
-        recorder.artifact(figure)
+    with recorder.stage("tracking"):
+        for figure in save_figures(events(folder / LEDGER), folder):
+            recorder.artifact(figure)
+    seconds = {**recorder.seconds, "total": time.perf_counter() - began}
     recorder.record(
         StudyFinished(
             time=time.time(),
@@ -215,7 +218,9 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             failed=summary.count("failed"),
             best_trial=summary.best_trial,
             best_value=best.value if best else None,
-            seconds={**recorder.seconds, "total": time.perf_counter() - began},
+            seconds=seconds,
+            split=time_split(events(folder / LEDGER), seconds),
+            bound=bound_of(events(folder / LEDGER), seconds["total"]),
         )
     )
     _report(session)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from autockd.config.arms import arms_of
 from autockd.config.kinds import uses_assistant
-from autockd.config.schema import TeacherConfig
+from autockd.config.schema import StudyConfig, TeacherConfig
 from autockd.config.trial import trial_config
 from autockd.costs import FOLDER as COSTS
 from autockd.costs import CostMeter, Latency, known_architectures, measure_all
@@ -27,6 +27,7 @@ from autockd.records import (
     TeacherReady,
     TeacherRecord,
 )
+from autockd.report.accounting import added
 from autockd.search.cluster import Cluster
 from autockd.search.stages import (
     check_bank,
@@ -81,17 +82,25 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         hang_factor=resources.hang_factor,
         assistant=assistant,
         measure=measure,
+        traced=_traced(session.config),
     )
     _plans(session, task, setting)
     return setting
+
+
+def _traced(config: StudyConfig) -> int | None:
+    """The trial whose steps are traced: the first that is no baseline; None without a profile."""
+    first = 0 if config.compare else len(config.search.baselines)
+    return min(first, config.search.trials - 1) if config.resources.profile else None
 
 
 def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoice:
     device, known = machine.allocation.device, session.history.precision
     if known is not None and known.device == device:
         return known
-    choice = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
-    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice))
+    choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
+    parallel = machine.allocation.parallel
+    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, parallel=parallel))
     return choice
 
 
@@ -207,6 +216,7 @@ def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Clus
             "max_difference": max(bank.max_difference for bank in checked),
             "hits": sum(part.hits for part in parts),
             "misses": sum(part.misses for part in parts),
+            "work": added(part.work for part in parts),
             "seconds": time.perf_counter() - began,
         }
     )

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from autockd.limits import Bound, Peaks, Work
+
 TrialState = Literal["complete", "pruned", "failed"]
 TrialRole = Literal["baseline", "default", "enqueued", "sampled"]
 SplitName = Literal["validation", "test"]
@@ -104,6 +106,8 @@ class BankRecord(Record):
     """Entries compared with the live teacher."""
     max_difference: float
     """Largest absolute difference found by that check."""
+    work: Work | None = None
+    """What it took to compute the entries that were missing."""
 
 
 class Diagnosis(Record):
@@ -154,6 +158,8 @@ class TrialOutcome(Record):
     """Parts that a batch was computed in: 2 after its memory ran out once, with gradients accumulated."""
     costs: dict[str, float] = {}
     """Of the student, by the names of `search.objectives`, where the study has some."""
+    work: Work | None = None
+    """What its training took at the least; None where that could not be counted."""
 
 
 class RungResult(Record):
@@ -250,6 +256,10 @@ class PrecisionChosen(Record):
     event: Literal["precision_chosen"] = "precision_chosen"
     time: float
     choice: PrecisionChoice
+    peaks: Peaks | None = None
+    """What one worker can do at most."""
+    parallel: int = 1
+    """Workers at a time."""
 
 
 class TrialStarted(Record):
@@ -382,6 +392,11 @@ class StudyFinished(Record):
     best_value: float | None
     seconds: dict[str, float]
     """Wall time by stage: start, data, teacher, bank, search, finalists, evaluate, export."""
+    split: dict[str, float] = {}
+    """The same time by what it went into: start-up, data, teacher, training, evaluation, finalists, tracking,
+    export, waiting."""
+    bound: Bound | None = None
+    """None where the peaks or the work are not known."""
 
 
 Event = Annotated[

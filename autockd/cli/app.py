@@ -17,6 +17,7 @@ from autockd.cli.options import (
     MaybeStudyName,
     Methods,
     Overrides,
+    Profile,
     Quiet,
     Smoke,
     SpaceName,
@@ -166,6 +167,7 @@ def run(
     trials: Trials = None,
     time_budget: TimeBudget = None,
     smoke: Smoke = False,
+    profile: Profile = False,
     dry_run: DryRun = False,
     studies: StudiesFolder = None,
     as_json: Json = False,
@@ -174,7 +176,7 @@ def run(
     """Run a study: teacher, search, final evaluation, export."""
     from autockd.cli.running import run_file
 
-    changes = changed_by_options(overrides, trials, time_budget)
+    changes = [*changed_by_options(overrides, trials, time_budget), *(["resources.profile=true"] if profile else [])]
     run_file(file, changes, studies=studies, smoke=smoke, dry_run=dry_run, as_json=as_json, quiet=quiet)
 
 
@@ -334,9 +336,14 @@ def ui(
     serve(study, studies, port, browser=browser)
 
 
-@app.command(epilog="Example:\n\nautockd doctor")
-def doctor(as_json: Json = False) -> None:
+@app.command(epilog="Examples:\n\nautockd doctor\n\nautockd doctor --peak")
+def doctor(
+    peak: Annotated[
+        bool, typer.Option("--peak", help="Measure what the machine can do at most, too; best while it is idle.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check this machine: packages, devices, disk space, folders, MLflow."""
     from autockd.cli import doctor as machine
 
-    machine.report(as_json=as_json)
+    machine.report(as_json=as_json, peak=peak)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
@@ -64,14 +65,18 @@ def examine() -> Iterator[Check]:
     yield _offline()
 
 
-def report(*, as_json: bool) -> None:
+def report(*, as_json: bool, peak: bool = False) -> None:
     """Print all checks.
+
+    Args:
+        as_json: whether as one document.
+        peak: whether to measure as well what the machine can do at most; that takes some seconds.
 
     Raises:
         EnvironmentProblem: one of them failed.
     """
     checks = []
-    for check in examine():
+    for check in itertools.chain(examine(), peaks() if peak else ()):
         checks.append(check)
         if not as_json:
             write(printable(check.line))
@@ -132,6 +137,19 @@ def _devices() -> Iterator[Check]:
         yield Check("gpu", "ok", f"{device.name}, {gigabytes(device.memory)}, {bf16}")
     if not found:
         yield Check("gpu", "ok", "none: trials run on the CPU")
+
+
+def peaks() -> Iterator[Check]:
+    """The most that one core, all cores and a GPU can do: large matrix products, and a large copy."""
+    from autockd.training.peaks import LARGE, measure_peaks
+
+    cores = machine.usable_cores()
+    places = [("one core", 1, "cpu"), *([("all cores", cores, "cpu")] if cores > 1 else [])]
+    places += [("gpu", 1, "cuda")] if machine.gpus() else []
+    for name, threads, device in places:
+        found = measure_peaks(threads, device, LARGE)
+        products = f"{found.fp32 / 1e9:,.0f} GFLOP/s in fp32, {found.bf16 / 1e9:,.0f} in bf16"
+        yield Check(f"peak, {name}", "ok", f"{products}; copies at {found.copy_rate / 1e9:,.1f} GB/s")
 
 
 def _folder(name: str, path: Path, variable: str) -> Check:

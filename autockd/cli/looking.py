@@ -92,6 +92,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         finalist_lines,
         front_table,
         summary_data,
+        time_line,
         trials_table,
     )
 
@@ -110,7 +111,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         if lines := finalist_lines(summary):
             write(printable("\n".join([*lines, ""]), lines=True))
     say(f"{summary.study}: {_state(study, summary, name)}")
-    for line in (standing_line(summary), budget_line(summary, time.time())):
+    for line in (standing_line(summary), budget_line(summary, time.time()), time_line(summary)):
         if line:
             say(line)
     if summary.bundle:

@@ -91,6 +91,9 @@ Methods = Annotated[
     ),
 ]
 Smoke = Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")]
+Profile = Annotated[
+    bool, typer.Option("--profile", help="Trace some steps of one trial: trials/<n>/trace.json in Chrome's format.")
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")
 ]

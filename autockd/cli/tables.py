@@ -232,5 +232,18 @@ def studies_table(summaries: Iterable[StudySummary]) -> Table:
     return plain_table(columns, rows)
 
 
+def time_line(summary: StudySummary) -> str:
+    """Where the time of a finished study went, and its share of what its machine could do; empty before its end."""
+    total = summary.seconds.get("total", 0.0)
+    if not summary.split or total <= 0:
+        return ""
+    parts = [f"{name} {seconds / total:.0%}" for name, seconds in summary.split.items() if seconds >= total / 200]
+    line = f"time: {duration(total)}: {', '.join(parts)}"
+    bound = summary.bound
+    if bound is None:
+        return line
+    return f"{line}; {bound.share:.0%} of the machine's limit, {bound.training_share:.0%} in training steps"
+
+
 def _value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

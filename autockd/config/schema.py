@@ -123,6 +123,8 @@ class ResourceConfig(Config):
     """Wall time of a trial, looked at after each epoch; one that took longer fails. Seconds, or text such as 30m."""
     hang_factor: float = Field(default=10, gt=1)
     """A worker that is silent for so many times its longest epoch so far (a minute at least) is started again."""
+    profile: bool = False
+    """Whether the first trial after the baselines leaves a trace of some of its steps, trials/<n>/trace.json."""
 
 
 class TrackingConfig(Config):

@@ -48,7 +48,8 @@ class ResNet6n2(nn.Module):
         """Logits [B, classes] of normalised images [B, C, H, W]."""
         features = F.relu(self.bn1(self.conv1(images)), inplace=True)
         features = self.layer3(self.layer2(self.layer1(features)))
-        return cast(torch.Tensor, self.linear(features.mean((2, 3))))
+        pooled = F.avg_pool2d(features, features.shape[2:])  # not mean(): its gradient loses the memory format
+        return cast(torch.Tensor, self.linear(pooled.flatten(1)))
 
 
 class BasicBlock(nn.Module):
@@ -66,7 +67,8 @@ class BasicBlock(nn.Module):
         """The block's output; odd sides are rounded up where it strides."""
         residual = F.relu(self.bn1(self.conv1(features)), inplace=True)
         residual = self.bn2(self.conv2(residual))
-        return F.relu(residual + self.shortcut(features), inplace=True)
+        residual += self.shortcut(features)
+        return F.relu(residual, inplace=True)
 
 
 class PaddedShortcut(nn.Module):
@@ -79,7 +81,7 @@ class PaddedShortcut(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """[B, C, H, W] to [B, C + added, ceil(H / stride), ceil(W / stride)]."""
-        kept = features[:, :, :: self.stride, :: self.stride]
+        kept = F.avg_pool2d(features, 1, self.stride)  # not a slice: its gradient loses the memory format
         return F.pad(kept, (0, 0, 0, 0, self.before, self.after))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autockd.errors import StudyError
+from autockd.limits import Bound
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -99,6 +100,9 @@ class StudySummary(Record):
     """Final evaluations, with test metrics; the latest of each label."""
     bundle: str | None = None
     seconds: dict[str, float] = {}
+    split: dict[str, float] = {}
+    """Wall time by what it went into, once the study is finished."""
+    bound: Bound | None = None
 
     def count(self, state: str) -> int:
         """Trials in a state."""
@@ -132,7 +136,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
             case Exported():
                 fields["bundle"] = event.bundle
             case StudyFinished():
-                fields |= {"finished": True, "seconds": event.seconds}
+                fields |= {"finished": True, "seconds": event.seconds, "split": event.split, "bound": event.bound}
             case _:
                 pass
     if "study" not in fields:

@@ -16,6 +16,7 @@ from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, Split, Task
 from autockd.folders import cache_folder, write_whole
+from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
 from autockd.records import BankRecord, Diagnosis, EpochRecord, PrecisionChoice
 from autockd.search.worker import open_bank
@@ -23,6 +24,7 @@ from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, student_model
+from autockd.training.peaks import measure_peaks
 from autockd.training.precision import Wanted, choose_precision
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 
@@ -55,10 +57,11 @@ class Score:
     """None for a regression."""
 
 
-def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> PrecisionChoice:
-    """The arithmetic for all trials, from timing the study's own student."""
+def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> tuple[PrecisionChoice, Peaks]:
+    """The arithmetic for all trials, from timing the study's own student; and the most that a worker can do."""
     wanted = study.resources.precision
-    return _probe(student_model(study), study.training, task, wanted, threads, torch.device(device))
+    choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device))
+    return choice, measure_peaks(choice.threads, device)
 
 
 def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
@@ -132,7 +135,9 @@ def fill_bank(teacher: TeacherSpec, task: Task, device: str, epochs: int, shard:
         pairs = torch.unique(torch.cat([pairs, order.indices * task.views.count + order.views]))
     share = torch.tensor_split(pairs, shards)[shard]
     missing = bank.fill(share // task.views.count, share % task.views.count)
-    return _bank_record(bank, missing, len(share) - missing, time.perf_counter() - began)
+    work = bank.work(missing) if missing else None
+    record = _bank_record(bank, missing, len(share) - missing, time.perf_counter() - began)
+    return record.model_copy(update={"work": work})
 
 
 def check_bank(teacher: TeacherSpec, task: Task, device: str, seed: int) -> BankRecord:

@@ -27,10 +27,14 @@ from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.memory import is_out_of_memory, release_memory
 from autockd.training.teacher import TeacherSpec
+from autockd.training.tracing import StepTracer
 from autockd.training.trainer import Trainer
 
 REPORT_EVERY = 0.5
 """Seconds of training after which a worker reports; short epochs are reported together."""
+
+PROFILE = "trace.json"
+"""In a trial's folder: the trace of some of its steps."""
 
 CHECKPOINT_EVERY = 30.0
 """Seconds of training between two checkpoints."""
@@ -53,6 +57,7 @@ class WorkerSetting:
         hang_factor: see `Watchdog`.
         assistant: the assistant, where a method learns from one.
         measure: what a trained student costs; None where no cost is searched.
+        traced: number of the trial of which some steps are traced; None traces none.
     """
 
     study: Path
@@ -63,6 +68,7 @@ class WorkerSetting:
     hang_factor: float = 10.0
     assistant: TeacherSpec | None = None
     measure: Measure | None = None
+    traced: int | None = None
 
     def teacher_of(self, method: MethodConfig) -> TeacherSpec:
         """Who teaches a method's students."""
@@ -98,6 +104,7 @@ class TrialWorker:
         self._legs = _legs(proposal)
         self._leg = 0
         self._micro_batches = 1
+        self._tracer = StepTracer(self._folder / PROFILE) if proposal.number == setting.traced else None
         self._trainer: Trainer | None = None
         self._epochs: Iterator[EpochRecord] = iter(())
         self._bank: TeacherBank | None = None
@@ -127,6 +134,8 @@ class TrialWorker:
         report = TrialReport(trial=number, records=tuple(records), rung=rung, outcome=outcome, **cost)
         self._report = report
         if outcome is not None:
+            if self._tracer is not None:
+                self._tracer.close()
             self._trainer = None
             self.save()
         return report
@@ -215,6 +224,7 @@ class TrialWorker:
             second_moment=teacher.record.second_moment,
             micro_batches=self._micro_batches,
             base=setting.teacher.folder,
+            tracer=self._tracer,
         )
         self._epochs = self._trainer.fit()
         return self._trainer
@@ -243,6 +253,7 @@ class TrialWorker:
             bank_hits=self._bank.hits if self._bank else 0,
             bank_misses=self._bank.misses if self._bank else 0,
             micro_batches=self._micro_batches,
+            work=trainer.work(),
             **self._meter.cost(),
         )
 

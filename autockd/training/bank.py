@@ -25,6 +25,7 @@ from torch import Tensor
 from autockd.data.task import Task
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.hashing import content_hash
+from autockd.limits import Work
 from autockd.training.live_teacher import LiveTeacher
 
 _FORMAT = 1
@@ -117,6 +118,11 @@ class TeacherBank:
             self._filled[rows, columns] = 1
         self._filled.flush()
         return len(absent)
+
+    def work(self, entries: int) -> Work | None:
+        """What computing so many entries takes at the least; None where that cannot be counted."""
+        whole = self._live.work()
+        return whole.times(entries / self.identity.samples) if whole else None
 
     def check(self, entries: int, seed: int = 0) -> tuple[int, float]:
         """Compare some filled entries with the live teacher.

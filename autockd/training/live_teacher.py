@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from autockd.config.models import ModelConfig
 from autockd.data.feeds import Feed
 from autockd.data.task import Task
+from autockd.limits import Work
 from autockd.training.networks import make_feed
+from autockd.training.work import epoch_work
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class LiveTeacher:
         indices = torch.arange(len(self.task.train))
         views = torch.full_like(indices, self.task.views.identity)
         return self.logits(indices, views).double().square().mean().item()
+
+    def work(self) -> Work | None:
+        """What answering once for each training sample takes at the least."""
+        return epoch_work(self._ready, self._feed, training=False)
 
     @cached_property
     def _ready(self) -> nn.Module:

@@ -18,6 +18,7 @@ from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.distillation import LossParts, compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
+from autockd.limits import Work
 from autockd.models import count_parameters
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training.bank import TeacherBank
@@ -26,6 +27,8 @@ from autockd.training.evaluation import evaluate
 from autockd.training.networks import based_on, build_network, make_feed, trim_network
 from autockd.training.optimizer import make_optimizer, set_learning_rate
 from autockd.training.precision import autocast, memory_format
+from autockd.training.tracing import StepTracer
+from autockd.training.work import epoch_work
 
 State = dict[str, Tensor]
 
@@ -59,6 +62,7 @@ class Trainer:
         second_moment: float = 0.0,
         micro_batches: int = 1,
         base: Path | None = None,
+        tracer: StepTracer | None = None,
     ) -> None:
         """Build the student and make the plan.
 
@@ -71,6 +75,7 @@ class Trainer:
             micro_batches: parts that a batch is computed in, one after the other, with gradients added up: the same
                 step in less memory, apart from batch normalisation, whose statistics are then those of a part.
             base: the teacher's folder, for a student that is cut from the teacher.
+            tracer: is told of every step.
 
         Raises:
             ModelError: the student cannot be built.
@@ -79,6 +84,7 @@ class Trainer:
         self.trial = trial
         self.task = task
         self.precision = precision
+        self._tracer = tracer
         self.method = make_method(trial.method)
         assert micro_batches == 1 or self.method.is_mean_over_samples, "a loss of the whole batch has no parts"
         self._micro_batches = micro_batches
@@ -126,6 +132,11 @@ class Trainer:
             self.progress.epoch += 1
             self._keep_best(metric)
             yield self._record(metric, totals, trained - began, time.perf_counter() - trained)
+
+    def work(self) -> Work | None:
+        """What the whole run takes at the least; None where that cannot be counted."""
+        epoch = epoch_work(self.model, self._feed, training=True)
+        return epoch.times(self.trial.training.epochs) if epoch else None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, as tensors and plain data."""
@@ -177,6 +188,8 @@ class Trainer:
             self.optimizer.step()
             self.progress.decay *= 1 - row["learning_rate"] * self.trial.training.weight_decay
             step += 1
+            if self._tracer is not None:
+                self._tracer.step()
         return totals
 
     def _losses(self, batch: Batch, teacher: Tensor | None, row: dict[str, float]) -> LossParts:

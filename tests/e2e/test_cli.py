@@ -31,7 +31,7 @@ COMMANDS = {
     "validate": {"FILE", "[KEY=VALUE]...", "--json"},
     "preview": {"FILE", "[KEY=VALUE]...", "--plot", "--json"},
     "run": {
-        *("FILE", "[KEY=VALUE]...", "--trials", "--time-budget", "--smoke", "--dry-run"),
+        *("FILE", "[KEY=VALUE]...", "--trials", "--time-budget", "--smoke", "--profile", "--dry-run"),
         *("--studies", "--json", "--quiet", "-q"),
     },
     "compare": {
@@ -48,7 +48,7 @@ COMMANDS = {
     "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--int8", "--no-int8", "--force", "--studies"},
     "evaluate": {"BUNDLE", "--data", "--runtime", "--json"},
     "ui": {"[STUDY]", "--port", "--browser", "--no-browser", "--studies"},
-    "doctor": {"--json"},
+    "doctor": {"--peak", "--json"},
 }
 """The promise of the command line: nothing here disappears or changes its name without a note in the changelog."""
 

@@ -231,6 +231,11 @@ def test_the_summary_is_the_ledgers(first: Ran) -> None:
     assert (summary.best_trial, first.one(StudyFinished).best_value) == (-best[1], best[0])
     stages = {"data", "start", "probe", "teacher", "bank", "search", "evaluate", "export", "total"}
     assert stages <= summary.seconds.keys()
+    assert sum(summary.split.values()) == pytest.approx(summary.seconds["total"], rel=0.05)
+    assert min(summary.split["training"], summary.split["tracking"], summary.split["start-up"]) > 0
+    assert summary.bound is not None
+    assert 0 < summary.bound.seconds < summary.seconds["total"]
+    assert 0 < summary.bound.training_share < 1
 
 
 def test_the_test_split_is_opened_for_teacher_baseline_and_best_alone(first: Ran) -> None:

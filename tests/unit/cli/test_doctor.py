@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -109,3 +110,12 @@ def test_a_silent_server_costs_three_seconds_and_a_warning(monkeypatch: pytest.M
 def test_offline_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE=1" in found("offline variables").found
+
+
+def test_peaks_are_measured_where_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("autockd.training.peaks.LARGE", 64)
+    report(as_json=False, peak=True)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "peak, one core" in line)
+    assert re.search(r"[\d,]+ GFLOP/s in fp32, [\d,]+ in bf16; copies at [\d,.]+ GB/s", line)

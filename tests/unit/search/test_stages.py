@@ -63,7 +63,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])
 def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
     study = study_of(resources=ResourceConfig.model_validate({"precision": wanted}))
-    choice = probe_precision(study, task, threads=1, device="cpu")
+    choice, peaks = probe_precision(study, task, threads=1, device="cpu")
+    assert min(peaks.fp32, peaks.bf16, peaks.copy_rate) > 1e6
     assert (choice.precision, choice.threads, choice.device) == (wanted, 1, "cpu")
     assert choice.reason
 

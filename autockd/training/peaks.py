@@ -1,0 +1,70 @@
+"""The most that one worker can do: matrix products in both precisions, and a copy. A second or so, once a study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from autockd.limits import Peaks
+
+SMALL, LARGE = 1024, 2048
+"""Sides of the matrices: near the peak within a moment, or at it."""
+
+_ROUNDS = 4
+_COPIED = 1 << 26
+"""Bytes of the copy on a CPU, far beyond what one core has of its caches; on a GPU sixteen times as many."""
+
+
+def measure_peaks(threads: int, device: str, size: int = SMALL) -> Peaks:
+    """Time large matrix products and a large copy on this worker, the best of a few rounds.
+
+    Args:
+        threads: CPU threads that a trial uses.
+        device: where trials run.
+        size: side of the matrices; a GPU gets four times that.
+    """
+    place = torch.device(device)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        side = size if place.type == "cpu" else 4 * size
+        fp32, bf16 = (2 * side**3 / _seconds(_product(side, kind, place), place) for kind in _KINDS)
+        return Peaks(fp32=fp32, bf16=bf16, copy_rate=_copy_rate(place), threads=threads, device=device)
+    finally:
+        torch.set_num_threads(before)
+
+
+_KINDS = (torch.float32, torch.bfloat16)
+
+
+def _product(side: int, kind: torch.dtype, device: torch.device) -> Callable[[], object]:
+    generator = torch.Generator(device).manual_seed(0)
+    left, right = (torch.rand(side, side, device=device, generator=generator).to(kind) for _ in range(2))
+    result = torch.empty(side, side, dtype=kind, device=device)
+    return lambda: torch.mm(left, right, out=result)
+
+
+def _copy_rate(device: torch.device) -> float:
+    amount = _COPIED if device.type == "cpu" else 16 * _COPIED
+    source, target = (torch.zeros(amount // 4, device=device) for _ in range(2))
+    return 2 * amount / _seconds(lambda: target.copy_(source), device)
+
+
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
+    """The least time of a few rounds, after one that does not count."""
+    run()
+    least = float("inf")
+    for _ in range(_ROUNDS):
+        _wait(device)
+        began = time.perf_counter()
+        run()
+        _wait(device)
+        least = min(least, time.perf_counter() - began)
+    return least
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,58 @@
+"""A trace of some training steps, for chrome://tracing or https://ui.perfetto.dev: where a step's time goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+SKIPPED, TRACED = 3, 16
+"""Steps before the first traced one, which are slower than the rest, and traced ones: a trace of a few megabytes."""
+
+
+class StepTracer:
+    """Traces a few steps of a run and writes them down; without an effect on the run but its time.
+
+    Args:
+        path: the file to write, JSON in Chrome's format.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._steps = 0
+        self._profile: profile | None = None
+
+    def step(self) -> None:
+        """A training step is over."""
+        self._steps += 1
+        if self._steps == SKIPPED:
+            self._begin()
+        elif self._steps == SKIPPED + TRACED:
+            self.close()
+
+    def close(self) -> None:
+        """Write what was traced, once."""
+        if self._profile is None:
+            return
+        traced, self._profile = self._profile, None
+        traced.stop()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_name(f".{self._path.name}")
+        traced.export_chrome_trace(str(draft))
+        draft.replace(self._path)
+
+    def _begin(self) -> None:
+        cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+        self._profile = profile(activities=[ProfilerActivity.CPU, *cuda], record_shapes=True)
+        self._profile.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

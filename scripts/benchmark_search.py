@@ -1,0 +1,129 @@
+"""How long the same search takes with autockd, and with what a user would otherwise build.
+
+scripts/benchmark_search.py --profile ci
+scripts/benchmark_search.py --profile cpu --images CIFAR10_FOLDER --texts GLUE_FOLDER
+
+Every arm trains the same list of configurations (Sobol, seed 0) from the same data, teacher and first weights, and is
+timed as one cold command: imports, Ray, teacher, training, evaluation and MLflow. Arms take turns, round after round; a
+ratio is void where the students are not as good. Slow arms train the first few configurations and are projected to all;
+autockd never is, except in the waterfall, where each run lacks one technique.
+
+    profile   what                                             time
+    ci        digits at 32x32, ResNet-110 -> ResNet-8           under 5 minutes on 2 cores, no files needed
+    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 40 minutes on 2 cores
+    gpu       both at full size                                about 20 minutes on one H100
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+
+from search_benchmark.judging import OURS, ratio_of
+from search_benchmark.measuring import Measured, measure
+from search_benchmark.preparing import prepare, study_of
+from search_benchmark.profiles import ARMS, PROFILES, Plan
+from search_benchmark.setting import Setting
+from search_benchmark.tables import as_json, ratios_table, shares_table, waterfall
+from search_benchmark.workers import best_workers
+
+
+def compare(plan: Plan, setting: Setting, data: Path | None, out: Path, arms: Sequence[str]) -> list[Measured]:
+    """All rounds of all arms, in turn; every other round backwards."""
+    study, runs = study_of(plan, data), []
+    for number in range(plan.rounds):
+        for arm in arms if number % 2 == 0 else arms[::-1]:
+            trials = plan.trials if arm == OURS else min(plan.trials, plan.real.get(arm, plan.trials))
+            place = out / "runs" / f"{arm}-{number}"
+            run = measure(arm, setting, study, place, trials=trials, of=plan.trials, number=number)
+            _say(run, plan)
+            runs.append(run)
+    return runs
+
+
+def take_away(plan: Plan, setting: Setting, data: Path | None, out: Path, techniques: Sequence[str]) -> list[Measured]:
+    """Autockd without one technique at a time."""
+    study, runs = study_of(plan, data), []
+    for technique in techniques:
+        arm, place = f"{OURS} -{technique}", out / "runs" / f"without-{technique}"
+        run = measure(arm, setting, study, place, trials=plan.off_trials, of=plan.trials, number=0)
+        _say(run, plan)
+        runs.append(run)
+    return runs
+
+
+def _say(run: Measured, plan: Plan) -> None:
+    projected = "" if run.trials == plan.trials else f", {run.projected:.0f} s for {plan.trials}"
+    print(f"round {run.round}, {run.arm}: {run.wall:.1f} s for {run.trials} trials{projected}", file=sys.stderr)
+
+
+def report(plan: Plan, runs: list[Measured], without: list[Measured], title: str) -> tuple[str, dict[str, object]]:
+    """The tables of one comparison, and its numbers."""
+    own = [run for run in runs if run.arm == OURS]
+    floor = 1 / (4 * 1000)
+    ratios = [ratio_of(arm, runs, floor) for arm in dict.fromkeys(run.arm for run in runs) if arm != OURS]
+    parts = [f"## {title}: {plan.trials} trials", ratios_table(ratios, runs)]
+    if without:
+        whole = sorted(own, key=lambda run: run.projected)[len(own) // 2]
+        parts += [f"One technique off, from {plan.off_trials} trials:", waterfall(without, whole)]
+    parts += ["Where autockd's time goes:", shares_table(own)]
+    return "\n\n".join(parts), as_json(ratios, [*runs, *without])
+
+
+def changed(plan: Plan, options: argparse.Namespace) -> Plan:
+    """The plan with what the command line changes."""
+    changes = {name: getattr(options, name) for name in ("trials", "rounds") if getattr(options, name) is not None}
+    return replace(plan, **changes)
+
+
+def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+    """One comparison from its preparation to its tables."""
+    out = options.out.absolute() / options.profile / name
+    data = getattr(options, name)
+    setting = best_workers(prepare(plan, out, data))
+    arms = [arm for arm in ARMS[plan.kind] if arm in plan.real] if options.arms is None else options.arms
+    runs = compare(plan, setting, data, out, [*arms, OURS])
+    without = take_away(plan, setting, data, out, plan.off if options.off is None else options.off)
+    return report(plan, runs, without, name)
+
+
+def absolute(text: str) -> Path:
+    """A path that means the same anywhere."""
+    return Path(text).absolute()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--profile", choices=PROFILES, required=True)
+    parser.add_argument("--only", choices=("images", "texts"), help="one of the profile's comparisons")
+    parser.add_argument("--images", type=absolute, help="folder of CIFAR-10 in the layout of the hub's uoft-cs/cifar10")
+    parser.add_argument("--texts", type=absolute, help="folder of GLUE in the layout of the hub's nyu-mll/glue")
+    parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where all files go (default: ./benchmark)")
+    parser.add_argument("--arms", nargs="*", help="which arms beside autockd (default: all of the task's kind)")
+    parser.add_argument("--off", nargs="*", help="which techniques to take away (default: the profile's)")
+    parser.add_argument("--trials", type=int, help="configurations, where not the profile's number")
+    parser.add_argument("--rounds", type=int, help="rounds, where not the profile's number")
+    options = parser.parse_args(arguments)
+    plans = {name: plan for name, plan in PROFILES[options.profile].items() if options.only in (None, name)}
+    for name, plan in plans.items():
+        if plan.task["source"] != "digits" and getattr(options, name) is None:
+            parser.error(f"the profile {options.profile} needs --{name} FOLDER")
+    found = {name: run(name, changed(plan, options), options) for name, plan in plans.items()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    numbers = json.dumps({name: facts for name, (_, facts) in found.items()}, indent=1)
+    tables = "\n\n".join(text for text, _ in found.values())
+    (options.out / f"{options.profile}.json").write_text(numbers, encoding="utf-8")
+    (options.out / f"{options.profile}.md").write_text(f"{tables}\n", encoding="utf-8")
+    print(tables)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

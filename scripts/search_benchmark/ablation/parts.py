@@ -1,0 +1,113 @@
+"""Each technique's place taken by what a user would have without it; the mathematics of a trial stays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+
+def without_bank(module: ModuleType) -> None:
+    """The teacher answers anew for every sample of every epoch of every trial."""
+    import torch
+
+    def logits(self: Any, indices: Any, views: Any) -> Any:
+        self.misses += len(indices)
+        return self._live.logits(indices, views)
+
+    module.TeacherBank.logits = logits
+    module.TeacherBank.fill = lambda self, indices, views: 0
+    module.TeacherBank.check = lambda self, entries, seed=0: (0, 0.0)
+    assert torch
+
+
+def without_bf16(module: ModuleType) -> None:
+    """Every step in fp32, in the same memory format."""
+    _changed(module, precision="fp32")
+
+
+def without_channels_last(module: ModuleType) -> None:
+    """Images in torch's own memory format, in the same precision."""
+    _changed(module, channels_last=False)
+
+
+def without_one_thread(module: ModuleType) -> None:
+    """As many threads in each trial as there are cores, as torch has it by itself."""
+    _changed(module, threads=os.cpu_count() or 1)
+
+
+def _changed(module: ModuleType, **change: Any) -> None:
+    choose = module.choose_precision
+    module.choose_precision = lambda *args, **kwargs: choose(*args, **kwargs).model_copy(update=change)
+
+
+def without_fused_optimizer(module: ModuleType) -> None:
+    """The optimizer as torch makes it if nothing is said."""
+    make = module.make_optimizer
+
+    def unfused(*args: Any, **kwargs: Any) -> Any:
+        optimizer = make(*args, **kwargs)
+        for group in optimizer.param_groups:
+            group["fused"] = False
+        return optimizer
+
+    module.make_optimizer = unfused
+
+
+def without_warm_workers(module: ModuleType) -> None:
+    """A worker process for each trial."""
+    from ray import tune
+
+    config = tune.TuneConfig
+    tune.TuneConfig = lambda **settings: config(**{**settings, "reuse_actors": False})
+
+
+def without_real_lengths(module: ModuleType) -> None:
+    """Every text padded to the task's longest."""
+    batch, longest = module.Tokens.batch, int(os.environ["AUTOCKD_BENCHMARK_LENGTH"])
+
+    def padded(self: Any, rows: Any, *, multiple: int = 8, length: int | None = None) -> Any:
+        return batch(self, rows, multiple=multiple, length=longest)
+
+    module.Tokens.batch = padded
+
+
+def without_resident_data(module: ModuleType) -> None:
+    """A DataLoader that opens, crops, mirrors, converts and normalises image by image, in the same order."""
+    import torch
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision.transforms import functional
+
+    class Loaded(Dataset):  # type: ignore[type-arg]
+        def __init__(self, feed: Any, targets: Any, order: Any) -> None:
+            self.images, self.views = feed._padded, feed._views
+            self.targets, self.order = targets, order
+            scale, shift = feed._normalise.scale.flatten(), feed._normalise.shift.flatten()
+            self.std = (1 / (255 * scale)).tolist()
+            self.mean = (-shift / (255 * scale)).tolist()
+
+        def __len__(self) -> int:
+            return len(self.order.indices)
+
+        def __getitem__(self, place: int) -> tuple[Any, Any]:
+            row, view = int(self.order.indices[place]), int(self.order.views[place])
+            side, flips = 2 * self.views.crop_padding + 1, 2 if self.views.flip else 1
+            pixels = self.images[row]
+            height, width = pixels.shape[1] - side + 1, pixels.shape[2] - side + 1
+            array = pixels.permute(1, 2, 0).numpy()
+            picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+            picture = functional.crop(picture, view // flips // side, view // flips % side, height, width)
+            picture = functional.hflip(picture) if view % flips else picture
+            return functional.normalize(functional.to_tensor(picture), self.mean, self.std), self.targets[row]
+
+    def epoch(self: Any, order: Any) -> Iterator[Any]:
+        layout = torch.channels_last if self._feed._normalise.channels_last else torch.contiguous_format
+        start = 0
+        for images, targets in DataLoader(Loaded(self._feed, self._targets, order), batch_size=self._batch_size):
+            rows = slice(start, start + len(targets))
+            start = rows.stop
+            yield module.Batch(images.to(memory_format=layout), targets, rows)
+
+    module.Batches.epoch = epoch

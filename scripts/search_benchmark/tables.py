@@ -1,0 +1,59 @@
+"""What a comparison found, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from search_benchmark.judging import OURS, Ratio
+from search_benchmark.measuring import Measured
+
+
+def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
+    """One line an arm."""
+    lines = [
+        "| arm | wall time, all trials | x autockd: median (min to max) | trials run | autockd - arm, in % (error) | |",
+        "|---|---|---|---|---|---|",
+    ]
+    own = [run for run in runs if run.arm == OURS]
+    lines.append(f"| {OURS} | {_median(own):.0f} s | 1 | {own[0].trials} | | |")
+    for ratio in ratios:
+        walls = _median([run for run in runs if run.arm == ratio.arm])
+        spread = f"{ratio.median:.1f} ({min(ratio.rounds):.1f} to {max(ratio.rounds):.1f})"
+        gap = f"{100 * ratio.difference:+.2f} ({100 * ratio.error:.2f})"
+        verdict = "" if ratio.holds else "void: the metrics differ"
+        lines.append(f"| {ratio.arm} | {walls:.0f} s | {spread} | {ratio.trials} | {gap} | {verdict} |")
+    return "\n".join(lines)
+
+
+def waterfall(runs: Sequence[Measured], whole: Measured) -> str:
+    """What each technique gives: the time without it over the time with it."""
+    lines = ["| without | wall time, all trials | x autockd | trials run |", "|---|---|---|---|"]
+    for run in sorted(runs, key=lambda run: -run.projected):
+        technique = run.arm.partition(" -")[2]
+        ratio = run.projected / whole.projected
+        lines.append(f"| {technique} | {run.projected:.0f} s | {ratio:.2f} | {run.trials} |")
+    return "\n".join(lines)
+
+
+def shares_table(runs: Sequence[Measured]) -> str:
+    """Where autockd's wall time goes, and its share of the bound; of its median run."""
+    run = sorted(runs, key=lambda run: run.wall)[len(runs) // 2]
+    account = run.result.seconds
+    lines = ["| stage | seconds |", "|---|---|", f"| whole command | {run.wall:.1f} |"]
+    lines += [f"| {name} | {seconds:.1f} |" for name, seconds in account.items()]
+    return "\n".join(lines)
+
+
+def as_json(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> dict[str, Any]:
+    """All of it."""
+    return {
+        "ratios": [{**asdict(ratio), "median": ratio.median, "holds": ratio.holds} for ratio in ratios],
+        "runs": [asdict(run) for run in runs],
+    }
+
+
+def _median(runs: Sequence[Measured]) -> float:
+    return statistics.median(run.projected for run in runs)

@@ -1,0 +1,97 @@
+"""A trial must stay as much cheaper than a naive one as it was: a ratio of CPU times, taken in one process.
+
+The whole comparison, cold commands by the wall clock, is `scripts/benchmark_search.py`; this is the part of it that
+fits into a minute: what one of 32 trials costs, its share of the teacher's pass included, beside the trial of the naive
+arm, both in fp32 on one thread. Whoever makes autockd faster sets REFERENCE anew, from what the test prints.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autockd.config.methods import HintonKD
+from autockd.config.models import CifarResNet
+from autockd.config.tasks import Augmentation, Digits
+from autockd.config.training import LrSchedule, TrainingConfig
+from autockd.config.trial import TrialConfig
+from autockd.data import HeldOut, ImageTask, Task, load_task
+from autockd.models import save_weights
+from autockd.records import PrecisionChoice
+from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.live_teacher import LiveTeacher
+from autockd.training.networks import build_network
+from autockd.training.trainer import Trainer
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from search_benchmark.arms.images import train as train_naively
+from search_benchmark.preparing import save_data
+from search_benchmark.setting import Setting
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+REFERENCE, TOLERANCE = 8.0, 0.2
+TRIALS, ROUNDS, BATCH = 32, 3, 64
+POINT = {"learning_rate": 0.1, "weight_decay": 1e-4, "temperature": 4.0, "alpha": 0.9}
+TEACHER, STUDENT = CifarResNet(depth=110), CifarResNet(depth=8)
+PLAIN = PrecisionChoice(precision="fp32", channels_last=True, threads=1, device="cpu", reason="compared in fp32")
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Task, HeldOut]:
+    augmentation = Augmentation(crop_padding=4, flip=True)
+    return load_task(Digits(limit_train=240, limit_test=50, image_size=32, augmentation=augmentation))
+
+
+@pytest.fixture
+def setting(data: tuple[Task, HeldOut], tmp_path: Path) -> Setting:
+    task, held_out = data
+    assert isinstance(task, ImageTask)
+    save_data(task, held_out, tmp_path)
+    for name, config in (("teacher", TEACHER), ("student", STUDENT)):
+        (tmp_path / name).mkdir()
+        save_weights(build_network(config, task, seed=0), tmp_path / name / "model.safetensors")
+    shapes: dict[str, Any] = {"teacher": TEACHER.model_dump(), "student": STUDENT.model_dump(), "padding": 4}
+    sizes: dict[str, Any] = {"epochs": 1, "batch_size": BATCH, "classes": task.outputs, "max_length": 0}
+    normalisation = {"mean": list(task.mean), "std": list(task.std)}
+    return Setting(
+        folder=str(tmp_path), kind="image", points=[POINT], parallel=1, gpus=0.0, **shapes, **sizes, **normalisation
+    )
+
+
+def cpu_seconds(run: Iterator[object]) -> float:
+    began = time.process_time()
+    for _ in run:
+        pass
+    return time.process_time() - began
+
+
+def test_a_trial_is_as_much_cheaper_than_a_naive_one_as_it_was(
+    data: tuple[Task, HeldOut], setting: Setting, tmp_path: Path
+) -> None:
+    task, _ = data
+    torch.set_num_threads(1)
+    recipe = TrainingConfig(
+        epochs=1, batch_size=BATCH, learning_rate=0.1, weight_decay=1e-4, lr_schedule=LrSchedule(shape="cosine")
+    )
+    trial = TrialConfig(method=HintonKD(alpha=0.9, temperature=4.0), training=recipe, student=STUDENT, seed=0)
+    ratios = []
+    for number in range(ROUNDS):
+        teacher = LiveTeacher(TEACHER, build_network(TEACHER, task, seed=0), task, torch.device("cpu"))
+        bank = TeacherBank(tmp_path / f"bank-{number}", BankIdentity.of("teacher", task), lambda t=teacher: t)
+        naive = cpu_seconds(train_naively(POINT, setting, tuned=False))
+        first = cpu_seconds(Trainer(trial, task, PLAIN, bank=bank).fit())  # fills the bank on its way
+        later = cpu_seconds(Trainer(trial, task, PLAIN, bank=bank).fit())
+        assert (bank.hits, bank.misses) == (len(task.train), len(task.train))
+        ratios.append(naive * TRIALS / (first + (TRIALS - 1) * later))
+    ratio = statistics.median(ratios)
+    print(f"a naive trial costs {ratio:.2f} times as much ({min(ratios):.2f} to {max(ratios):.2f})")
+    assert ratio >= (1 - TOLERANCE) * REFERENCE

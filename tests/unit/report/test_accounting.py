@@ -1,0 +1,114 @@
+"""Where a study's time went, and its share of the limit, from its events alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autockd.limits import Peaks, Work
+from autockd.records import (
+    BankReady,
+    BankRecord,
+    EpochFinished,
+    EpochRecord,
+    Event,
+    PrecisionChoice,
+    PrecisionChosen,
+    Provenance,
+    StudyResumed,
+    TrialFinished,
+)
+from autockd.report.accounting import added, bound_of, time_split
+
+CHOICE = PrecisionChoice(precision="bf16", channels_last=True, threads=1, device="cpu", reason="")
+PEAKS = Peaks(fp32=1e9, bf16=4e9, copy_rate=1e12, threads=1, device="cpu")
+SECONDS = {"start": 3.0, "probe": 1.0, "data": 2.0, "teacher": 1.0, "bank": 4.0, "search": 30.0}
+SECONDS |= {"evaluate": 1.0, "export": 2.0, "tracking": 1.5, "total": 50.0}
+
+
+def chosen(**values: Any) -> PrecisionChosen:
+    return PrecisionChosen(time=10.0, choice=CHOICE, **{"peaks": PEAKS, "parallel": 2, **values})
+
+
+def epoch(trial: int, time: float, train: float, evaluate: float) -> EpochFinished:
+    record = EpochRecord(
+        epoch=1,
+        step=1,
+        metric=0.5,
+        best_metric=0.5,
+        best_epoch=1,
+        loss=1.0,
+        hard_loss=1.0,
+        train_seconds=train,
+        evaluate_seconds=evaluate,
+        samples_per_second=1.0,
+    )
+    return EpochFinished(time=time, trial=trial, record=record)
+
+
+def ended(trial: int, time: float, flop: float | None = 8e9) -> TrialFinished:
+    work = None if flop is None else Work(flop=flop, bytes=0)
+    return TrialFinished(time=time, trial=trial, state="complete", value=0.5, work=work)
+
+
+def history() -> list[Event]:
+    bank = BankRecord(key="k", entries=9, filled=4, hits=0, misses=4, seconds=1, checked=0, max_difference=0)
+    bank = bank.model_copy(update={"work": Work(flop=16e9, bytes=0)})
+    return [
+        chosen(),
+        BankReady(time=12.0, bank=bank),
+        epoch(0, 30.0, 8.0, 2.0),  # began at 20
+        epoch(1, 36.0, 12.0, 2.0),
+        ended(0, 31.0),
+        ended(1, 44.0),
+    ]
+
+
+def test_the_split_adds_up_to_the_total() -> None:
+    split = time_split(history(), SECONDS)
+    assert split == {
+        "start-up": 3 + 1 + (30 - 24),  # the search lasted 30 s, its trials 24
+        "data": 2,
+        "teacher": 5,
+        "training": 10,
+        "evaluation": 2 + 1,
+        "tracking": 1.5,
+        "export": 2,
+        "waiting": pytest.approx(50 - 33.5),
+    }
+    assert sum(split.values()) == pytest.approx(SECONDS["total"])
+
+
+def test_the_bound_is_that_of_all_workers() -> None:
+    bound = bound_of(history(), 50.0)
+    assert bound is not None
+    assert bound.seconds == (16e9 + 2 * 8e9) / 4e9 / 2
+    assert bound.share == bound.seconds / 50
+    assert bound.training_share == 2 * 8e9 / 4e9 / 20
+    assert bound.workers == 2
+
+
+def test_without_peaks_or_work_there_is_no_bound() -> None:
+    assert bound_of([chosen(peaks=None), *history()[1:]], 50.0) is None
+    assert bound_of([event for event in history() if not isinstance(event, TrialFinished)], 50.0) is None
+    assert bound_of([], 50.0) is None
+
+
+def test_trials_without_a_count_are_left_out_on_both_sides() -> None:
+    bound = bound_of([*history()[:-1], ended(1, 44.0, flop=None)], 50.0)
+    assert bound is not None
+    assert bound.training_share == 8e9 / 4e9 / 8
+
+
+def test_a_resumed_study_counts_its_last_session() -> None:
+    nothing = Provenance(autockd="", python="", platform="", host="", cpus=1, gpus=(), versions={}, git_commit=None)
+    later = [StudyResumed(time=50.0, config={}, provenance=nothing), epoch(2, 70.0, 6.0, 0.0), ended(2, 71.0)]
+    split = time_split([*history(), *later], {"search": 10.0, "total": 12.0})
+    assert (split["training"], split["start-up"]) == (3.0, 10 - 7)
+
+
+def test_works_add_up() -> None:
+    one = Work(flop=1.0, bytes=2.0)
+    assert added([one, None, one]) == Work(flop=2.0, bytes=4.0)
+    assert added([None]) is None

@@ -1,0 +1,88 @@
+"""The benchmark's own arithmetic: its list of configurations, projections, ratios and when they are void."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from search_benchmark.judging import ratio_of, reseeded_error
+from search_benchmark.measuring import Measured, project
+from search_benchmark.profiles import ARMS, IMAGE_SPACE, PROFILES
+from search_benchmark.setting import Result, sobol_points
+from search_benchmark.tables import as_json, ratios_table, waterfall
+
+
+def run(arm: str, number: int, wall: float, metrics: list[float]) -> Measured:
+    return Measured(arm, number, len(metrics), wall, wall, Result(metrics, 0.0, wall, {"search": wall}))
+
+
+def test_the_list_of_configurations_is_fixed_and_inside_the_space() -> None:
+    points = sobol_points(IMAGE_SPACE, 32)
+    assert points == sobol_points(IMAGE_SPACE, 32)
+    assert points[:5] == sobol_points(IMAGE_SPACE, 5)
+    assert len({tuple(point.values()) for point in points}) == 32
+    for name, dimension in IMAGE_SPACE.items():
+        values = [point[name] for point in points]
+        assert dimension["low"] <= min(values)
+        assert max(values) <= dimension["high"]
+    rates = sorted(point["learning_rate"] for point in points)
+    assert rates[16] == pytest.approx(math.sqrt(0.02 * 0.3), rel=0.2)  # logarithmic: half of them lie below
+
+
+def test_what_is_projected_is_the_trials_part_alone() -> None:
+    result = Result([0.5, 0.5], began=110.0, ended=130.0, seconds={})
+    assert project(35.0, result, trials=2, of=2) == 35
+    assert project(35.0, result, trials=2, of=8) == 35 + 3 * 20
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    runs = [run("autockd", 0, 10, [0.5, 0.5]), run("naive", 0, 100, [0.5, 0.5])]
+    runs += [run("autockd", 1, 20, [0.5, 0.5]), run("naive", 1, 160, [0.5, 0.5])]
+    ratio = ratio_of("naive", runs, floor=0.01)
+    assert ratio.rounds == (10, 8)
+    assert ratio.median == 9
+    assert ratio.holds
+
+
+def test_a_ratio_is_void_where_the_students_are_not_as_good() -> None:
+    theirs = [run("naive", number, 100, [0.60 + 0.01 * number, 0.62, 0.61 - 0.01 * number]) for number in range(3)]
+    ours = [run("autockd", number, 10, [0.50, 0.52, 0.51]) for number in range(3)]
+    ratio = ratio_of("naive", [*theirs, *ours], floor=0.001)
+    assert ratio.difference == pytest.approx(-0.1)
+    assert not ratio.holds
+    assert "void" in ratios_table([ratio], [*theirs, *ours])
+    same = [run("autockd", number, 10, [0.605, 0.62, 0.605]) for number in range(3)]
+    assert ratio_of("naive", [*theirs, *same], floor=0.001).holds
+
+
+def test_the_error_is_that_of_two_seeds() -> None:
+    runs = [run("naive", 0, 1, [0.5, 0.7]), run("naive", 1, 1, [0.6, 0.8])]
+    assert reseeded_error(runs, 2) == pytest.approx(math.sqrt(0.1**2 / 2 * 1.5 / 2))
+    assert math.isnan(reseeded_error(runs[:1], 2))
+
+
+def test_one_round_proves_no_accuracy() -> None:
+    runs = [run("autockd", 0, 10, [0.5]), run("naive", 0, 100, [0.5])]
+    assert not ratio_of("naive", runs, floor=math.nan).holds
+
+
+def test_tables_and_numbers_have_every_arm() -> None:
+    runs = [run("autockd", 0, 10, [0.5]), run("naive", 0, 100, [0.5])]
+    off = [run("autockd -bank", 0, 50, [0.5])]
+    ratio = ratio_of("naive", runs, floor=0.1)
+    assert "| naive | 100 s | 10.0 (10.0 to 10.0) | 1 |" in ratios_table([ratio], runs)
+    assert "| bank | 50 s | 5.00 | 1 |" in waterfall(off, runs[0])
+    assert len(as_json([ratio], [*runs, *off])["runs"]) == 3
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_name_arms_that_there_are(profile: str) -> None:
+    for plan in PROFILES[profile].values():
+        assert set(plan.real) <= set(ARMS[plan.kind])
+        assert max(plan.real.values()) <= plan.trials
+        assert plan.off_trials <= plan.trials

@@ -1,0 +1,38 @@
+"""A trace of some steps of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from autockd.config.trial import TrialConfig
+from autockd.data import Task
+from autockd.records import PrecisionChoice
+from autockd.training.tracing import SKIPPED, TRACED, StepTracer
+from autockd.training.trainer import Trainer
+
+MakeTrial = Callable[..., TrialConfig]
+
+
+def test_some_steps_are_written_and_the_run_is_the_same(
+    task: Task, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial("none", epochs=2, batch_size=8)
+    path = tmp_path / "trials" / "trace.json"
+    traced = [r.loss for r in Trainer(trial, task, fp32, tracer=StepTracer(path)).fit()]
+    assert traced == [r.loss for r in Trainer(trial, task, fp32).fit()]
+    names = [event.get("name", "") for event in json.loads(path.read_text())["traceEvents"]]
+    assert 2 * (len(task.train) // 8) > SKIPPED + TRACED
+    assert names.count("Optimizer.step#SGD.step") == TRACED
+    assert [file.name for file in path.parent.iterdir()] == ["trace.json"]
+
+
+def test_a_run_that_ends_before_leaves_what_it_had(
+    task: Task, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    path = tmp_path / "trace.json"
+    with StepTracer(path) as tracer:
+        list(Trainer(make_trial("none", epochs=2, batch_size=32), task, fp32, tracer=tracer).fit())
+        assert not path.exists()
+    assert path.exists()

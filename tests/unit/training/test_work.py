@@ -1,0 +1,83 @@
+"""The work of training, counted, and the peaks that it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from autockd.config.models import CifarResNet
+from autockd.config.trial import TrialConfig
+from autockd.data import Task
+from autockd.data.image_feed import ImageFeed, Normalisation
+from autockd.data.task import ImageTask
+from autockd.data.views import Views
+from autockd.limits import Peaks, Work
+from autockd.models import build_model
+from autockd.records import PrecisionChoice
+from autockd.training.peaks import measure_peaks
+from autockd.training.trainer import Trainer
+from autockd.training.work import epoch_work
+
+CPU = torch.device("cpu")
+
+
+def feed_of(images: int, size: int, channels: int = 3) -> ImageFeed:
+    one = torch.ones(1, channels, 1, 1)
+    return ImageFeed(torch.zeros(images, channels, size, size, dtype=torch.uint8), Views(), Normalisation(one, one))
+
+
+def test_a_linear_layer_costs_what_it_costs() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
+    answer = epoch_work(network, feed_of(10, 2), training=False)
+    train = epoch_work(network, feed_of(10, 2), training=True)
+    assert answer is not None
+    assert train is not None
+    assert answer.flop == 10 * 2 * 12 * 5
+    assert train.flop == 2 * answer.flop  # its input is data, and needs no gradient
+    assert answer.bytes == 10 * 2 * 2 * (12 + 5)  # bf16, written and read
+
+
+@pytest.mark.parametrize(("depth", "known"), [(8, 73e6), (20, 243e6)])
+def test_the_papers_networks_cost_what_is_known(depth: int, known: float) -> None:
+    network = build_model(CifarResNet(depth=depth), classes=10, channels=3, image_size=(32, 32), seed=0)
+    work = epoch_work(network, feed_of(1, 32), training=True)
+    assert work is not None
+    assert work.flop == pytest.approx(known, rel=0.03)
+
+
+def test_counting_changes_nothing_of_a_run(
+    task: Task, fp32: PrecisionChoice, make_trial: Callable[..., TrialConfig]
+) -> None:
+    plain = Trainer(make_trial("none"), task, fp32)
+    counted = Trainer(make_trial("none"), task, fp32)
+    assert counted.work() is not None
+    losses = [[record.loss for record in trainer.fit()] for trainer in (plain, counted)]
+    assert losses[0] == losses[1]
+    assert counted.model.training
+
+
+def test_what_cannot_be_counted_is_no_error() -> None:
+    class Odd(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError
+
+    assert epoch_work(Odd(), feed_of(2, 2), training=True) is None
+
+
+def test_peaks_are_those_of_a_real_machine(task: Task) -> None:
+    assert isinstance(task, ImageTask)
+    before = torch.get_num_threads()
+    peaks = measure_peaks(1, "cpu", size=128)
+    assert torch.get_num_threads() == before
+    assert 1e8 < peaks.fp32 < 1e14
+    assert 1e6 < peaks.bf16 < 1e14
+    assert 1e8 < peaks.copy_rate < 1e13
+
+
+def test_the_least_time_is_set_by_arithmetic_or_by_memory() -> None:
+    peaks = Peaks(fp32=1e9, bf16=4e9, copy_rate=1e9, threads=1, device="cpu")
+    assert peaks.seconds(Work(flop=8e9, bytes=1e9)) == 2
+    assert peaks.seconds(Work(flop=8e9, bytes=3e9)) == 3
