@@ -100,8 +100,8 @@ def without_margin(method: MethodConfig, space: Mapping[str, AnyDimension]) -> M
 def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) -> dict[str, AnyDimension]:
     """A space whose schedules all fit into a run: with no staircase of phi longer than the shortest schedule.
 
-    `smoothing_start` ends at that length. Where the method's own value lies beyond it, shares of the run begin at the
-    method's own instead, one after the other as far as need be.
+    `smoothing_start` ends at that length. Where the method's own value lies beyond it, shares of the run begin higher
+    instead, one after the other, as far as that value needs and at the method's own at most.
 
     Args:
         space: the whole space.
@@ -113,11 +113,12 @@ def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) 
         return dict(space)
     shares = {name: space[name] for name in ("stage_fraction", "schedule_fraction") if name in space}
     ranges = {name: each for name, each in shares.items() if isinstance(each, FloatRange)}
-    waiting = list(ranges)
-    while (shortest := _shortest(method, ranges, ticks)) < method.smoothing_start and waiting:
-        name = waiting.pop(0)
-        each = ranges[name]
-        ranges[name] = each.model_copy(update={"low": min(max(each.low, getattr(method, name)), each.high)})
+    for name in ranges:
+        ranges[name] = _raised(method, ranges, name, ticks)
+    shortest = _shortest(method, ranges, ticks)
+    if shortest < method.smoothing_start:  # a tick was lost to rounding
+        ranges = {name: _beginning_at(each, getattr(method, name)) for name, each in ranges.items()}
+        shortest = _shortest(method, ranges, ticks)
     high = min(start.high, max(shortest, method.smoothing_start))
     ends = {"low": min(start.low, high), "high": high}
     return {**space, **ranges, "smoothing_start": start.model_copy(update=ends)}
@@ -125,3 +126,17 @@ def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) 
 
 def _shortest(method: AnnealingKD | ContinuationKD, ranges: Mapping[str, FloatRange], ticks: int) -> int:
     return method.model_copy(update={name: each.low for name, each in ranges.items()}).smoothed_length(ticks)
+
+
+def _raised(
+    method: AnnealingKD | ContinuationKD, ranges: Mapping[str, FloatRange], name: str, ticks: int
+) -> FloatRange:
+    """One share of the run, begun so high that the method's own `smoothing_start` fits the shortest schedule."""
+    if _shortest(method, ranges, ticks) >= method.smoothing_start:
+        return ranges[name]
+    whole = _shortest(method, {**ranges, name: ranges[name].model_copy(update={"low": 1.0})}, ticks)
+    return _beginning_at(ranges[name], min(getattr(method, name), method.smoothing_start / whole))
+
+
+def _beginning_at(dimension: FloatRange, value: float) -> FloatRange:
+    return dimension.model_copy(update={"low": min(max(dimension.low, value), dimension.high)})

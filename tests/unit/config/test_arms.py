@@ -157,6 +157,15 @@ def test_no_point_of_a_fitted_space_has_a_schedule_beyond_the_run(
     assert all(space[key].contains(getattr(method, key)) for key in (*shares, "smoothing_start"))
 
 
+def test_a_short_run_narrows_the_shares_only_as_far_as_it_must() -> None:
+    """Thirty epochs, ten values of phi, half of the run in stage one: two thirds of fifteen epochs are ten."""
+    method = AnnealingKD(smoothing_start=10)
+    space = fitted(method_space(method, is_regression=False), method, 30)
+    assert space["smoothing_start"].corners == (1, 10)
+    assert space["stage_fraction"].corners == (0.5, 0.8)
+    assert space["schedule_fraction"].corners == (pytest.approx(2 / 3), 1.0)
+
+
 def test_schedules_fit_into_the_steps_of_the_shortest_run() -> None:
     space = {"learning_rate": RATE, "epochs": {"type": "int", "low": 2, "high": 10}}
     study = study_of([{"name": "continuation", "granularity": "step", "smoothing_start": 4}], space)
