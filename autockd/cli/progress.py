@@ -99,7 +99,7 @@ def seconds_left(summary: StudySummary, now: float) -> float | None:
     done = len(summary.trials) - summary.count("running")
     if summary.finished:
         return None
-    if summary.chosen is not None:
+    if summary.chosen is not None and not summary.count("running"):  # with more trials, a search goes on after a choice
         return _finalists_left(summary, summary.chosen, now)
     if done < 2 or done >= summary.asked:
         return None
