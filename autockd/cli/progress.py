@@ -102,7 +102,7 @@ def seconds_left(summary: StudySummary, now: float) -> float | None:
     """
     if summary.finished:
         return None
-    if summary.chosen is not None:
+    if summary.chosen is not None and not summary.count("running"):  # with more trials, a search goes on after a choice
         return _finalists_left(summary, summary.chosen, now)
     left = summary.asked - len(summary.trials) + summary.count("running")
     since = [row for row in summary.trials if row.started >= (summary.resumed or summary.started)]
