@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from autockd.errors import ConfigError, EnvironmentProblem
+from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
 
 LOCAL = "local"
 
@@ -69,7 +69,9 @@ def connection(address: str) -> Iterator[None]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         _connect(address)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except AutockdError:
+        raise
+    except Exception as error:  # Ray raises that itself, where a machine is too busy to start it
         raise EnvironmentProblem(f"resources.address {address!r}: {_explain(error)}") from error
     try:
         yield
@@ -116,6 +118,8 @@ def _explain(error: Exception) -> str:
             "this machine is no node of that cluster; make it one with `ray start --address=HOST:PORT` (and "
             "--num-cpus=0 if it should run no trials)"
         )
+    if "timed out during startup" in text:
+        return "Ray did not start in time; this machine is too busy, or short of memory: go on when it is less so"
     if "Version mismatch" in text:
         return f"{text}; install the same versions here and there"
     return f"Ray does not answer ({text})"

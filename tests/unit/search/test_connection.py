@@ -37,3 +37,14 @@ def test_a_closed_port_is_no_cluster() -> None:
 def test_what_is_no_address_is_named(address: str) -> None:
     with pytest.raises(EnvironmentProblem, match=f"resources.address '{address}'"):
         connection(address).__enter__()
+
+
+def test_a_machine_that_is_too_busy_for_ray_is_no_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Ray's own words and of its own kind, which is no other than Exception."""
+
+    def start(address: str) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr("autockd.search.connection._connect", start)
+    with pytest.raises(EnvironmentProblem, match=r"'local': Ray did not start in time; this machine is too busy"):
+        connection("local").__enter__()
