@@ -20,7 +20,7 @@ class Shares:
         return None if self._left is None else self._left / self._count
 
     def use(self, seconds: float) -> None:
-        """The next search is over, and took so long; what its end took beyond its share is no loss to those after it."""
+        """The next search is over after so long; what it took beyond its share is no loss to those after it."""
         if self._left is not None:
             self._left -= min(seconds, self._left / self._count)
         self._count -= 1
