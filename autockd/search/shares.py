@@ -20,7 +20,7 @@ class Shares:
         return None if self._left is None else self._left / self._count
 
     def use(self, seconds: float) -> None:
-        """The next search is over, and took so long."""
-        self._count -= 1
+        """The next search is over after so long; what it took beyond its share is no loss to those after it."""
         if self._left is not None:
-            self._left = max(0.0, self._left - seconds)
+            self._left -= min(seconds, self._left / self._count)
+        self._count -= 1

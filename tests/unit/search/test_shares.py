@@ -17,9 +17,16 @@ def test_what_one_leaves_is_for_those_after_it() -> None:
     shares = Shares(90.0, 3)
     shares.use(10.0)
     assert shares.next() == 40.0
-    shares.use(60.0)
-    assert shares.next() == 20.0, "and what one takes too much is theirs no more"
-    shares.use(30.0)
+    shares.use(40.0)
+    assert shares.next() == 40.0
+
+
+def test_one_that_ends_late_takes_nothing_from_those_after_it() -> None:
+    shares = Shares(90.0, 3)
+    shares.use(38.0)
+    assert shares.next() == 30.0
+    shares.use(31.0)
+    assert shares.next() == 30.0
 
 
 def test_one_search_has_all() -> None:
