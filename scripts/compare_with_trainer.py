@@ -4,8 +4,9 @@
 
 All arms get the same student with the same fresh head, the same samples in the same order, the same batch size,
 optimizer and learning rates, and are evaluated after every epoch by the same code. They differ in how batches are put
-together and padded, and in the random numbers of dropout, so metrics agree within noise. Arms take turns, seed by
-seed. Where other work keeps the machine busy, tokens a processor second are what to compare.
+together and padded, and in the random numbers of dropout, so metrics agree within noise. With --same-batches the
+Trainer is given our batches; student.model.dropout=0 leaves nothing but the padding, and metrics agree to the rounding.
+Arms take turns, seed by seed. Where other work keeps the machine busy, compare tokens a processor second.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from autockd.config.methods import NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.trial import TrialConfig, baseline_config
 from autockd.data import Texts, TextTask, load_task
+from autockd.data.feeds import Feed
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.errors import AutockdError, UsageError
@@ -66,13 +68,17 @@ def by_autockd(trial: TrialConfig, task: TextTask, threads: int, precision: Prec
     return Outcome(records[-1].metric, tokens / seconds, tokens / processor)
 
 
-def by_transformers(trial: TrialConfig, task: TextTask, threads: int, precision: Precision) -> Outcome:
+def by_transformers(
+    trial: TrialConfig, task: TextTask, threads: int, precision: Precision, *, same_batches: bool
+) -> Outcome:
     """Transformers' Trainer with its padding collator."""
     torch.set_num_threads(threads)
     assert isinstance(trial.student, Encoder), "a text task has encoders"
     student = build_network(trial.student, task, seed=trial.seed)
     train = _Tokenized(trial.student, task)
     feed = make_feed(trial.student, task, task.validation, CPU)
+    ours = make_feed(trial.student, task, task.train, CPU) if same_batches else None
+    order = _Order(task, ours, trial.training.batch_size)
     metrics, evaluating = [], 0.0
 
     def after_epoch() -> None:
@@ -82,7 +88,7 @@ def by_transformers(trial: TrialConfig, task: TextTask, threads: int, precision:
         evaluating += time.perf_counter() - began
 
     with tempfile.TemporaryDirectory() as folder:
-        trainer = _trainer(student.hf, train, task, trial, folder, precision, after_epoch)
+        trainer = _trainer(student.hf, train, order, trial, folder, precision, after_epoch)
         began, processor = time.perf_counter(), time.process_time()
         trainer.train()
         seconds, processor = time.perf_counter() - began, time.process_time() - processor
@@ -108,10 +114,12 @@ class _Tokenized(Dataset[dict[str, Any]]):
 
 
 class _Order(Sampler[int]):
-    """Our order of samples, epoch after epoch."""
+    """Our order of samples, epoch after epoch; with a feed, that of our batches."""
 
-    def __init__(self, task: TextTask) -> None:
+    def __init__(self, task: TextTask, feed: Feed | None, batch_size: int) -> None:
         self._task = task
+        self._feed = feed
+        self._batch_size = batch_size
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -119,13 +127,16 @@ class _Order(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         self._epoch += 1
-        return iter(EpochOrder.of(self._task, self._epoch).indices.tolist())
+        order = EpochOrder.of(self._task, self._epoch)
+        if self._feed is not None:
+            order = self._feed.arrange(order, self._batch_size)
+        return iter(order.indices.tolist())
 
 
 def _trainer(
     model: torch.nn.Module,
     train: _Tokenized,
-    task: TextTask,
+    order: _Order,
     trial: TrialConfig,
     folder: str,
     precision: Precision,
@@ -138,7 +149,7 @@ def _trainer(
 
     class Ordered(transformers.Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, *_: Any) -> Sampler[int]:
-            return _Order(task)
+            return order
 
     class Evaluate(transformers.TrainerCallback):  # type: ignore[misc]
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
@@ -182,13 +193,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each arm (default: 3)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each run (default: 1)")
     parser.add_argument("--bf16", action="store_true", help="both in bf16 as well")
+    parser.add_argument("--same-batches", action="store_true", help="the Trainer gets our batches, not only our order")
     options = parser.parse_args(arguments)
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if options.bf16 else ("fp32",)
     pairs = {precision: (f"autockd, {precision}", f"Trainer, {precision}") for precision in precisions}
+    runs = (by_autockd, partial(by_transformers, same_batches=options.same_batches))
     arms = {
         name: partial(run, threads=options.threads, precision=precision)
         for precision, names in pairs.items()
-        for name, run in zip(names, (by_autockd, by_transformers), strict=True)
+        for name, run in zip(names, runs, strict=True)
     }
     found: dict[str, list[Outcome]] = {name: [] for name in arms}
     try:
