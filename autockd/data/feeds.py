@@ -29,8 +29,15 @@ class Feed(Protocol):
         """Tokens of all samples together, without padding; None for images."""
         ...
 
-    def read(self, rows: Tensor, views: Tensor) -> NetworkInput:
-        """Inputs of some samples: int64 [B] each, on any device, to inputs on the feed's device."""
+    def read(self, rows: Tensor, views: Tensor, width: int | None = None) -> NetworkInput:
+        """Inputs of some samples: int64 [B] each, on any device, to inputs on the feed's device.
+
+        With the samples' `width`, nothing of the device has to be waited for.
+        """
+        ...
+
+    def width(self, rows: Tensor) -> int | None:
+        """How long a batch of these samples, int64 [B] on the CPU, is in tokens; None for images."""
         ...
 
     def arrange(self, order: EpochOrder, batch_size: int) -> EpochOrder:

@@ -66,7 +66,10 @@ class ImageFeed:
     def __len__(self) -> int:
         return len(self._padded)
 
-    def read(self, rows: Tensor, views: Tensor) -> Tensor:
+    def width(self, rows: Tensor) -> None:
+        """None: images are of one size."""
+
+    def read(self, rows: Tensor, views: Tensor, width: int | None = None) -> Tensor:
         """float32 [B, C, H, W]."""
         images = self._views.render(self._padded, rows.to(self._device), views.to(self._device))
         return self._normalise(images)

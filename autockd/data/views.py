@@ -39,8 +39,9 @@ class Views:
         return (self.crop_padding * side + self.crop_padding) * (2 if self.flip else 1)
 
     def pad(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [N, C, H, W] with their padding, to be given to `render` as often as wanted."""
-        return F.pad(images, [self.crop_padding] * 4) if self.crop_padding else images
+        """Images [N, C, H, W] with their padding, to be given to `render` as often as wanted; channels_last."""
+        padded = F.pad(images, [self.crop_padding] * 4) if self.crop_padding else images
+        return padded.contiguous(memory_format=torch.channels_last)  # a pixel's channels are read together
 
     def render(self, padded: torch.Tensor, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
         """The views of some samples.
@@ -51,7 +52,7 @@ class Views:
             views: int64 [B], view of each, 0..count-1.
 
         Returns:
-            [B, C, H, W] of the dtype of `padded`.
+            [B, C, H, W] of the dtype of `padded`; channels_last.
         """
         if self.count == 1:
             return padded[indices]
@@ -59,17 +60,15 @@ class Views:
         side = 2 * self.crop_padding + 1
         flipped = views % flips
         dy, dx = views // flips // side, views // flips % side
-        height, width = padded.shape[2] - side + 1, padded.shape[3] - side + 1
+        whole_height, whole_width = padded.shape[2:]
+        height, width = whole_height - side + 1, whole_width - side + 1
         rows = dy[:, None] + torch.arange(height, device=padded.device)
         columns = torch.arange(width, device=padded.device)
         columns = dx[:, None] + torch.where(flipped[:, None] == 1, width - 1 - columns, columns)
-        channels = torch.arange(padded.shape[1], device=padded.device)
-        return padded[
-            indices[:, None, None, None],
-            channels[None, :, None, None],
-            rows[:, None, :, None],
-            columns[:, None, None, :],
-        ]
+        lines = indices[:, None] * whole_height + rows
+        places = lines[:, :, None] * whole_width + columns[:, None, :]  # [B, H, W], of pixels
+        pixels = padded.permute(0, 2, 3, 1).reshape(-1, padded.shape[1])
+        return pixels[places].permute(0, 3, 1, 2)
 
     def of_epoch(self, samples: int, seed: int, epoch: int) -> torch.Tensor:
         """The view of every sample in one epoch: int64 [samples], a function of (seed, epoch, sample) alone."""

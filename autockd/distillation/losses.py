@@ -43,19 +43,25 @@ def decoupled_kl(student: Tensor, teacher: Tensor, targets: Tensor, temperature:
         TCKD, of the right class against all others together; NCKD, of the others among themselves. Both mean over
         samples, with tau^2, 0-dim.
     """
-    right = F.one_hot(targets, student.shape[1]).bool()
-    pair_student = _right_and_rest(F.log_softmax(student / temperature, dim=1), right)
-    pair_teacher = _right_and_rest(F.log_softmax(teacher.detach() / temperature, dim=1), right)
+    pair_student = _right_and_rest(F.log_softmax(student / temperature, dim=1), targets)
+    pair_teacher = _right_and_rest(F.log_softmax(teacher.detach() / temperature, dim=1), targets)
     target = F.kl_div(pair_student, pair_teacher, reduction="batchmean", log_target=True)
-    shape = (len(targets), student.shape[1] - 1)
-    others = softened_kl(student[~right].view(shape), teacher[~right].view(shape), temperature)
+    wrong = _wrong_classes(targets, student.shape[1])
+    others = softened_kl(student.gather(1, wrong), teacher.gather(1, wrong), temperature)
     return target * temperature**2, others
 
 
-def _right_and_rest(log_probabilities: Tensor, right: Tensor) -> Tensor:
+def _wrong_classes(targets: Tensor, classes: int) -> Tensor:
+    """The classes but for the right one, in order: int64 [B, C - 1]. No mask, whose size a GPU would have to tell."""
+    places = torch.arange(classes - 1, device=targets.device)
+    return places + (places >= targets[:, None])
+
+
+def _right_and_rest(log_probabilities: Tensor, targets: Tensor) -> Tensor:
     """Log-probability of the right class, and of all others together: [B, 2]."""
-    rest = log_probabilities.masked_fill(right, -torch.inf).logsumexp(dim=1)
-    return torch.stack([log_probabilities[right], rest], dim=1)
+    right = targets[:, None]
+    rest = log_probabilities.scatter(1, right, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return torch.cat([log_probabilities.gather(1, right), rest], dim=1)
 
 
 def uncorrelated(student: Tensor, teacher: Tensor, dim: int) -> Tensor:

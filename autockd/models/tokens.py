@@ -139,6 +139,10 @@ class Tokens:
         for rows in torch.split(self.lengths.cpu().argsort(stable=True), batch_size):
             yield rows, self.batch(rows)
 
+    def padded(self, length: int, multiple: int = 8) -> int:
+        """Tokens that a batch is padded to whose longest sample has `length`."""
+        return min(-(-length // multiple) * multiple, self.longest)
+
     def batch(self, rows: Tensor, *, multiple: int = 8, length: int | None = None) -> dict[str, Tensor]:
         """Samples as the encoder takes them, on the tokens' device.
 
@@ -153,7 +157,7 @@ class Tokens:
         rows = rows.to(self.offsets.device)
         starts, lengths = self.offsets[rows], self.lengths[rows]
         if length is None:
-            length = min(-(-int(lengths.max()) // multiple) * multiple, self.longest)
+            length = self.padded(int(lengths.max()), multiple)
         places = torch.arange(length, device=rows.device)
         real = places < lengths[:, None]  # [B, L]
         sources = (starts[:, None] + places).clamp(max=len(self.ids) - 1)  # beyond a sample's end: not looked at

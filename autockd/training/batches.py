@@ -54,7 +54,8 @@ class Batches:
         indices, views = order.indices.to(self._targets.device), order.views.to(self._targets.device)
         for start in range(0, len(indices), self._batch_size):
             rows = slice(start, min(start + self._batch_size, len(indices)))
-            yield Batch(self._feed.read(indices[rows], views[rows]), self._targets[indices[rows]], rows)
+            width = self._feed.width(order.indices[rows])
+            yield Batch(self._feed.read(indices[rows], views[rows], width), self._targets[indices[rows]], rows)
 
 
 def _piece(inputs: NetworkInput, piece: slice) -> NetworkInput:

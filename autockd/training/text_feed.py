@@ -32,9 +32,13 @@ class TextFeed:
     def __len__(self) -> int:
         return len(self._lengths)
 
-    def read(self, rows: Tensor, views: Tensor) -> NetworkTokens:
+    def width(self, rows: Tensor) -> int:
+        """Tokens of the longest, rounded up."""
+        return self._tokens.padded(int(self._lengths[rows].max()))
+
+    def read(self, rows: Tensor, views: Tensor, width: int | None = None) -> NetworkTokens:
         """Tokens, attention mask and, where the encoder has them, token types: int64 [B, longest of the batch]."""
-        return self._tokens.batch(rows)
+        return self._tokens.batch(rows, length=width)
 
     def arrange(self, order: EpochOrder, batch_size: int) -> EpochOrder:
         """Batches of like length, from windows of 32 batches of the shuffled samples.

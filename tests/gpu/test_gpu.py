@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,25 @@ def test_a_trial_runs(name: str, precision: str, make_trial: MakeTrial, task: Ta
     assert [record.epoch for record in records] == [1, 2, 3, 4]
     assert {parameter.device.type for parameter in trainer.model.parameters()} == {"cuda"}
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_step_waits_for_the_device(name: str, make_trial: MakeTrial, task: Task, bank: TeacherBank) -> None:
+    """An epoch begins with copies to the device, which are waited for; more steps add none."""
+
+    def waits(batch_size: int) -> int:
+        trainer = Trainer(make_trial(name, batch_size=batch_size), task, choice(), bank=bank, second_moment=1.0)
+        trainer._train_epoch(1)  # whatever is made once
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                trainer._train_epoch(2)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return sum("synchroniz" in str(warning.message) for warning in caught)
+
+    assert waits(4) == waits(40)
 
 
 def test_a_student_learns_as_on_the_cpu(make_trial: MakeTrial, task: Task, fp32: PrecisionChoice) -> None:
