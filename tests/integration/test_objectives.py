@@ -8,6 +8,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from encoders import SENTENCES, make_tiny_encoder
 
 from autockd.config.loading import parse_study
 from autockd.costs import FOLDER, CostMeter, Latency, known_architectures, measure_all
@@ -19,7 +20,6 @@ from autockd.records import Event, Noted, TrialFinished
 from autockd.report import StudySummary
 from autockd.report.pareto import pareto_front
 from autockd.study import Study
-from tests.encoders import SENTENCES, make_tiny_encoder
 
 pytestmark = [
     pytest.mark.slow,
