@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_book import complete, epoch_record, study_of
 
 from autockd.config.arms import Arm, arms_of
 from autockd.config.methods import METHOD_CONFIGS
@@ -14,10 +15,8 @@ from autockd.config.schema import StudyConfig
 from autockd.records import Event, TrialFinished, TrialOutcome, TrialReport, TrialStarted
 from autockd.search.book import StudyBook
 from autockd.search.proposal import Proposal
-from tests.unit.search.test_book import complete, epoch_record, study_of
 
 TRIALS, PARALLEL = 12, 2
-FIRST_OF_SECOND = TRIALS
 RATE: dict[str, Any] = {"learning_rate": {"type": "float", "low": 0.01, "high": 1.0, "log": True}}
 
 
