@@ -17,7 +17,6 @@ from autockd.search.book import StudyBook
 from autockd.search.proposal import Proposal
 
 TRIALS, PARALLEL = 12, 2
-FIRST_OF_SECOND = TRIALS
 RATE: dict[str, Any] = {"learning_rate": {"type": "float", "low": 0.01, "high": 1.0, "log": True}}
 
 
