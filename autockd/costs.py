@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from autockd.config.arms import arms_of
 from autockd.config.objective_rules import architecture_points
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
@@ -144,7 +145,8 @@ class CostMeter:
 def known_architectures(study: StudyConfig) -> list[TrialConfig]:
     """A trial for each student that a search may propose; for the study's own alone where there are too many."""
     points = architecture_points(study, MOST_BEFORE)
-    return [trial_config(study, point) for point in [{}, *(points or ())]]
+    first = arms_of(study)[0].study  # the method changes no architecture, and each compared one has its own values
+    return [trial_config(first, point) for point in [{}, *(points or ())]]
 
 
 def measure_all(meter: CostMeter, trials: Sequence[TrialConfig], task: Task) -> list[Latency]:

@@ -189,11 +189,13 @@ def names(finalists: Sequence[Finalist]) -> dict[int, str]:
 
 
 def _name(finalist: Finalist, *, is_shared: bool) -> str:
-    kind = finalist.arm or finalist.method
+    is_undistilled = finalist.method == "none"
     if finalist.role == "baseline":
-        name = "no distillation" if finalist.method == "none" else finalist.method
+        name = "no distillation" if is_undistilled else finalist.method
         return f"{name} (trial {finalist.trial})" if is_shared else name
-    return f"{kind}{' preset' if finalist.role == 'default' else ''}, trial {finalist.trial}"
+    kind = "no distillation" if is_undistilled else finalist.arm or finalist.method
+    is_preset = finalist.role == "default" and not is_undistilled
+    return f"{kind}{' preset' if is_preset else ''}, trial {finalist.trial}"
 
 
 def judgements(finalists: Sequence[Finalist], metric: str, direction: str) -> tuple[Judgement, ...]:
