@@ -10,16 +10,13 @@ from typing import Any, cast, get_args
 
 from torch import nn
 
-from autockd.config.arms import Arm, arms_of
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
-from autockd.config.space import space_text
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
-from autockd.config.trial import TrialConfig, baseline_config, trial_config
+from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, ImageTask, Task, Texts, TextTask, load_task
 from autockd.describing import describe_origin
-from autockd.distillation import Run, compile_plan
-from autockd.errors import ConfigError, ExportError, Problem, StudyError, TrialFailed, UsageError
+from autockd.errors import ExportError, StudyError, UsageError
 from autockd.export import (
     Bundle,
     ImageBundleConfig,
@@ -33,14 +30,14 @@ from autockd.export import (
 )
 from autockd.export.description import SeedSummary
 from autockd.export.evaluation import RuntimeName
-from autockd.models import TextEncoder, count_parameters, load_tokenizer, load_weights
+from autockd.models import TextEncoder, load_tokenizer, load_weights
 from autockd.provenance import provenance
 from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
 from autockd.report import StudySummary, TrialRow
 from autockd.report.picking import picked_row
 from autockd.report.statistics import finalists_of, mean_and_deviation, winning_run
 from autockd.tracking import events
-from autockd.training.networks import based_on, build_network, cut_from_teacher, student_model
+from autockd.training.networks import based_on, build_network
 
 BUNDLE, LEDGER = "bundle", "ledger.jsonl"
 
@@ -83,15 +80,9 @@ def export_trial(
         StudyError: the trial left no student.
         ExportError: the target exists, or the bundle does not reproduce the student.
     """
-    weights = row.weights if run is None else run.weights
-    if weights is None:
-        raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
     started = _started(folder, row.trial)
     trial = TrialConfig.model_validate(started.config)
-    bare = trial.student.model_copy(update={"weights": None})  # what it started from may have moved
-    architecture = based_on(bare, folder / "teacher")
-    model = build_network(architecture, task, seed=trial.seed)
-    load_weights(model, folder / weights)
+    architecture, model = _trained(folder, trial, row, run, task)
     own = (row.trial, None if run is None else run.seed)
     scored = next((scored for scored in summary.evaluated if (scored.trial, scored.seed) == own), None)
     judged = _judged(row, run, scored) | {"seeds": _over_seeds(summary, row.trial)}
@@ -110,6 +101,20 @@ def export_trial(
     return Exported(
         time=time.time(), trial=row.trial, seed=own[1], bundle=str(info.folder), manifest_hash=info.manifest_hash
     )
+
+
+def _trained(
+    folder: Path, trial: TrialConfig, row: TrialRow, run: FinalistFinished | None, task: Task
+) -> tuple[ModelConfig, nn.Module]:
+    """The network of a trial, or of its run with a fresh seed, with its weights."""
+    weights = row.weights if run is None else run.weights
+    if weights is None:
+        raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
+    bare = trial.student.model_copy(update={"weights": None})  # what it started from may have moved
+    architecture = based_on(bare, folder / "teacher")
+    model = build_network(architecture, task, seed=trial.seed)
+    load_weights(model, folder / weights)
+    return architecture, model
 
 
 def _description(config: StudyConfig, started: TrialStarted, task: Task) -> dict[str, Any]:
@@ -258,89 +263,6 @@ def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
     if isinstance(task, HuggingFace | Glue | Text) and not Path(task.path).expanduser().exists():
         raise ExportError(f"{bundle}: its data set {task.path!r} is not on this machine; name it yourself, --data FILE")
     return task
-
-
-def check_study(config: StudyConfig) -> list[str]:
-    """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
-    task, held_out = load_task(config.task)
-    found = [
-        f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
-        f"{len(held_out.split)} test {_samples(task)}"
-    ]
-    found += check_models(config, task)
-    check_plans(config, task)
-    found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
-    if config.finalists.seeds:
-        whose = " of each method" if config.compare else ""
-        found.append(
-            f"finalists: the best {config.finalists.top}{whose}, the baselines and the study's own values again, with "
-            f"{config.finalists.seeds} fresh seeds each"
-        )
-    return found
-
-
-def _described(arm: Arm, task: Task) -> str:
-    """Such as `trial: kd, 10 epochs of 30 steps; 24 trials over learning_rate 0.05 to 0.3 (log)`."""
-    trial, search = trial_config(arm.study, {}), arm.study.search
-    run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
-    return (
-        f"{f'{arm.label}: ' if arm.label else ''}trial: {trial.method.name}, {trial.training.epochs} epochs of "
-        f"{run.steps_per_epoch} steps; {search.trials} trials over "
-        f"{space_text(search.space) if arm.label else ', '.join(search.space) or 'no dimension'}"
-    )
-
-
-def check_models(config: StudyConfig, task: Task) -> list[str]:
-    """Build teacher, assistant and student with their weights, to fail now rather than on a worker; says what they are.
-
-    Raises:
-        ModelError: an architecture or a file of weights is not usable.
-    """
-    found = []
-    models = {"teacher": config.teacher.model, "student": student_model(config)}
-    if config.assistant is not None:
-        models["assistant"] = cut_from_teacher(config.assistant.model, config)
-    for role, model in models.items():
-        built = build_network(model, task, seed=0)
-        weights = f", weights from {model.weights}" if model.weights else ""
-        found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
-    return found
-
-
-def check_plans(config: StudyConfig, task: Task) -> None:
-    """Compile the study's own setting and its baselines, or all that it compares: schedules may be too long for a run.
-
-    Raises:
-        ConfigError: one does not fit.
-    """
-    if config.compare:
-        arms = arms_of(config, len(task.train))
-        trials = {f"compare.{place}": trial_config(arm.study, {}) for place, arm in enumerate(arms)}
-    else:
-        trials = {"method": trial_config(config, {})}
-        trials |= {
-            f"search.baselines.{place}": baseline_config(config, each)
-            for place, each in enumerate(config.search.baselines)
-        }
-    problems = []
-    for field, trial in trials.items():
-        try:
-            compile_plan(trial, len(task.train), 1.0)
-        except TrialFailed as error:
-            message, _, remedy = str(error).partition("; ")
-            problems.append(Problem(f"{field}.smoothing_start", message, remedy, config.name))
-    if problems:
-        raise ConfigError(problems)
-
-
-def _samples(task: Task) -> str:
-    """Such as `images of 1x8x8, 10 classes, 9 views of each`."""
-    kinds = f"{len(task.classes)} classes" if task.classes else "a score each"
-    if isinstance(task, ImageTask):
-        height, width = task.image_size
-        views = f"{task.views.count} view{'s' if task.views.count > 1 else ''} of each"
-        return f"images of {task.channels}x{height}x{width}, {kinds}, {views}"
-    return f"texts, {kinds}"
 
 
 def _started(folder: Path, trial: int) -> TrialStarted:

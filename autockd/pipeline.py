@@ -9,13 +9,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from autockd.checking import check_models, check_plans
 from autockd.config.arms import Arm, arms_of
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
 from autockd.data import HeldOut, Task, load_task
 from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
-from autockd.exporting import BUNDLE, LEDGER, check_models, check_plans, export_trial, row_to_export, winner
+from autockd.exporting import BUNDLE, LEDGER, export_trial, row_to_export, winner
 from autockd.folders import studies_folder
 from autockd.hashing import content_hash
 from autockd.history import check_changes, check_goes_on

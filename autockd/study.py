@@ -352,7 +352,7 @@ def check(config: StudyConfig) -> list[str]:
     Raises:
         AutockdError: what is wrong, with its remedy.
     """
-    from autockd.exporting import check_study
+    from autockd.checking import check_study
 
     return check_study(config)
 

@@ -73,6 +73,7 @@ def test_the_split_adds_up_to_the_total() -> None:
         "teacher": 5,
         "training": 10,
         "evaluation": 2 + 1,
+        "finalists": 0,
         "tracking": 1.5,
         "export": 2,
         "waiting": pytest.approx(50 - 33.5),

@@ -204,11 +204,11 @@ def test_the_ladder_runs_whole_schedules_first(setting: WorkerSetting, task: Tas
     trial = make_trial("continuation")
     reports = run(worker_of(setting, task, trial, rungs=(1, 2), ladder=True))
     plain = run(worker_of(setting, task, trial, number=1))
-    assert [(report.rung.rung, report.rung.epochs) for report in reports if report.rung] == [(1, 1), (2, 2)]
+    judged = [report.rung for report in reports if report.rung]  # a slow machine reports between rungs, too
+    assert [(rung.rung, rung.epochs) for rung in judged] == [(1, 1), (2, 2)]
     assert facts(reports) == facts(plain), "the record of a trial is that of its own run"
     short = run(worker_of(setting, task, compressed(trial, 2), number=2))
-    assert reports[1].rung is not None
-    assert reports[1].rung.value == outcome_of(short).value
+    assert judged[1].value == outcome_of(short).value
     assert outcome_of(reports).value == outcome_of(plain).value
 
 

@@ -1,0 +1,96 @@
+"""What a study needs, tried before it trains: data, models, weights, plans."""
+
+from __future__ import annotations
+
+from autockd.config.arms import Arm, arms_of
+from autockd.config.schema import StudyConfig
+from autockd.config.space import space_text
+from autockd.config.trial import baseline_config, trial_config
+from autockd.data import ImageTask, Task, load_task
+from autockd.distillation import Run, compile_plan
+from autockd.errors import ConfigError, Problem, TrialFailed
+from autockd.models import count_parameters
+from autockd.training.networks import build_network, cut_from_teacher, student_model
+
+
+def check_study(config: StudyConfig) -> list[str]:
+    """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
+    task, held_out = load_task(config.task)
+    found = [
+        f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
+        f"{len(held_out.split)} test {_samples(task)}"
+    ]
+    found += check_models(config, task)
+    check_plans(config, task)
+    found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
+    if config.finalists.seeds:
+        whose = " of each method" if config.compare else ""
+        found.append(
+            f"finalists: the best {config.finalists.top}{whose}, the baselines and the study's own values again, with "
+            f"{config.finalists.seeds} fresh seeds each"
+        )
+    return found
+
+
+def _described(arm: Arm, task: Task) -> str:
+    """Such as `trial: kd, 10 epochs of 30 steps; 24 trials over learning_rate 0.05 to 0.3 (log)`."""
+    trial, search = trial_config(arm.study, {}), arm.study.search
+    run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
+    return (
+        f"{f'{arm.label}: ' if arm.label else ''}trial: {trial.method.name}, {trial.training.epochs} epochs of "
+        f"{run.steps_per_epoch} steps; {search.trials} trials over "
+        f"{space_text(search.space) if arm.label else ', '.join(search.space) or 'no dimension'}"
+    )
+
+
+def check_models(config: StudyConfig, task: Task) -> list[str]:
+    """Build teacher, assistant and student with their weights, to fail now rather than on a worker; says what they are.
+
+    Raises:
+        ModelError: an architecture or a file of weights is not usable.
+    """
+    found = []
+    models = {"teacher": config.teacher.model, "student": student_model(config)}
+    if config.assistant is not None:
+        models["assistant"] = cut_from_teacher(config.assistant.model, config)
+    for role, model in models.items():
+        built = build_network(model, task, seed=0)
+        weights = f", weights from {model.weights}" if model.weights else ""
+        found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
+    return found
+
+
+def check_plans(config: StudyConfig, task: Task) -> None:
+    """Compile the study's own setting and its baselines, or all that it compares: schedules may be too long for a run.
+
+    Raises:
+        ConfigError: one does not fit.
+    """
+    if config.compare:
+        arms = arms_of(config, len(task.train))
+        trials = {f"compare.{place}": trial_config(arm.study, {}) for place, arm in enumerate(arms)}
+    else:
+        trials = {"method": trial_config(config, {})}
+        trials |= {
+            f"search.baselines.{place}": baseline_config(config, each)
+            for place, each in enumerate(config.search.baselines)
+        }
+    problems = []
+    for field, trial in trials.items():
+        try:
+            compile_plan(trial, len(task.train), 1.0)
+        except TrialFailed as error:
+            message, _, remedy = str(error).partition("; ")
+            problems.append(Problem(f"{field}.smoothing_start", message, remedy, config.name))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _samples(task: Task) -> str:
+    """Such as `images of 1x8x8, 10 classes, 9 views of each`."""
+    kinds = f"{len(task.classes)} classes" if task.classes else "a score each"
+    if isinstance(task, ImageTask):
+        height, width = task.image_size
+        views = f"{task.views.count} view{'s' if task.views.count > 1 else ''} of each"
+        return f"images of {task.channels}x{height}x{width}, {kinds}, {views}"
+    return f"texts, {kinds}"
