@@ -77,7 +77,13 @@ def without_variables(words: list[str]) -> list[str]:
 def synopses() -> list[tuple[str, list[str]]]:
     """Every command of autockd that stands in the running text or in a table, with its options."""
     text = _FENCE.sub("", README.read_text(encoding="utf-8"))
-    return [(words[1], words[2:]) for words in _mentions(text)]
+    return [(words[1], words[2:]) for words in _mentions(text) if not words[1].startswith("-")]
+
+
+def general_options() -> list[str]:
+    """Every option in the running text that belongs to no command."""
+    text = _FENCE.sub("", README.read_text(encoding="utf-8"))
+    return [words[1] for words in _mentions(text) if words[1].startswith("-")]
 
 
 def _mentions(text: str) -> Iterator[list[str]]:

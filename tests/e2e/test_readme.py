@@ -101,6 +101,13 @@ def test_every_command_of_the_text_has_the_options_that_are_named(command: str, 
     assert named <= options_of(command) | {"--help"}
 
 
+def test_every_option_without_a_command_is_one() -> None:
+    group: Any = typer.main.get_command(app)
+    known = {name for parameter in group.params for name in parameter.opts}
+    assert readme.general_options()
+    assert set(readme.general_options()) <= known
+
+
 def test_every_command_of_ours_is_in_the_table() -> None:
     group: Any = typer.main.get_command(app)
     assert {command for command, _ in readme.synopses()} == set(group.commands)
