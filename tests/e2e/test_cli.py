@@ -45,7 +45,11 @@ COMMANDS = {
     "stop": {"STUDY", "--studies"},
     "sync": {"STUDY", "--studies", "--json"},
     "status": {"[STUDY]", "--studies", "--json"},
-    "export": {"STUDY", "--trial", "--to", "--onnx", "--no-onnx", "--int8", "--no-int8", "--force", "--studies"},
+    "report": {"STUDY", "--to", "--studies", "--json"},
+    "export": {
+        *("STUDY", "--trial", "--pick", "--to", "--onnx", "--no-onnx", "--int8", "--no-int8", "--force"),
+        "--studies",
+    },
     "evaluate": {"BUNDLE", "--data", "--runtime", "--json"},
     "ui": {"[STUDY]", "--port", "--browser", "--no-browser", "--studies"},
     "doctor": {"--peak", "--json"},
