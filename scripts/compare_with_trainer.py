@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from autockd.config import StudyConfig, load_study
@@ -49,12 +50,13 @@ CPU = torch.device("cpu")
 class Outcome:
     """One run: the last epoch's validation metric, and real tokens a second of training.
 
-    The processor's seconds are those of all threads, and of the evaluations too.
+    The processor's seconds are those of all threads, and of the evaluations too. Weights are the last ones.
     """
 
     metric: float
     tokens_per_second: float
     tokens_per_processor_second: float
+    weights: dict[str, Tensor] = field(repr=False)
 
 
 def by_autockd(trial: TrialConfig, task: TextTask, threads: int, precision: Precision) -> Outcome:
@@ -66,7 +68,7 @@ def by_autockd(trial: TrialConfig, task: TextTask, threads: int, precision: Prec
     processor = time.process_time() - began
     seconds = sum(record.train_seconds for record in records)
     tokens = sum((record.tokens_per_second or 0.0) * record.train_seconds for record in records)
-    return Outcome(records[-1].metric, tokens / seconds, tokens / processor)
+    return Outcome(records[-1].metric, tokens / seconds, tokens / processor, trainer.last_weights)
 
 
 def by_transformers(
@@ -94,7 +96,7 @@ def by_transformers(
         trainer.train()
         seconds, processor = time.perf_counter() - began, time.process_time() - processor
     tokens = trial.training.epochs * train.tokens
-    return Outcome(metrics[-1], tokens / (seconds - evaluating), tokens / processor)
+    return Outcome(metrics[-1], tokens / (seconds - evaluating), tokens / processor, student.state_dict())
 
 
 class _Tokenized(Dataset[dict[str, Any]]):
@@ -185,7 +187,8 @@ def _trainer(
     return Ordered(model=model, args=arguments, train_dataset=train, data_collator=collator, callbacks=[Evaluate()])
 
 
-def _trial(study: StudyConfig, seed: int) -> TrialConfig:
+def trial_of(study: StudyConfig, seed: int) -> TrialConfig:
+    """The study's student without distillation."""
     recipe = study.training
     if recipe.optimizer != "adamw":
         raise UsageError(f"training.optimizer: this comparison needs adamw, not {recipe.optimizer}")
@@ -218,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"{options.file}: its task is no text task")
         for seed in range(options.seeds):
             for name in list(arms)[:: 1 if seed % 2 == 0 else -1]:
-                found[name].append(arms[name](_trial(study, seed), task))
+                found[name].append(replace(arms[name](trial_of(study, seed), task), weights={}))
                 print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr)
     except AutockdError as error:
         print(f"error: {error}", file=sys.stderr)

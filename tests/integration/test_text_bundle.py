@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoders import SENTENCES, Family, make_tiny_encoder
 
 from autockd.config.models import Encoder
 from autockd.data.task import Split
@@ -33,7 +34,6 @@ from autockd.models import TextEncoder, Tokens, build_encoder, load_tokenizer
 from autockd.records import Provenance
 from autockd.training.evaluation import evaluate
 from autockd.training.text_feed import TextFeed
-from tests.encoders import SENTENCES, Family, make_tiny_encoder
 
 PROVENANCE = Provenance(
     autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None

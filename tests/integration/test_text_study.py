@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from encoders import make_tiny_encoder
 
 from autockd.config import load_study
 from autockd.config.loading import parse_study
@@ -17,7 +18,6 @@ from autockd.export import TextStudent, load_bundle
 from autockd.records import BankReady, Evaluated, Event, Exported, TrialFinished, TrialStarted
 from autockd.study import Study, evaluate
 from autockd.tracking import events
-from tests.encoders import make_tiny_encoder
 
 pytestmark = [
     pytest.mark.slow,
