@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from autockd.config import StudyConfig, load_study
@@ -33,6 +34,7 @@ from autockd.data import Texts, TextTask, load_task
 from autockd.data.feeds import Feed
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
+from autockd.distillation import compile_plan
 from autockd.errors import AutockdError, UsageError
 from autockd.models import load_tokenizer
 from autockd.records import PrecisionChoice
@@ -48,12 +50,13 @@ CPU = torch.device("cpu")
 class Outcome:
     """One run: the last epoch's validation metric, and real tokens a second of training.
 
-    The processor's seconds are those of all threads, and of the evaluations too.
+    The processor's seconds are those of all threads, and of the evaluations too. Weights are the last ones.
     """
 
     metric: float
     tokens_per_second: float
     tokens_per_processor_second: float
+    weights: dict[str, Tensor] = field(repr=False)
 
 
 def by_autockd(trial: TrialConfig, task: TextTask, threads: int, precision: Precision) -> Outcome:
@@ -65,7 +68,7 @@ def by_autockd(trial: TrialConfig, task: TextTask, threads: int, precision: Prec
     processor = time.process_time() - began
     seconds = sum(record.train_seconds for record in records)
     tokens = sum((record.tokens_per_second or 0.0) * record.train_seconds for record in records)
-    return Outcome(records[-1].metric, tokens / seconds, tokens / processor)
+    return Outcome(records[-1].metric, tokens / seconds, tokens / processor, trainer.last_weights)
 
 
 def by_transformers(
@@ -93,7 +96,7 @@ def by_transformers(
         trainer.train()
         seconds, processor = time.perf_counter() - began, time.process_time() - processor
     tokens = trial.training.epochs * train.tokens
-    return Outcome(metrics[-1], tokens / (seconds - evaluating), tokens / processor)
+    return Outcome(metrics[-1], tokens / (seconds - evaluating), tokens / processor, student.state_dict())
 
 
 class _Tokenized(Dataset[dict[str, Any]]):
@@ -145,11 +148,19 @@ def _trainer(
     import transformers
 
     transformers.logging.set_verbosity_error()
-    recipe = trial.training
+    recipe, rates = trial.training, compile_plan(trial, len(train), 0.0).column("learning_rate")
 
     class Ordered(transformers.Trainer):  # type: ignore[misc]
         def _get_train_sampler(self, *_: Any) -> Sampler[int]:
             return order
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            """Ours, for transformers' own begins its warm-up with a step that learns nothing."""
+            peak = recipe.learning_rate
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda step: float(rates[min(step, len(rates) - 1)]) / peak
+            )
+            return self.lr_scheduler
 
     class Evaluate(transformers.TrainerCallback):  # type: ignore[misc]
         def on_epoch_end(self, *_: Any, **__: Any) -> None:
@@ -162,8 +173,6 @@ def _trainer(
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm or 0.0,
-        lr_scheduler_type=recipe.lr_schedule.shape,
-        warmup_steps=round(recipe.lr_schedule.warmup * recipe.epochs * -(-len(train) // recipe.batch_size)),
         optim="adamw_torch_fused",
         seed=trial.seed,
         use_cpu=True,
@@ -178,10 +187,11 @@ def _trainer(
     return Ordered(model=model, args=arguments, train_dataset=train, data_collator=collator, callbacks=[Evaluate()])
 
 
-def _trial(study: StudyConfig, seed: int) -> TrialConfig:
+def trial_of(study: StudyConfig, seed: int) -> TrialConfig:
+    """The study's student without distillation."""
     recipe = study.training
-    if recipe.optimizer != "adamw" or recipe.lr_schedule.shape not in ("constant", "linear", "cosine"):
-        raise UsageError("training: this comparison needs optimizer adamw and a constant, linear or cosine lr_schedule")
+    if recipe.optimizer != "adamw":
+        raise UsageError(f"training.optimizer: this comparison needs adamw, not {recipe.optimizer}")
     own = baseline_config(study, NoDistillation())
     return own.model_copy(update={"seed": seed, "student": student_model(study)})
 
@@ -211,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UsageError(f"{options.file}: its task is no text task")
         for seed in range(options.seeds):
             for name in list(arms)[:: 1 if seed % 2 == 0 else -1]:
-                found[name].append(arms[name](_trial(study, seed), task))
+                found[name].append(replace(arms[name](trial_of(study, seed), task), weights={}))
                 print(f"seed {seed}, {name}: {found[name][-1]}", file=sys.stderr)
     except AutockdError as error:
         print(f"error: {error}", file=sys.stderr)
