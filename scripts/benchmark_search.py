@@ -80,6 +80,8 @@ def report(plan: Plan, runs: list[Measured], without: list[Measured], title: str
 def changed(plan: Plan, options: argparse.Namespace) -> Plan:
     """The plan with what the command line changes."""
     changes = {name: getattr(options, name) for name in ("trials", "rounds") if getattr(options, name) is not None}
+    if options.epochs is not None:
+        changes["training"] = {**plan.training, "epochs": options.epochs}
     return replace(plan, **changes)
 
 
@@ -110,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--off", nargs="*", help="which techniques to take away (default: the profile's)")
     parser.add_argument("--trials", type=int, help="configurations, where not the profile's number")
     parser.add_argument("--rounds", type=int, help="rounds, where not the profile's number")
+    parser.add_argument("--epochs", type=int, help="of a trial, where not the profile's number")
     options = parser.parse_args(arguments)
     plans = {name: plan for name, plan in PROFILES[options.profile].items() if options.only in (None, name)}
     for name, plan in plans.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ WORTH_IT = 1.15
 
 _ROUNDS, _BUDGET = 4, 8.0
 """Rounds of at least 20 ms for each variant; seconds after which only the two main candidates are timed."""
+
+
+_HOPELESS = 2.0
+"""A variant whose first steps take so many times those of the best so far is timed no further."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +85,11 @@ def choose_precision(
     reference, *others = _variants(threads, device, has_layouts=isinstance(inputs, Tensor))
     seconds: dict[Variant, float] = {}
     began = time.perf_counter()
-    for variant in (reference, *others):
+    for variant in (*others[:1], reference, *others[1:]):
         if len(seconds) >= 2 and time.perf_counter() - began > _BUDGET:
             break
-        seconds[variant] = _time_step(make_model(), inputs, training, variant, device)
+        least = min(seconds.values(), default=math.inf)
+        seconds[variant] = _time_step(make_model(), inputs, training, variant, device, least)
     best = min(seconds, key=lambda variant: seconds[variant])
     gain = seconds[reference] / seconds[best]
     if gain < WORTH_IT:
@@ -121,9 +127,14 @@ def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[
 
 
 def _time_step(
-    model: nn.Module, inputs: NetworkInput, training: TrainingConfig, variant: Variant, device: torch.device
+    model: nn.Module,
+    inputs: NetworkInput,
+    training: TrainingConfig,
+    variant: Variant,
+    device: torch.device,
+    least: float,
 ) -> float:
-    """Seconds of one training step: the least of a few rounds.
+    """Seconds of one training step: the least of a few rounds; of two steps where these take twice the `least` yet.
 
     One thread is timed by the processor time that it takes, which other work on the machine does not lengthen.
     """
@@ -150,5 +161,8 @@ def _time_step(
         return (clock() - began) / steps
 
     run(1)
-    steps = max(1, round(0.02 / max(run(1), 1e-6)))
+    single = run(1)
+    if single > _HOPELESS * least and (single := min(single, run(1))) > _HOPELESS * least:
+        return single
+    steps = max(1, round(0.02 / max(single, 1e-6)))
     return min(run(steps) for _ in range(_ROUNDS))

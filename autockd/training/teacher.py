@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.errors import EnvironmentProblem
+from autockd.folders import write_whole
 from autockd.hashing import content_hash
 from autockd.models import (
     ENCODER_WEIGHTS,
@@ -128,13 +131,14 @@ def prepare_teacher(
         _train(config, task, precision, weights, watch, lesson)
         load_weights(model, weights)
     _keep(model, config, target)
+    answers = _answers(config, model, task, device, cache)
     record = TeacherRecord(
         weights_hash=weights_hash(model.state_dict()),
         weights_path=str(target),
         parameters=count_parameters(model),
         bytes=target.stat().st_size,
-        second_moment=LiveTeacher(config.model, model, task, device).second_moment(),
-        metric=_metric(config, model, task, device),
+        second_moment=answers["second_moment"],
+        metric=answers["metric"],
         origin=origin,
         precision=precision,
         seconds=time.perf_counter() - began,
@@ -143,9 +147,24 @@ def prepare_teacher(
     return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
 
 
-def _metric(config: TeacherConfig, model: nn.Module, task: Task, device: torch.device) -> float:
+def _answers(
+    config: TeacherConfig, model: nn.Module, task: Task, device: torch.device, cache: Path
+) -> dict[str, float]:
+    """Its validation metric and E[z_T^2]: from the cache where they are known for these weights and this data."""
+    shape = config.model.model_dump(mode="json", exclude={"weights"})
+    key = content_hash([shape, weights_hash(model.state_dict()), task.fingerprint])[:32]
+    kept = cache / f"{key}.answers.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        return {name: float(found[name]) for name in ("metric", "second_moment")}
+    moment = LiveTeacher(config.model, model, task, device).second_moment()
     validation = make_feed(config.model, task, task.validation, device, channels_last=True)
-    return evaluate(model, validation, task.validation.targets, task.metric)
+    metric = evaluate(model, validation, task.validation.targets, task.metric)
+    answers = {"metric": metric, "second_moment": moment}
+    with suppress(OSError):  # it is then computed again, the next time
+        cache.mkdir(parents=True, exist_ok=True)
+        write_whole(kept, json.dumps(answers))
+    return answers
 
 
 def _address(config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None) -> str:

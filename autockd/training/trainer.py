@@ -25,7 +25,7 @@ from autockd.training.bank import TeacherBank
 from autockd.training.batches import Batch, Batches
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import based_on, build_network, make_feed, trim_network
-from autockd.training.optimizer import make_optimizer, set_learning_rate
+from autockd.training.optimizer import clip_gradients, make_optimizer, set_learning_rate
 from autockd.training.precision import autocast, memory_format
 from autockd.training.tracing import StepTracer
 from autockd.training.work import epoch_work
@@ -184,7 +184,7 @@ class Trainer:
                 (losses.total * share if share < 1 else losses.total).backward()  # type: ignore[no-untyped-call]
                 totals += _stack(losses) * len(part.targets)
             if self.trial.training.max_grad_norm is not None:
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.trial.training.max_grad_norm)
+                clip_gradients(self.model.parameters(), self.trial.training.max_grad_norm)
             self.optimizer.step()
             self.progress.decay *= 1 - row["learning_rate"] * self.trial.training.weight_decay
             step += 1

@@ -101,7 +101,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             task={"source": "huggingface", "limit_train": 4000, "limit_test": 1000, "augmentation": _CROPS}
             | {"validation_fraction": 0.2},
             teacher_epochs=3,
-            training={"epochs": 4, "batch_size": 128},
+            training={"epochs": 3, "batch_size": 128},
             trials=32,
             rounds=3,
             real={"naive": 2, "tuned": 4, "torchdistill": 2},
@@ -113,7 +113,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             **_CUT,
             task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 1200, "validation_fraction": 0.2},
             teacher_epochs=3,
-            training={"epochs": 2, "batch_size": 32},
+            training={"epochs": 1, "batch_size": 32},
             trials=32,
             rounds=3,
             real={"trainer": 1, "trainer_tuned": 2, "naive": 2, "tuned": 4},

@@ -95,6 +95,7 @@ def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int
         logging_strategy="epoch",
         seed=seed,
         bf16=tuned,
+        use_cpu=not torch.cuda.is_available(),
         report_to=["mlflow"],
         disable_tqdm=True,
     )

@@ -43,7 +43,9 @@ def decide(
 ) -> PrecisionChoice:
     """The decision from given timings; what is not given is slow."""
 
-    def look_up(model: nn.Module, shape: object, training: object, variant: Variant, device: object) -> float:
+    def look_up(
+        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
+    ) -> float:
         return seconds.get((variant.precision, variant.channels_last, variant.threads), SLOW)
 
     patch.setattr(precision_module, "_time_step", look_up)
@@ -105,7 +107,9 @@ def test_a_probe_that_takes_long_ends_early(monkeypatch: pytest.MonkeyPatch) -> 
     timed: list[Variant] = []
     monkeypatch.setattr(precision_module, "_BUDGET", 0.0)
 
-    def look_up(model: nn.Module, shape: object, training: object, variant: Variant, device: object) -> float:
+    def look_up(
+        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
+    ) -> float:
         timed.append(variant)
         return SLOW
 
@@ -113,6 +117,21 @@ def test_a_probe_that_takes_long_ends_early(monkeypatch: pytest.MonkeyPatch) -> 
     choose(threads=2)
     assert len(timed) == 2
     assert {variant.precision for variant in timed} == {"fp32", "bf16"}
+
+
+def test_a_hopeless_variant_is_timed_no_further() -> None:
+    steps: list[int] = []
+
+    def time_with(least: float) -> int:
+        model = network()
+        model.register_forward_hook(lambda *_: steps.append(1))
+        before = len(steps)
+        variant = Variant("fp32", channels_last=False, threads=1)
+        precision_module._time_step(model, torch.randn(4, 1, 8, 8), TRAINING, variant, CPU, least)
+        return len(steps) - before
+
+    assert time_with(least=1e-9) == 3
+    assert time_with(least=1e9) > 3
 
 
 def test_the_network_of_the_study_is_what_is_timed() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,17 @@ def test_a_second_study_finds_it_in_the_cache(prepare: Prepare) -> None:
     assert (second.record.metric, second.record.second_moment) == (first.record.metric, first.record.second_moment)
     assert second.weights != first.weights
     assert second.weights.read_bytes() == first.weights.read_bytes()
+
+
+def test_what_a_teacher_answers_is_computed_once(prepare: Prepare, tmp_path: Path) -> None:
+    first = prepare()
+    (kept,) = (tmp_path / "cache").glob("*.answers.json")
+    kept.write_text(json.dumps({"metric": 0.25, "second_moment": 2.0}))
+    assert (prepare(study="second").record.metric, prepare(study="third").record.second_moment) == (0.25, 2.0)
+    for damaged in ("", "{}", '{"metric": null, "second_moment": 1}'):
+        kept.write_text(damaged)
+        again = prepare(study="fourth").record
+        assert (again.metric, again.second_moment) == (first.record.metric, first.record.second_moment)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +196,7 @@ def test_training_goes_on_where_it_was_stopped(
     assert seen == [1, 2, 3, 3]
     assert spec.record.origin == "trained"
     assert spec.record.weights_hash == whole.record.weights_hash
-    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".safetensors"]
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".safetensors"]
 
 
 def test_a_cache_that_cannot_be_written_is_the_machines_problem(prepare: Prepare, tmp_path: Path) -> None:

@@ -1,0 +1,35 @@
+"""Gradients are scaled down as torch does it, bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from autockd.training.optimizer import clip_gradients
+
+
+@pytest.mark.parametrize("most", [1e-3, 1.0, 7.3, 1e3])
+def test_gradients_are_those_of_torch(most: float) -> None:
+    def parameters() -> list[nn.Parameter]:
+        generator = torch.Generator().manual_seed(0)
+        made = [nn.Parameter(torch.zeros(shape)) for shape in ((5, 3), (4,), (2, 2, 2))]
+        for parameter in made[:2]:  # the last one was not used
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        return made
+
+    ours, theirs = parameters(), parameters()
+    clip_gradients(ours, most)
+    nn.utils.clip_grad_norm_(theirs, most)
+    for mine, other in zip(ours[:2], theirs[:2], strict=True):
+        assert mine.grad is not None
+        assert other.grad is not None
+        assert torch.equal(mine.grad, other.grad)
+    assert ours[2].grad is None
+
+
+def test_gradients_that_are_not_finite_are_as_torch_leaves_them() -> None:
+    parameter = nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.tensor([1.0, float("inf"), 2.0])
+    clip_gradients([parameter], 1.0)
+    assert torch.equal(parameter.grad.isnan(), torch.tensor([False, True, False]))
