@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 
@@ -172,5 +173,6 @@ def test_what_else_the_machine_does_is_not_timed() -> None:
             time.sleep(0.02)
             return inputs.flatten(1)[:, :2] * self.scale
 
-    seconds = precision_module._time_step(Waits(), torch.randn(8, 1, 2, 2), TRAINING, Variant("fp32", False, 1), CPU)
+    plain, inputs = Variant("fp32", False, 1), torch.randn(8, 1, 2, 2)
+    seconds = precision_module._time_step(Waits(), inputs, TRAINING, plain, CPU, math.inf)
     assert 0 < seconds < 0.02
