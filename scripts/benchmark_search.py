@@ -6,7 +6,8 @@ scripts/benchmark_search.py --profile cpu --images CIFAR10_FOLDER --texts GLUE_F
 Every arm trains the same list of configurations (Sobol, seed 0) from the same data, teacher and first weights, and is
 timed as one cold command: imports, Ray, teacher, training, evaluation and MLflow. Arms take turns, round after round; a
 ratio is void where the students are not as good. Slow arms train the first few configurations and are projected to all;
-autockd never is, except in the waterfall, where each run lacks one technique. The times below are reckoned from those of steps.
+autockd never is, except in the waterfall, where each run lacks one technique. The times below are reckoned from those
+of single steps.
 
     profile   what                                             time
     ci        digits at 32x32, ResNet-110 -> ResNet-8           under 5 minutes on 2 cores, no files needed
