@@ -367,7 +367,10 @@ def test_sync_changes_nothing_that_is_there(place: Place) -> None:
     runs = "select run_uuid, status, start_time, end_time from runs order by run_uuid"
     with sqlite3.connect(database) as connection:
         before = connection.execute(runs).fetchall()
-    assert re.fullmatch(r"tiny: MLflow at .* has all of its \d+ events\n", place.done("sync", "tiny").stderr)
+    said = place.done("sync", "tiny").stderr
+    assert re.fullmatch(
+        r"tiny: MLflow at .* has all of its \d+ events\ntiny: .* digits version 1, champion: .*\n", said
+    )
     with sqlite3.connect(database) as connection:
         assert connection.execute(runs).fetchall() == before
     assert len(before) == 4
