@@ -25,7 +25,6 @@ from autockd.facts import (
 from autockd.limits import Bound, Peaks
 
 TrialRole = Literal["baseline", "default", "enqueued", "sampled"]
-SplitName = Literal["validation", "test"]
 
 
 class StudyStarted(Record):
@@ -285,7 +284,6 @@ __all__ = [
     "Record",
     "RungReached",
     "RungResult",
-    "SplitName",
     "StudyFinished",
     "StudyResumed",
     "StudyStarted",
