@@ -160,16 +160,20 @@ def _check_same(session: Session, role: str, spec: TeacherSpec, known: TeacherRe
 
 @contextmanager
 def _showing_progress(session: Session, machine: Cluster, role: str, path: Path) -> Iterator[None]:
-    """Show now and then what a file says that somebody else writes."""
-    before, shown = machine.meanwhile, time.monotonic()
+    """Show now and then what a file says that somebody else writes, as often as it says something new."""
+    before, looked, said = machine.meanwhile, time.monotonic(), ""
 
     def look() -> None:
-        nonlocal shown
+        nonlocal looked, said
         before()
-        if time.monotonic() - shown > _SHOW_EVERY:
-            shown = time.monotonic()
-            with suppress(OSError):
-                session.recorder.show(f"{role}: {path.read_text(encoding='utf-8')}")
+        if time.monotonic() - looked < _SHOW_EVERY:
+            return
+        looked = time.monotonic()
+        with suppress(OSError):
+            text = path.read_text(encoding="utf-8")
+            if text != said:
+                said = text
+                session.recorder.show(f"{role}: {said}")
 
     machine.meanwhile = look
     try:

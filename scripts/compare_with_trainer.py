@@ -1,6 +1,6 @@
 """Train a study's student without distillation, by autockd and by transformers' Trainer, and compare metric and speed.
 
-.venv/bin/python scripts/compare_with_trainer.py search_spaces/minilm3_from_minilm6_rte.yaml task.path=FOLDER --bf16
+.venv/bin/python scripts/compare_with_trainer.py search_spaces/minilm3_from_minilm6_rte.yaml task.path=FOLDER --seeds 1
 
 All arms get the same student with the same fresh head, the same samples in the same order, the same batch size,
 optimizer and learning rates, and are evaluated after every epoch by the same code. They differ in how batches are put
@@ -202,10 +202,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="fields to change, by dotted name")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each arm (default: 3)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each run (default: 1)")
-    parser.add_argument("--bf16", action="store_true", help="both in bf16 as well")
+    parser.add_argument(
+        "--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="of both arms (default: fp32)"
+    )
     parser.add_argument("--same-batches", action="store_true", help="the Trainer gets our batches, not only our order")
     options = parser.parse_args(arguments)
-    precisions: tuple[Precision, ...] = ("fp32", "bf16") if options.bf16 else ("fp32",)
+    precisions: list[Precision] = options.precision
     pairs = {precision: (f"autockd, {precision}", f"Trainer, {precision}") for precision in precisions}
     runs = (by_autockd, partial(by_transformers, same_batches=options.same_batches))
     arms = {
