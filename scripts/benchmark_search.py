@@ -10,7 +10,7 @@ autockd never is, except in the waterfall, where each run lacks one technique. T
 of single steps.
 
     profile   what                                             time
-    ci        digits at 32x32, ResNet-110 -> ResNet-8           under 5 minutes on 2 cores, no files needed
+    ci        digits at 32x32, ResNet-110 -> ResNet-8           about 6 minutes on 2 cores, no files needed
     cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 40 minutes on 2 cores
     gpu       both at full size                                about 20 minutes on one H100
 """
