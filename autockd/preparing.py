@@ -52,7 +52,7 @@ ASSISTANT = "assistant/model.safetensors"
 """The same of its assistant."""
 
 _SHOW_EVERY = 10.0
-"""Seconds between two lines about a teacher in training."""
+"""Seconds between two looks at how a teacher's training goes."""
 
 
 def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:

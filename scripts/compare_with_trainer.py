@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="runs of each arm (default: 3)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each run (default: 1)")
     parser.add_argument(
-        "--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], help="of both arms (default: fp32)"
+        "--precision", nargs="+", choices=get_args(Precision), default=["fp32"], help="of both arms (default: fp32)"
     )
     parser.add_argument("--same-batches", action="store_true", help="the Trainer gets our batches, not only our order")
     options = parser.parse_args(arguments)
