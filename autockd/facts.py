@@ -20,6 +20,10 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+Precision = Literal["fp32", "bf16"]
+"""Arithmetic of matrix products and convolutions; all else is fp32."""
+
+
 class EpochRecord(Record):
     """One epoch of a training run."""
 
@@ -51,7 +55,7 @@ class EpochRecord(Record):
 class PrecisionChoice(Record):
     """Which arithmetic a training step uses, and why."""
 
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     channels_last: bool
     threads: int
     device: str
@@ -85,6 +89,10 @@ class TeacherRecord(Record):
     """On the validation split."""
     second_moment: float
     """E[z_T^2]: mean over training images (no augmentation) and classes of the squared logits."""
+    answers: Precision = "fp32"
+    """Arithmetic in which it answers."""
+    answers_difference: float = 0.0
+    """Largest difference of its answers to those in fp32, found on some samples, relative to the largest logit."""
     origin: Literal["given", "trained", "cached"]
     precision: PrecisionChoice | None = None
     """Arithmetic of its training; None where it was not trained now."""

@@ -69,7 +69,7 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
     """
     recorder, history = session.recorder, session.history
     summary, starts = session.summary, _starts(events(session.folder / LEDGER))
-    taught = Subject("teacher", None, teacher.config.model, teacher.weights)
+    taught = Subject("teacher", None, teacher.config.model, teacher.weights, validation=teacher.record.metric)
     subjects = [taught, *_finalists(session, summary, starts, teacher)]
     if len(subjects) == 1:
         if session.config.finalists.seeds and history.test_opened is None:
@@ -81,7 +81,7 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
     subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     if not subjects:
         return
-    scores = machine.call(score, subjects, taught, task, held_out, machine.allocation.device)
+    scores = machine.call(score, subjects, taught, task, held_out, machine.allocation.device, machine.whole_cpus)
     for subject, found in zip(subjects, scores, strict=True):
         recorder.record(
             Evaluated.model_validate(

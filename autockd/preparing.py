@@ -22,6 +22,7 @@ from autockd.records import (
     AssistantReady,
     BankReady,
     BankRecord,
+    Precision,
     PrecisionChoice,
     PrecisionChosen,
     TeacherReady,
@@ -30,6 +31,7 @@ from autockd.records import (
 from autockd.report.accounting import added
 from autockd.search.cluster import Cluster
 from autockd.search.stages import (
+    begin_bank,
     check_bank,
     fill_bank,
     longest_run,
@@ -66,11 +68,13 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
     with recorder.stage("probe"):
         precision = _precision(session, task, machine)
     with recorder.stage("teacher"):
-        teacher = _teacher(session, task, machine)
+        teacher = _teacher(session, task, machine, precision)
     if uses_teacher(session.config):
         with recorder.stage("bank"):
             recorder.record(BankReady(time=time.time(), bank=_fill_bank(session, task, teacher, machine)))
-    assistant = _taught_assistant(session, task, teacher, machine) if uses_assistant(session.config) else None
+    assistant = None
+    if uses_assistant(session.config):
+        assistant = _taught_assistant(session, task, teacher, machine, precision)
     with recorder.stage("costs"):
         measure = _cost_meter(session, task, teacher, machine)
     setting = WorkerSetting(
@@ -104,14 +108,15 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     return choice
 
 
-def _teacher(session: Session, task: Task, machine: Cluster) -> TeacherSpec:
+def _teacher(session: Session, task: Task, machine: Cluster, precision: PrecisionChoice) -> TeacherSpec:
     """The teacher; for a study that goes on, its own copy of it, or the same from where it came from."""
     config, known = session.config.teacher, session.history.teacher
     own = session.folder / TEACHER
     spec = _own_copy(config, own, known, base=None)
     if spec is None:
+        place = (machine.whole_cpus, machine.allocation.device, _answers_in(session.config, known, precision))
         with _showing_progress(session, machine, "teacher", teacher_progress(own)):
-            spec = machine.call(ready_teacher, session.config, task, own, machine.whole_cpus, machine.allocation.device)
+            spec = machine.call(ready_teacher, session.config, task, own, *place)
     if known is None:
         session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
     else:
@@ -119,7 +124,17 @@ def _teacher(session: Session, task: Task, machine: Cluster) -> TeacherSpec:
     return spec
 
 
-def _taught_assistant(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> TeacherSpec:
+def _answers_in(config: StudyConfig, known: TeacherRecord | None, precision: PrecisionChoice) -> Precision:
+    """The arithmetic in which a teacher, or an assistant, is to answer: that of before, where the study goes on."""
+    if known is not None:
+        return known.answers
+    wanted = config.resources.teacher_precision
+    return precision.precision if wanted == "auto" else wanted
+
+
+def _taught_assistant(
+    session: Session, task: Task, teacher: TeacherSpec, machine: Cluster, precision: PrecisionChoice
+) -> TeacherSpec:
     """The assistant with its bank, as the teacher."""
     recorder, config, known = session.recorder, session.config.assistant, session.history.assistant
     assert config is not None, "a study whose methods need an assistant has one"
@@ -127,7 +142,7 @@ def _taught_assistant(session: Session, task: Task, teacher: TeacherSpec, machin
     with recorder.stage("assistant"):
         spec = _own_copy(config, own, known, base=teacher.folder)
         if spec is None:
-            place = (machine.whole_cpus, machine.allocation.device)
+            place = (machine.whole_cpus, machine.allocation.device, _answers_in(session.config, known, precision))
             with _showing_progress(session, machine, "assistant", teacher_progress(own)):
                 spec = machine.call(ready_assistant, session.config, teacher, task, own, *place)
         if known is None:
@@ -207,12 +222,14 @@ def _has_schedule(plan: Plan) -> bool:
 
 def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> BankRecord:
     """Fill the bank of every node, and check it; the record is that of all of them."""
-    device, epochs, seed = machine.allocation.device, longest_run(session.config), session.config.seed
-    began = time.perf_counter()
-    parts = machine.on_every_node(
-        fill_bank, lambda slots: [(teacher, task, device, epochs, shard, slots) for shard in range(slots)]
-    )
-    checked = machine.on_every_node(check_bank, lambda slots: [(teacher, task, device, seed)])
+    what = (teacher, task, machine.allocation.device, machine.allocation.cpus)
+    epochs, began = longest_run(session.config), time.perf_counter()
+    begun = machine.on_every_node(begin_bank, lambda slots: [(*what, epochs)])
+    parts = [record for record, _ in begun]
+    if any(missing for _, missing in begun):
+        shares = machine.on_every_node(fill_bank, lambda slots: [(*what, epochs, n, slots) for n in range(slots)])
+        parts += [part.model_copy(update={"hits": 0}) for part in shares]  # these were missing, or filled just now
+    checked = machine.on_every_node(check_bank, lambda slots: [(*what, session.config.seed)])
     return checked[0].model_copy(
         update={
             "filled": min(bank.filled for bank in checked),

@@ -37,10 +37,9 @@ from autockd.data.order import EpochOrder
 from autockd.distillation import compile_plan
 from autockd.errors import AutockdError, UsageError
 from autockd.models import load_tokenizer
-from autockd.records import PrecisionChoice
+from autockd.records import Precision, PrecisionChoice
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import build_network, make_feed, student_model
-from autockd.training.precision import Precision
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")

@@ -102,8 +102,8 @@ class Recorder:
 
     def _ready(self) -> tuple[TeacherSpec, TeacherBank]:
         weights = self.work.with_suffix(".teacher.safetensors")
-        teacher = ready_teacher(self.study, self._task, weights, threads=1, device="cpu")
-        fill_bank(teacher, self._task, "cpu", self.study.training.epochs, shard=0, shards=1)
+        teacher = ready_teacher(self.study, self._task, weights, threads=1, device="cpu", answers="fp32")
+        fill_bank(teacher, self._task, "cpu", 1, self.study.training.epochs, shard=0, shards=1)
         return teacher, open_bank(teacher, self._task, torch.device("cpu"))
 
 

@@ -194,9 +194,10 @@ def _preparation_line(event: Event, metric: str) -> str | None:
 
 
 def _teacher_line(role: str, teacher: TeacherRecord, metric: str) -> str:
+    off = f" ({100 * teacher.answers_difference:.1f} % off fp32)" if teacher.answers != "fp32" else ""
     return (
         f"{role} ({teacher.origin}): {metric} {metric_text(teacher.metric, metric)}, "
-        f"{count_text(teacher.parameters)} parameters, {duration(teacher.seconds)}"
+        f"{count_text(teacher.parameters)} parameters, answers in {teacher.answers}{off}, {duration(teacher.seconds)}"
     )
 
 

@@ -85,9 +85,9 @@ class Encoder(Config):
     """Width inside the feed-forward blocks of a fresh encoder; null keeps the base's."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Probability at all places where the architecture has dropout; null keeps the base's probabilities."""
-    trim_vocabulary: bool = False
+    trim_vocabulary: bool | None = None
     """Train without the rows of the word embedding that no text of the task needs, and put them back in what is saved:
-    the same result with less work and memory."""
+    the same result with less work and memory. Null does so wherever it can: not with weight decay of SGD."""
     weights: Path | None = None
     """safetensors of a whole classifier of this shape, fine-tuned on the task."""
 

@@ -117,6 +117,8 @@ class ResourceConfig(Config):
     """GPUs of a trial, fractions allowed; null is 0 without a GPU and shares one GPU among the parallel trials."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of training; auto times a step, once a study, so fp32 or bf16 is what makes results repeatable."""
+    teacher_precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic in which a teacher answers; auto is that of the trials, and fp32 where bf16 comes not close enough."""
     max_failures: int = Field(default=2, ge=0)
     """How often a trial whose worker died or hung starts again from its checkpoint."""
     trial_timeout: Seconds | None = Field(default=None, gt=0)

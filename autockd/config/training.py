@@ -57,14 +57,23 @@ TRAINING_DIMENSIONS = ("learning_rate", "weight_decay", "batch_size", "momentum"
 """Fields of TrainingConfig that a search space may name."""
 
 
+def trims_vocabulary(model: ModelConfig, training: TrainingConfig) -> bool:
+    """Whether this recipe trains a model without the rows of its word embedding that no text needs."""
+    return isinstance(model, Encoder) and model.trim_vocabulary is not False and _is_restorable(training)
+
+
 def require_restorable(model: ModelConfig, training: TrainingConfig) -> None:
     """Refuse trimming where rows that are away cannot be put back as they would have become.
 
     Raises:
         ValueError: the optimizer's weight decay is part of the gradient, so that momentum would have moved them.
     """
-    if isinstance(model, Encoder) and model.trim_vocabulary and training.optimizer == "sgd" and training.weight_decay:
+    if isinstance(model, Encoder) and model.trim_vocabulary and not _is_restorable(training):
         raise ValueError(
             "trim_vocabulary needs optimizer adamw, or sgd with weight_decay 0: the rows that are trimmed could not be "
             f"put back as weight_decay {training.weight_decay:g} would have left them"
         )
+
+
+def _is_restorable(training: TrainingConfig) -> bool:
+    return training.optimizer != "sgd" or training.weight_decay == 0

@@ -64,6 +64,22 @@ def save_weights(model_or_state: nn.Module | Mapping[str, torch.Tensor], path: P
             draft.unlink()
 
 
+def link_weights(path: Path, other: Path) -> None:
+    """Give a file of weights a second name, in one move; a copy where the file system has no hard links.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written.
+    """
+    draft = other.with_name(f".{other.name}.{uuid.uuid4().hex}")
+    try:
+        os.link(path, draft)
+    except OSError:
+        save_weights(read_state(path), other)
+        return
+    draft.replace(other)
+    _sync(other.parent)
+
+
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file, on the CPU: safetensors by its suffix, else a PyTorch state dict without code in it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +19,18 @@ from autockd.data.task import HeldOut, Split, Task
 from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
-from autockd.records import BankRecord, Diagnosis, EpochRecord, PrecisionChoice
+from autockd.records import BankRecord, Diagnosis, EpochRecord, Precision, PrecisionChoice
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
-from autockd.training.networks import based_on, build_network, make_feed, student_model
+from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
 from autockd.training.peaks import measure_peaks
 from autockd.training.precision import Wanted, choose_precision
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+
+ALONE = 3.0
+"""Seconds for which one worker of a node fills a bank before the others come to help."""
 
 CHECKED_ENTRIES = 256
 """Bank entries that are compared with the live teacher before a search."""
@@ -42,6 +46,8 @@ class Subject:
     weights: Path
     seed: int | None = None
     """The fresh seed of a finalist's run."""
+    validation: float | None = None
+    """Its metric on the validation split, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +70,20 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
     return choice, measure_peaks(choice.threads, device)
 
 
-def ready_teacher(study: StudyConfig, task: Task, target: Path, threads: int, device: str) -> TeacherSpec:
+def ready_teacher(
+    study: StudyConfig, task: Task, target: Path, threads: int, device: str, answers: Precision
+) -> TeacherSpec:
     """The study's teacher, trained on up to `threads` threads if need be; see `prepare_teacher`."""
-    return _ready(study, study.teacher, task, target, threads, device, None)
+    return _ready(study, study.teacher, task, target, threads, device, answers, None)
 
 
 def ready_assistant(
-    study: StudyConfig, teacher: TeacherSpec, task: Task, target: Path, threads: int, device: str
+    study: StudyConfig, teacher: TeacherSpec, task: Task, target: Path, threads: int, device: str, answers: Precision
 ) -> TeacherSpec:
     """The study's assistant, taught by its teacher if need be; as `ready_teacher`."""
     assert study.assistant is not None, "a study whose methods need an assistant has one"
     lesson = Lesson(teacher, lambda: open_bank(teacher, task, torch.device(device)))
-    return _ready(study, study.assistant, task, target, threads, device, lesson)
+    return _ready(study, study.assistant, task, target, threads, device, answers, lesson)
 
 
 def _ready(
@@ -85,8 +93,10 @@ def _ready(
     target: Path,
     threads: int,
     device: str,
+    answers: Precision,
     lesson: Lesson | None,
 ) -> TeacherSpec:
+    torch.set_num_threads(threads)  # the worker may have done something else before
     model = config.model if lesson is None else based_on(config.model, lesson.teacher.folder)
     place = torch.device(device)
 
@@ -98,10 +108,17 @@ def _ready(
     def watch(record: EpochRecord) -> None:
         write_whole(progress, f"epoch {record.epoch} of {epochs}, validation {record.metric:.4f}")
 
-    cache = cache_folder() / "teachers"
     try:
         return prepare_teacher(
-            config, task, choose=choose, device=place, cache=cache, target=target, watch=watch, lesson=lesson
+            config,
+            task,
+            choose=choose,
+            answers=answers,
+            device=place,
+            cache=cache_folder() / "teachers",
+            target=target,
+            watch=watch,
+            lesson=lesson,
         )
     finally:
         progress.unlink(missing_ok=True)
@@ -125,31 +142,54 @@ def longest_run(study: StudyConfig) -> int:
     return max([study.training.epochs, *(int(value) for value in searched)])
 
 
-def fill_bank(teacher: TeacherSpec, task: Task, device: str, epochs: int, shard: int, shards: int) -> BankRecord:
+def begin_bank(teacher: TeacherSpec, task: Task, device: str, threads: int, epochs: int) -> tuple[BankRecord, int]:
+    """Fill the bank as `fill_bank` does, all of it, for about as long as workers take to start that would help.
+
+    Returns:
+        What was done, and how many entries are still missing.
+    """
+    torch.set_num_threads(threads)
+    return _fill(open_bank(teacher, task, torch.device(device)), task, epochs, seconds=ALONE)
+
+
+def fill_bank(
+    teacher: TeacherSpec, task: Task, device: str, threads: int, epochs: int, shard: int, shards: int
+) -> BankRecord:
     """Compute the teacher's logits of the views that runs of up to `epochs` epochs will see: one share of them."""
+    torch.set_num_threads(threads)
+    record, _ = _fill(open_bank(teacher, task, torch.device(device)), task, epochs, shard=shard, shards=shards)
+    return record
+
+
+def _fill(
+    bank: TeacherBank, task: Task, epochs: int, *, shard: int = 0, shards: int = 1, seconds: float = math.inf
+) -> tuple[BankRecord, int]:
     began = time.perf_counter()
-    bank = open_bank(teacher, task, torch.device(device))
     pairs = torch.empty(0, dtype=torch.int64)
     for epoch in range(1, epochs + 1):
         order = EpochOrder.of(task, epoch)
         pairs = torch.unique(torch.cat([pairs, order.indices * task.views.count + order.views]))
     share = torch.tensor_split(pairs, shards)[shard]
-    missing = bank.fill(share // task.views.count, share % task.views.count)
-    work = bank.work(missing) if missing else None
-    record = _bank_record(bank, missing, len(share) - missing, time.perf_counter() - began)
-    return record.model_copy(update={"work": work})
+    wanted = (share // task.views.count, share % task.views.count)
+    missing = bank.missing(*wanted)
+    done = bank.fill(*wanted, seconds)
+    record = _bank_record(bank, done, len(share) - missing, time.perf_counter() - began)
+    return record.model_copy(update={"work": bank.work(done) if done else None}), missing - done
 
 
-def check_bank(teacher: TeacherSpec, task: Task, device: str, seed: int) -> BankRecord:
+def check_bank(teacher: TeacherSpec, task: Task, device: str, threads: int, seed: int) -> BankRecord:
     """Compare some of the bank's entries with the live teacher."""
     began = time.perf_counter()
+    torch.set_num_threads(threads)
     bank = open_bank(teacher, task, torch.device(device))
     checked, difference = bank.check(CHECKED_ENTRIES, seed)
     record = _bank_record(bank, 0, 0, time.perf_counter() - began)
     return record.model_copy(update={"checked": checked, "max_difference": difference})
 
 
-def score(subjects: list[Subject], teacher: Subject, task: Task, held_out: HeldOut, device: str) -> list[Score]:
+def score(
+    subjects: list[Subject], teacher: Subject, task: Task, held_out: HeldOut, device: str, threads: int
+) -> list[Score]:
     """The metrics of final models on the validation and the test split. Nothing else is given the test split.
 
     Args:
@@ -158,13 +198,17 @@ def score(subjects: list[Subject], teacher: Subject, task: Task, held_out: HeldO
         task: with the validation split.
         held_out: the test split.
         device: where to compute.
+        threads: on a CPU.
     """
     place = torch.device(device)
-    answers = _test_logits(teacher, task, held_out, place) if task.classes else None
-    return [_score(subject, task, held_out, answers, place) for subject in subjects]
+    torch.set_num_threads(threads)
+    answers = _test_logits(teacher, task, held_out, place) if task.classes or teacher in subjects else None
+    return [_score(subject, task, held_out, answers, place, is_teacher=subject == teacher) for subject in subjects]
 
 
-def _score(subject: Subject, task: Task, held_out: HeldOut, teacher: Tensor | None, device: torch.device) -> Score:
+def _score(
+    subject: Subject, task: Task, held_out: HeldOut, teacher: Tensor | None, device: torch.device, *, is_teacher: bool
+) -> Score:
     model = _loaded(subject, task, device)
 
     def logits(split: Split) -> Tensor:
@@ -173,14 +217,15 @@ def _score(subject: Subject, task: Task, held_out: HeldOut, teacher: Tensor | No
     def metric(split: Split) -> float:
         return METRICS[task.metric].compute(logits(split), split.targets)
 
-    answers, targets = logits(held_out.split), held_out.split.targets
+    answers = teacher if is_teacher and teacher is not None else logits(held_out.split)
+    targets = held_out.split.targets
     return Score(
-        validation=metric(task.validation),
+        validation=metric(task.validation) if subject.validation is None else subject.validation,
         test=METRICS[task.metric].compute(answers, targets),
         others={name: metric(split) for name, split in held_out.others.items()},
         parameters=count_parameters(model),
         bytes=subject.weights.stat().st_size,
-        diagnosis=None if teacher is None else diagnose(answers, targets, teacher),
+        diagnosis=diagnose(answers, targets, teacher) if task.classes and teacher is not None else None,
     )
 
 
@@ -198,11 +243,18 @@ def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
 def _probe(
     model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
 ) -> PrecisionChoice:
-    feed = make_feed(model, task, task.train, device, augmented=True)
+    vocabulary = trim_network(build_network(_bare(model), task, seed=0), model, training, task)
+    feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
     order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
     inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
+
+    def make_model() -> nn.Module:
+        network = build_network(_bare(model), task, seed=0)
+        trim_network(network, model, training, task)
+        return network
+
     return choose_precision(
-        lambda: build_network(_bare(model), task, seed=0),
+        make_model,
         inputs,
         training,
         wanted=wanted,

@@ -17,6 +17,7 @@ from autockd.distillation import make_method
 from autockd.errors import AutockdError, StudyError, TrialFailed
 from autockd.folders import cache_folder
 from autockd.models import save_weights
+from autockd.models.weights import link_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
 from autockd.search.meter import Meter
 from autockd.search.proposal import Proposal
@@ -25,7 +26,7 @@ from autockd.search.watchdog import FIRST_PATIENCE, Watchdog
 from autockd.tracking.redaction import redact
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
-from autockd.training.memory import is_out_of_memory, release_memory
+from autockd.training.memory import bound_memory, is_out_of_memory, release_memory
 from autockd.training.teacher import TeacherSpec
 from autockd.training.tracing import StepTracer
 from autockd.training.trainer import Trainer
@@ -80,7 +81,7 @@ class WorkerSetting:
 
 def open_bank(teacher: TeacherSpec, task: Task, device: torch.device) -> TeacherBank:
     """This node's bank of a teacher for a task."""
-    identity = BankIdentity.of(teacher.identity, task)
+    identity = BankIdentity.of(teacher.identity, task, teacher.record.answers)
     return TeacherBank(cache_folder() / "banks", identity, lambda: teacher.load(task, device))
 
 
@@ -213,9 +214,10 @@ class TrialWorker:
 
     def _start_leg(self) -> Trainer:
         trial, setting = self._legs[self._leg], self._setting
-        teacher = setting.teacher_of(trial.method)
+        teacher, device = setting.teacher_of(trial.method), torch.device(setting.precision.device)
+        bound_memory(setting.gpus, device)
         if trial.method.name != "none" and self._bank is None:
-            self._bank = open_bank(teacher, self._task, torch.device(setting.precision.device))
+            self._bank = open_bank(teacher, self._task, device)
         self._trainer = Trainer(
             trial,
             self._task,
@@ -240,8 +242,12 @@ class TrialWorker:
         trainer = self._trainer
         assert trainer is not None, "only a trained student is finished"
         self._folder.mkdir(parents=True, exist_ok=True)
-        save_weights(trainer.best_weights, self._folder / "best.safetensors")
-        save_weights(trainer.last_weights, self._folder / "last.safetensors")
+        best, last = self._folder / "best.safetensors", self._folder / "last.safetensors"
+        save_weights(trainer.best_weights, best)
+        if trainer.progress.best_epoch == trainer.progress.epoch:
+            link_weights(best, last)
+        else:
+            save_weights(trainer.last_weights, last)
         return TrialOutcome(
             state="complete",
             value=trainer.progress.best_metric,
@@ -249,7 +255,7 @@ class TrialWorker:
             epochs=trainer.progress.epoch,
             parameters=trainer.parameters,
             costs=self._costs(trainer.trial, trainer.parameters),
-            weights=str((self._folder / "best.safetensors").relative_to(self._setting.study)),
+            weights=str(best.relative_to(self._setting.study)),
             bank_hits=self._bank.hits if self._bank else 0,
             bank_misses=self._bank.misses if self._bank else 0,
             micro_batches=self._micro_batches,

@@ -98,7 +98,11 @@ def precision_tags(choice: PrecisionChoice) -> dict[str, str]:
 
 def teacher_tags(teacher: TeacherRecord, role: str = "teacher") -> dict[str, str]:
     """Which teacher, or assistant, it is."""
-    return {f"autockd.{role}": teacher.weights_hash, f"autockd.{role}_origin": teacher.origin}
+    return {
+        f"autockd.{role}": teacher.weights_hash,
+        f"autockd.{role}_origin": teacher.origin,
+        f"autockd.{role}_answers": teacher.answers,
+    }
 
 
 def teacher_metrics(teacher: TeacherRecord, metric: str, role: str = "teacher") -> Metrics:
@@ -109,6 +113,7 @@ def teacher_metrics(teacher: TeacherRecord, metric: str, role: str = "teacher") 
         f"{role}_bytes": teacher.bytes,
         f"{role}_seconds": teacher.seconds,
         f"{role}_second_moment": teacher.second_moment,
+        f"{role}_answers_difference": teacher.answers_difference,
     }
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -26,13 +28,17 @@ from autockd.data.task import Task
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.hashing import content_hash
 from autockd.limits import Work
+from autockd.records import Precision
 from autockd.training.live_teacher import LiveTeacher
 
-_FORMAT = 1
+_FORMAT = 2
 _FLUSH_EVERY = 8192
 """Entries between two writes to disk."""
 
-TOLERANCE = 1e-3
+_LOOK_EVERY = 256
+"""The same where the clock counts."""
+
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 """Largest difference to the live teacher, relative to its largest logit, that rounding on other hardware explains."""
 
 
@@ -47,13 +53,15 @@ class BankIdentity:
     samples: int
     views: int
     outputs: int
+    precision: Precision = "fp32"
+    """Arithmetic in which the teacher answers."""
     dtype: str = "float32"
     format: int = _FORMAT
 
     @classmethod
-    def of(cls, teacher: str, task: Task) -> BankIdentity:
+    def of(cls, teacher: str, task: Task, precision: Precision = "fp32") -> BankIdentity:
         """The identity of a teacher's bank for a task."""
-        return cls(teacher, task.fingerprint, len(task.train), task.views.count, task.outputs)
+        return cls(teacher, task.fingerprint, len(task.train), task.views.count, task.outputs, precision)
 
     @property
     def key(self) -> str:
@@ -106,18 +114,31 @@ class TeacherBank:
         self.hits += len(indices) - missing
         return torch.from_numpy(self._logits[indices.numpy(), views.numpy()])
 
-    def fill(self, indices: Tensor, views: Tensor) -> int:
-        """Compute those entries of the given pairs that are missing; returns how many were."""
-        pairs = indices.numpy() * self.identity.views + views.numpy()
-        absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
-        for start in range(0, len(absent), _FLUSH_EVERY):
-            chunk = absent[start : start + _FLUSH_EVERY]
-            rows, columns = np.divmod(chunk, self.identity.views)
+    def fill(self, indices: Tensor, views: Tensor, seconds: float = math.inf) -> int:
+        """Compute those entries of the given pairs that are missing, until so many seconds have passed.
+
+        Returns:
+            How many it computed.
+        """
+        absent, deadline = self._absent(indices, views), time.monotonic() + seconds
+        every, done = _FLUSH_EVERY if seconds == math.inf else _LOOK_EVERY, 0
+        while done < len(absent) and time.monotonic() < deadline:
+            rows, columns = np.divmod(absent[done : done + every], self.identity.views)
             self._logits[rows, columns] = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
             self._logits.flush()  # the logits must be on disk before their marks are
             self._filled[rows, columns] = 1
+            done += len(rows)
         self._filled.flush()
-        return len(absent)
+        return done
+
+    def missing(self, indices: Tensor, views: Tensor) -> int:
+        """How many of the given pairs' entries have yet to be computed."""
+        return len(self._absent(indices, views))
+
+    def _absent(self, indices: Tensor, views: Tensor) -> np.ndarray:
+        """Numbers of those entries, each once."""
+        pairs = indices.numpy() * self.identity.views + views.numpy()
+        return np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
 
     def work(self, entries: int) -> Work | None:
         """What computing so many entries takes at the least; None where that cannot be counted."""
@@ -141,7 +162,7 @@ class TeacherBank:
         live = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns))
         stored = torch.from_numpy(self._logits[rows, columns])
         difference = (live - stored).abs().max().item()
-        if not difference <= TOLERANCE * max(1.0, live.abs().max().item()):
+        if not difference <= TOLERANCE[self.identity.precision] * max(1.0, live.abs().max().item()):
             raise StudyError(
                 f"{self.folder}: the teacher bank differs from its teacher by {difference:.3g}; delete the folder"
             )

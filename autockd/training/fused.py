@@ -113,7 +113,7 @@ class FusedTrainer:
 
     def _losses(self, batch: Batch, teacher: Tensor | None, rows: Sequence[dict[str, float]]) -> list[LossParts]:
         assert isinstance(batch.inputs, Tensor), "only ResNets are fused"
-        with autocast(self.precision):
+        with autocast(self.precision.precision, self.device):
             logits = self.model(batch.inputs.to(self._dtype))
         logits = logits.to(self._dtype)
         answers = {"logits": teacher[batch.rows]} if teacher is not None else {}

@@ -12,25 +12,29 @@ from autockd.config.models import ModelConfig
 from autockd.data.feeds import Feed
 from autockd.data.task import Task
 from autockd.limits import Work
+from autockd.records import Precision
 from autockd.training.networks import make_feed
+from autockd.training.precision import autocast
 from autockd.training.work import epoch_work
 
 
 @dataclass(frozen=True)
 class LiveTeacher:
-    """A frozen network in eval mode, in fp32.
+    """A frozen network in eval mode.
 
     Attributes:
         config: its architecture, which says how it takes samples.
         model: returns [B, outputs].
         task: whose training samples it is asked about.
         device: where it runs.
+        precision: arithmetic of its forward pass.
     """
 
     config: ModelConfig
     model: nn.Module
     task: Task
     device: torch.device
+    precision: Precision = "fp32"
 
     @torch.inference_mode()
     def logits(self, indices: Tensor, views: Tensor) -> Tensor:
@@ -38,14 +42,24 @@ class LiveTeacher:
         model = self._ready
         answers = torch.empty(len(indices), self.task.outputs)
         for places, inputs in self._feed.answering(indices, views):
-            answers[places] = model(inputs).float()[: len(places)].cpu()
+            with autocast(self.precision, self.device):
+                logits = model(inputs)
+            answers[places] = logits.float()[: len(places)].cpu()
         return answers
 
     def second_moment(self) -> float:
         """E[z_T^2]: mean over training samples (no augmentation) and outputs of the squared logits."""
-        indices = torch.arange(len(self.task.train))
-        views = torch.full_like(indices, self.task.views.identity)
-        return self.logits(indices, views).double().square().mean().item()
+        return self._unchanged(len(self.task.train)).double().square().mean().item()
+
+    def difference(self, other: LiveTeacher, samples: int) -> float:
+        """Largest difference to another's logits of the first samples, relative to the largest of those."""
+        own, reference = self._unchanged(samples), other._unchanged(samples)
+        return ((own - reference).abs().max() / reference.abs().max()).item()
+
+    def _unchanged(self, samples: int) -> Tensor:
+        """Logits of the first training samples, without augmentation."""
+        indices = torch.arange(min(samples, len(self.task.train)))
+        return self.logits(indices, torch.full_like(indices, self.task.views.identity))
 
     def work(self) -> Work | None:
         """What answering once for each training sample takes at the least."""

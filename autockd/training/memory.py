@@ -1,4 +1,4 @@
-"""Running out of memory: how it shows, and what can be given back."""
+"""Memory: how much of a shared GPU's is a process's own, how running out of it shows, and what can be given back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,27 @@ import torch
 
 _CPU_ALLOCATOR = "can't allocate memory"
 """What PyTorch's allocator of ordinary memory says, in a plain RuntimeError."""
+
+
+_CONTEXT = 600 << 20
+"""Bytes of a GPU that a process takes before its first tensor: its context, and the code of libraries."""
+
+
+def memory_share(gpus: float, total: int) -> float:
+    """The fraction of a GPU's memory that tensors of one process may take.
+
+    Args:
+        gpus: the process's share of the GPU, below 1.
+        total: bytes of the GPU.
+    """
+    return max(gpus / 2, gpus - _CONTEXT / total)
+
+
+def bound_memory(gpus: float, device: torch.device) -> None:
+    """Keep this process to its share of a GPU: one that wants more runs out of memory, and not those beside it."""
+    if device.type == "cuda" and 0 < gpus < 1:
+        total = torch.cuda.get_device_properties(device).total_memory
+        torch.cuda.set_per_process_memory_fraction(memory_share(gpus, total), device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
+from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.feeds import Feed
 from autockd.data.image_feed import ImageFeed, Normalisation
 from autockd.data.task import ImageTask, Split, Task, TextTask
@@ -70,9 +71,9 @@ def make_feed(
     return TextFeed((vocabulary.tokens(tokens) if vocabulary else tokens).to(device))
 
 
-def trim_network(network: nn.Module, config: ModelConfig, task: Task) -> Vocabulary | None:
-    """Take out of an encoder, in place, the words that the task's texts lack, where its configuration says so."""
-    if not isinstance(config, Encoder) or not config.trim_vocabulary:
+def trim_network(network: nn.Module, config: ModelConfig, training: TrainingConfig, task: Task) -> Vocabulary | None:
+    """Take out of an encoder, in place, the words that the task's texts lack, where its recipe allows that."""
+    if not isinstance(config, Encoder) or not trims_vocabulary(config, training):
         return None
     assert isinstance(network, TextEncoder), "an encoder's configuration makes a text encoder"
     assert isinstance(task, TextTask), "which texts are given to"

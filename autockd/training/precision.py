@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from autockd.config.training import TrainingConfig
 from autockd.data.feeds import NetworkInput
-from autockd.records import PrecisionChoice
+from autockd.records import Precision, PrecisionChoice
 from autockd.training.optimizer import make_optimizer
 
-Precision = Literal["fp32", "bf16"]
 Wanted = Literal["auto", "fp32", "bf16"]
 
 WORTH_IT = 1.15
@@ -45,11 +44,11 @@ class Variant:
         return f"{self.precision}{layout}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
-def autocast(choice: PrecisionChoice) -> contextlib.AbstractContextManager[object]:
-    """The context in which a step of this precision runs its forward pass."""
-    if choice.precision == "fp32":
+def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """The context in which a forward pass of this precision runs."""
+    if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(torch.device(choice.device).type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def memory_format(choice: PrecisionChoice) -> torch.memory_format:
@@ -139,7 +138,6 @@ def _time_step(
     One thread is timed by the processor time that it takes, which other work on the machine does not lengthen.
     """
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
-    choice = _as_choice(variant, device, "")
     torch.set_num_threads(variant.threads)
     model = model.to(device).to(memory_format=layout).train()
     optimizer = make_optimizer(model, training)
@@ -150,7 +148,7 @@ def _time_step(
     def run(steps: int) -> float:
         began = clock()
         for _ in range(steps):
-            with autocast(choice):
+            with autocast(variant.precision, device):
                 logits = model(inputs).float()
                 loss = F.cross_entropy(logits, logits.argmax(dim=1))
             optimizer.zero_grad(set_to_none=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from autockd.config.methods import MethodConfig, NoDistillation
@@ -31,7 +31,7 @@ from autockd.models import (
     save_weights,
     weights_hash,
 )
-from autockd.records import EpochRecord, PrecisionChoice, TeacherRecord
+from autockd.records import EpochRecord, Precision, PrecisionChoice, TeacherRecord
 from autockd.training.bank import TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
@@ -43,6 +43,12 @@ Watch = Callable[[EpochRecord], None]
 
 CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints of a teacher in training."""
+
+COMPARED = 64
+"""Training samples on which bf16 is compared with fp32."""
+
+CLOSE_ENOUGH = 0.05
+"""Largest difference of logits in bf16, relative to the largest in fp32, with which a teacher may answer so."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class TeacherSpec:
         """The teacher with its weights, ready to answer."""
         model = build_network(self.config.model, task, seed=self.config.seed)
         load_weights(model, self.weights)
-        return LiveTeacher(self.config.model, model, task, device)
+        return LiveTeacher(self.config.model, model, task, device, self.record.answers)
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ def prepare_teacher(
     task: Task,
     *,
     choose: Callable[[], PrecisionChoice],
+    answers: Precision = "fp32",
     device: torch.device,
     cache: Path,
     target: Path,
@@ -102,6 +109,7 @@ def prepare_teacher(
         config: the teacher; weights in its model make it a given one.
         task: what it is trained and evaluated on.
         choose: decides the arithmetic of its training; asked only if it must be trained.
+        answers: arithmetic in which it is to answer; it is fp32 where bf16 comes not close enough.
         device: where it is evaluated.
         cache: folder of trained teachers, named by content.
         target: where the study keeps its own copy, as safetensors.
@@ -114,31 +122,25 @@ def prepare_teacher(
         EnvironmentProblem: the cache cannot be written.
     """
     began = time.perf_counter()
-    precision = None
     recipe = config
     if lesson is not None:
         config = config.model_copy(update={"model": based_on(config.model, lesson.teacher.folder)})
     model = build_network(config.model, task, seed=config.seed)
     weights = cache / f"{_address(recipe, task, model, lesson)}.safetensors"
-    origin: Literal["given", "trained", "cached"]
-    if config.model.weights is not None:
-        origin = "given"
-    elif weights.exists():
-        origin = "cached"
-        load_weights(model, weights)
-    else:
-        origin, precision = "trained", choose()
+    origin = _origin(config, weights)
+    precision = choose() if origin == "trained" else None
+    if precision is not None:
         _train(config, task, precision, weights, watch, lesson)
+    if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
-    answers = _answers(config, model, task, device, cache)
+    known = _known(config, model, task, device, cache, answers)
     record = TeacherRecord(
         weights_hash=weights_hash(model.state_dict()),
         weights_path=str(target),
         parameters=count_parameters(model),
         bytes=target.stat().st_size,
-        second_moment=answers["second_moment"],
-        metric=answers["metric"],
+        **known,
         origin=origin,
         precision=precision,
         seconds=time.perf_counter() - began,
@@ -147,24 +149,48 @@ def prepare_teacher(
     return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
 
 
-def _answers(
-    config: TeacherConfig, model: nn.Module, task: Task, device: torch.device, cache: Path
-) -> dict[str, float]:
-    """Its validation metric and E[z_T^2]: from the cache where they are known for these weights and this data."""
+def _origin(config: TeacherConfig, trained: Path) -> Literal["given", "trained", "cached"]:
+    if config.model.weights is not None:
+        return "given"
+    return "cached" if trained.exists() else "trained"
+
+
+def _known(
+    config: TeacherConfig, model: nn.Module, task: Task, device: torch.device, cache: Path, wanted: Precision
+) -> dict[str, Any]:
+    """What its record says of its answers: from the cache where that is known for these weights and this data."""
     shape = config.model.model_dump(mode="json", exclude={"weights"})
-    key = content_hash([shape, weights_hash(model.state_dict()), task.fingerprint])[:32]
+    key = content_hash([shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
     kept = cache / f"{key}.answers.json"
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(kept.read_text(encoding="utf-8"))
-        return {name: float(found[name]) for name in ("metric", "second_moment")}
-    moment = LiveTeacher(config.model, model, task, device).second_moment()
+    with suppress(OSError, ValidationError):
+        return vars(_Known.model_validate_json(kept.read_bytes()))
+    plain = LiveTeacher(config.model, model, task, device)
+    live, difference = plain, 0.0
+    if wanted != "fp32":
+        live = replace(plain, precision=wanted)
+        difference = live.difference(plain, COMPARED)
+        if not difference <= CLOSE_ENOUGH:
+            live, difference = plain, 0.0
     validation = make_feed(config.model, task, task.validation, device, channels_last=True)
-    metric = evaluate(model, validation, task.validation.targets, task.metric)
-    answers = {"metric": metric, "second_moment": moment}
+    known = _Known(
+        metric=evaluate(model, validation, task.validation.targets, task.metric),
+        second_moment=live.second_moment(),
+        answers=live.precision,
+        answers_difference=difference,
+    )
     with suppress(OSError):  # it is then computed again, the next time
         cache.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, json.dumps(answers))
-    return answers
+        write_whole(kept, known.model_dump_json())
+    return vars(known)
+
+
+class _Known(BaseModel):
+    """What is kept of a teacher's answers, as in its record."""
+
+    metric: float
+    second_moment: float
+    answers: Precision
+    answers_difference: float
 
 
 def _address(config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None) -> str:

@@ -98,7 +98,7 @@ class Trainer:
         student = based_on(trial.student, base)
         network = build_network(student, task, seed=trial.seed)
         self.parameters = count_parameters(network)
-        self._vocabulary = trim_network(network, student, task)
+        self._vocabulary = trim_network(network, student, trial.training, task)
         self.model = network.to(self.device).to(memory_format=memory_format(precision))
         self.optimizer = make_optimizer(self.model, trial.training)
         self.progress = Progress()
@@ -193,7 +193,7 @@ class Trainer:
         return totals
 
     def _losses(self, batch: Batch, teacher: Tensor | None, row: dict[str, float]) -> LossParts:
-        with autocast(self.precision):
+        with autocast(self.precision.precision, self.device):
             logits = self.model(batch.inputs)
         answers = {"logits": teacher[batch.rows]} if teacher is not None else {}
         return self.method.loss({"logits": logits.float()}, answers, batch.targets, row)

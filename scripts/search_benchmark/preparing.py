@@ -39,7 +39,7 @@ def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = No
     device = "cuda" if torch.cuda.is_available() else "cpu"
     teacher = folder / "teacher" / ENCODER_WEIGHTS
     if not teacher.exists():
-        ready_teacher(study, task, teacher, usable_cores(), device)
+        ready_teacher(study, task, teacher, usable_cores(), device, "fp32")
     save_student(study, task, folder)
     save_data(task, held_out, folder)
     setting = Setting(

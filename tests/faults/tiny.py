@@ -99,7 +99,7 @@ def _prepared(folder: Path) -> tuple[WorkerSetting, Task]:
     """The teacher and its bank, left in the cache for all studies."""
     config = config_of()
     task, _ = load_task(config.task)
-    teacher: TeacherSpec = ready_teacher(config, task, folder / "teacher" / "model.safetensors", 1, "cpu")
-    fill_bank(teacher, task, "cpu", config.training.epochs, shard=0, shards=1)
+    teacher: TeacherSpec = ready_teacher(config, task, folder / "teacher" / "model.safetensors", 1, "cpu", "fp32")
+    fill_bank(teacher, task, "cpu", 1, config.training.epochs, shard=0, shards=1)
     precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="pinned")
     return WorkerSetting(study=folder, teacher=teacher, precision=precision), task

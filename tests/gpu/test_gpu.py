@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.data.image_feed import EVALUATION_BATCH
 from autockd.models import weights_hash
-from autockd.records import PrecisionChoice
+from autockd.records import Precision, PrecisionChoice
 from autockd.training.bank import TOLERANCE, BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.live_teacher import LiveTeacher
@@ -118,7 +121,7 @@ def test_a_bank_filled_on_the_gpu_is_what_the_cpu_says(task: Task, live: LiveTea
     indices, views = pairs // task.views.count, pairs % task.views.count
     stored, own = bank.logits(indices, views), live.logits(indices, views)
     assert stored.device.type == "cpu"
-    assert (stored - own).abs().max() <= TOLERANCE * max(1.0, own.abs().max().item())
+    assert (stored - own).abs().max() <= TOLERANCE["fp32"] * max(1.0, own.abs().max().item())
     checked, _ = bank.check(10_000)
     assert checked == len(pairs)
 
@@ -139,6 +142,36 @@ def test_entries_do_not_depend_on_their_neighbours(task: Task, on_gpu: LiveTeach
     whole = on_gpu.logits(indices, views)
     chosen = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))[:77]
     torch.testing.assert_close(on_gpu.logits(indices[chosen], views[chosen]), whole[chosen], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("answers", ["fp32", "bf16"])
+def test_a_bank_in_either_precision_passes_its_check(
+    task: Task, on_gpu: LiveTeacher, tmp_path: Path, answers: Precision
+) -> None:
+    teacher = replace(on_gpu, precision=answers)
+    bank = TeacherBank(tmp_path, BankIdentity.of("teacher", task, answers), lambda: teacher)
+    indices = torch.arange(len(task.train))
+    bank.fill(indices, torch.zeros_like(indices))
+    checked, _ = bank.check(10_000)
+    assert checked == len(indices)
+    assert teacher.difference(on_gpu, len(indices)) <= TOLERANCE[answers]
+
+
+def test_a_process_keeps_to_its_share_of_the_memory() -> None:
+    """In a process of its own, for the bound stays."""
+    code = """
+import torch
+from autockd.training.memory import bound_memory
+total = torch.cuda.get_device_properties(0).total_memory
+bound_memory(0.25, torch.device("cuda"))
+torch.empty(int(0.15 * total), dtype=torch.uint8, device="cuda")
+try:
+    torch.empty(int(0.3 * total), dtype=torch.uint8, device="cuda")
+except torch.OutOfMemoryError:
+    print("bounded")
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "bounded\n"
 
 
 def test_the_teacher_stays(make_trial: MakeTrial, task: Task, on_gpu: LiveTeacher, bank: TeacherBank) -> None:

@@ -116,7 +116,7 @@ def test_the_minilm_studies_cut_the_student_from_the_teacher(name: str) -> None:
     config = study(name)
     assert isinstance(config.task, Glue)
     assert (config.task.task, config.name) == (MINILM[name], f"minilm-{MINILM[name]}")
-    assert config.student.model == Encoder(layers=(0, 2, 5), trim_vocabulary=True)
+    assert config.student.model == Encoder(layers=(0, 2, 5))
     assert {baseline.name for baseline in config.search.baselines} == {"none", "kd", "annealing"}
 
 

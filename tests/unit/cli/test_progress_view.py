@@ -105,7 +105,7 @@ def test_every_stage_and_trial_has_a_line_and_epochs_have_none(story: list[Event
     lines = {type(event).__name__: event_line(event, summary, 130.0) for event in events}
     silent = {name for name, line in lines.items() if line is None}
     assert silent == {"TrialStarted", "EpochFinished"}
-    assert lines["TeacherReady"] == "teacher (trained): accuracy 98.5 %, 269,722 parameters, 12 s"
+    assert lines["TeacherReady"] == "teacher (trained): accuracy 98.5 %, 269,722 parameters, answers in fp32, 12 s"
     assert lines["PrecisionChosen"] == "precision on cpu: bf16: 2.6x faster"
     assert lines["Noted"] == "warning: dead zone: the margin is wide"
     assert lines["TestOpened"] == "test split opened for teacher, none, best"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from autockd.errors import StudyError
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, save_weights
 from autockd.records import PrecisionChoice
+from autockd.search import stages
 from autockd.search.stages import (
     Subject,
+    begin_bank,
     check_bank,
     fill_bank,
     longest_run,
@@ -71,8 +74,8 @@ def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
 
 def test_a_teacher_is_trained_into_the_cache_and_found_there(task: Task, own_cache: Path, tmp_path: Path) -> None:
     study = study_of(resources=ResourceConfig(precision="bf16"))
-    first = ready_teacher(study, task, tmp_path / "one" / "model.safetensors", 1, "cpu")
-    second = ready_teacher(study, task, tmp_path / "two" / "model.safetensors", 1, "cpu")
+    first = ready_teacher(study, task, tmp_path / "one" / "model.safetensors", 1, "cpu", "fp32")
+    second = ready_teacher(study, task, tmp_path / "two" / "model.safetensors", 1, "cpu", "fp32")
     assert [spec.record.origin for spec in (first, second)] == ["trained", "cached"]
     assert first.record.precision is not None
     assert first.record.precision.precision == "bf16"
@@ -125,7 +128,7 @@ def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpe
         for order in orders
         for index, view in zip(order.indices.tolist(), order.views.tolist(), strict=True)
     }
-    records = [fill_bank(teacher, task, "cpu", 3, shard, shards) for shard in range(shards)]
+    records = [fill_bank(teacher, task, "cpu", 1, 3, shard, shards) for shard in range(shards)]
     assert sum(record.misses for record in records) == len(pairs)
     assert sum(record.hits for record in records) == 0
     assert max(record.misses for record in records) - min(record.misses for record in records) <= 1
@@ -135,19 +138,34 @@ def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpe
     for order in orders:
         bank.logits(order.indices, order.views)
     assert bank.misses == 0
-    again = [fill_bank(teacher, task, "cpu", 3, shard, shards) for shard in range(shards)]
+    again = [fill_bank(teacher, task, "cpu", 1, 3, shard, shards) for shard in range(shards)]
     assert (sum(record.misses for record in again), sum(record.hits for record in again)) == (0, len(pairs))
 
 
 @pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_one_worker_fills_alone_what_takes_no_time(
+    task: Task, teacher: TeacherSpec, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(stages, "ALONE", seconds)
+    record, missing = begin_bank(teacher, task, "cpu", threads=1, epochs=2)
+    whole = record.misses + missing
+    assert record.misses == (whole if seconds else 0)
+    rest = fill_bank(teacher, task, "cpu", threads=1, epochs=2, shard=0, shards=1)
+    assert (rest.misses, rest.filled) == (missing, whole)
+    again, missing = begin_bank(teacher, task, "cpu", threads=1, epochs=2)
+    assert (again.hits, again.misses, missing) == (whole, 0, 0)
+
+
+@pytest.mark.usefixtures("own_cache")
 def test_the_check_compares_with_the_teacher(task: Task, teacher: TeacherSpec) -> None:
-    fill_bank(teacher, task, "cpu", 1, 0, 1)
-    record = check_bank(teacher, task, "cpu", seed=0)
+    fill_bank(teacher, task, "cpu", threads=1, epochs=1, shard=0, shards=1)
+    record = check_bank(teacher, task, "cpu", threads=1, seed=0)
     assert (record.checked, record.max_difference, record.filled) == (len(task.train), 0.0, len(task.train))
     path = open_bank(teacher, task, CPU).folder / "logits.f32"
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(StudyError, match="differs from its teacher"):
-        check_bank(teacher, task, "cpu", seed=0)
+        check_bank(teacher, task, "cpu", threads=1, seed=0)
 
 
 def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tmp_path: Path) -> None:
@@ -164,7 +182,7 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
     def metric(model: torch.nn.Module, split: Split) -> float:
         return evaluate(model, make_feed(CifarResNet(), task, split, CPU), split.targets, "accuracy")
 
-    scores = score(subjects, subjects[1], task, held_out, "cpu")
+    scores = score(subjects, subjects[1], task, held_out, "cpu", threads=1)
     for found, model, subject in zip(scores, models, subjects, strict=True):
         assert found.diagnosis is not None
         assert sum(found.diagnosis.counts) == len(held_out.split)
@@ -172,4 +190,6 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
         assert found.test == pytest.approx(metric(model, held_out.split))
         assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
         assert found.bytes == subject.weights.stat().st_size
+    known = score([replace(subjects[0], validation=0.5)], subjects[1], task, held_out, "cpu", threads=1)
+    assert known == [replace(scores[0], validation=0.5)]
     assert [found.diagnosis.agreement < 1 for found in scores if found.diagnosis] == [True, False]

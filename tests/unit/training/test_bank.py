@@ -17,6 +17,7 @@ from autockd.data import Task, load_task
 from autockd.data.views import Views
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.models import build_model
+from autockd.training import bank as bank_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.live_teacher import LiveTeacher
 
@@ -117,6 +118,21 @@ def test_filling_beforehand_counts_what_was_missing(open_bank: Open, pairs: Pair
     assert (bank.hits, bank.misses) == (len(pairs[0]), 0)
 
 
+def test_filling_stops_when_its_time_is_over(
+    open_bank: Open, pairs: Pairs, live: LiveTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bank_module, "_LOOK_EVERY", 10)
+    bank = open_bank()
+    assert bank.fill(*pairs, seconds=0) == 0
+    assert bank.missing(*pairs) == len(pairs[0])
+    now = [0.0]
+    monkeypatch.setattr(bank_module.time, "monotonic", lambda: now.append(now[-1] + 1) or now[-1])
+    assert bank.fill(*pairs, seconds=2.5) == 20
+    assert (bank.filled, bank.missing(*pairs)) == (20, len(pairs[0]) - 20)
+    assert bank.fill(*pairs) == len(pairs[0]) - 20
+    assert torch.equal(bank.logits(*pairs), live.logits(*pairs))
+
+
 def test_an_entry_without_its_mark_is_computed_again(open_bank: Open, live: LiveTeacher, pairs: Pairs) -> None:
     """A kill between the two writes leaves logits on disk, perhaps torn, and no mark."""
     bank = open_bank()
@@ -179,8 +195,9 @@ def test_a_bank_of_something_else_has_another_name(task: Task) -> None:
         BankIdentity.of("some teacher", replace(task, fingerprint="another task")).key,
         BankIdentity.of("some teacher", replace(task, views=Views(1, flip=False))).key,
         replace(BankIdentity.of("some teacher", task), dtype="float16").key,
+        BankIdentity.of("some teacher", task, "bf16").key,
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert BankIdentity.of("some teacher", task).key in keys
 
 

@@ -152,12 +152,12 @@ def test_the_network_of_the_study_is_what_is_timed() -> None:
 def test_a_choice_says_how_to_run() -> None:
     fp32 = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="")
     bf16 = fp32.model_copy(update={"precision": "bf16", "channels_last": True})
-    assert isinstance(autocast(fp32), contextlib.nullcontext)
+    assert isinstance(autocast("fp32", CPU), contextlib.nullcontext)
     assert (memory_format(fp32), memory_format(bf16)) == (torch.contiguous_format, torch.channels_last)
     linear = nn.Linear(3, 2)
-    with autocast(fp32):
+    with autocast("fp32", CPU):
         assert linear(torch.ones(1, 3)).dtype == torch.float32
-    with autocast(bf16):
+    with autocast("bf16", CPU):
         assert linear(torch.ones(1, 3)).dtype == torch.bfloat16
 
 

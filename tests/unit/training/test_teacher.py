@@ -82,12 +82,32 @@ def test_a_second_study_finds_it_in_the_cache(prepare: Prepare) -> None:
 def test_what_a_teacher_answers_is_computed_once(prepare: Prepare, tmp_path: Path) -> None:
     first = prepare()
     (kept,) = (tmp_path / "cache").glob("*.answers.json")
-    kept.write_text(json.dumps({"metric": 0.25, "second_moment": 2.0}))
+    known = json.loads(kept.read_text())
+    kept.write_text(json.dumps(known | {"metric": 0.25, "second_moment": 2.0}))
     assert (prepare(study="second").record.metric, prepare(study="third").record.second_moment) == (0.25, 2.0)
     for damaged in ("", "{}", '{"metric": null, "second_moment": 1}'):
         kept.write_text(damaged)
         again = prepare(study="fourth").record
         assert (again.metric, again.second_moment) == (first.record.metric, first.record.second_moment)
+
+
+def test_a_teacher_answers_in_bf16_where_that_is_close(prepare: Prepare, task: Task) -> None:
+    plain, fast = prepare(answers="fp32"), prepare(study="another", answers="bf16")
+    assert (plain.record.answers, plain.record.answers_difference) == ("fp32", 0.0)
+    assert fast.record.answers == "bf16"
+    assert 0 < fast.record.answers_difference < 0.05
+    assert fast.record.metric == plain.record.metric, "metrics are those of fp32"
+    indices, views = torch.arange(20), torch.zeros(20, dtype=torch.int64)
+    exact, rounded = (spec.load(task, CPU).logits(indices, views) for spec in (plain, fast))
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+def test_a_teacher_that_bf16_changes_answers_in_fp32(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teacher_module, "CLOSE_ENOUGH", 1e-6)
+    spec = prepare(answers="bf16")
+    assert (spec.record.answers, spec.record.answers_difference) == ("fp32", 0.0)
+    assert spec.record.second_moment == prepare(study="another", answers="fp32").record.second_moment
 
 
 @pytest.mark.parametrize(

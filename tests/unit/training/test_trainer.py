@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autockd.config.models import CifarResNet, TorchvisionModel
 from autockd.config.trial import TrialConfig
@@ -441,3 +442,27 @@ class TestDivergence:
             next(epochs)
         assert (trainer.progress.best_metric, trainer.progress.best_epoch) == (good, 1)
         assert all(tensor.isfinite().all() for tensor in trainer.best_weights.values())
+
+
+class ScalarReads(TorchDispatchMode):
+    """Counts how often a number is taken out of a tensor, which waits for a GPU to be done with all before it."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_no_step_reads_a_number_from_a_tensor(name: str, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+    def reads(batch_size: int) -> int:
+        trainer = make_trainer(make_trial(name, batch_size=batch_size))
+        with ScalarReads() as counted:
+            trainer._train_epoch(1)
+        return counted.count
+
+    assert reads(4) == reads(40)
+    with ScalarReads() as counted:
+        torch.ones(1).item()
+    assert counted.count == 1, "a read is counted"
