@@ -6,12 +6,11 @@ scripts/benchmark_search.py --profile cpu --images CIFAR10_FOLDER --texts GLUE_F
 Every arm trains the same list of configurations (Sobol, seed 0) from the same data, teacher and first weights, and is
 timed as one cold command: imports, Ray, teacher, training, evaluation and MLflow. Arms take turns, round after round; a
 ratio is void where the students are not as good. Slow arms train the first few configurations and are projected to all;
-autockd never is, except in the waterfall, where each run lacks one technique. The times below are reckoned from those
-of single steps.
+autockd never is, except in the waterfall, where each run lacks one technique. The gpu profile's time is reckoned.
 
     profile   what                                             time
-    ci        digits at 32x32, ResNet-110 -> ResNet-8           about 6 minutes on 2 cores, no files needed
-    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 40 minutes on 2 cores
+    ci        digits at 32x32, ResNet-110 -> ResNet-8           about 5 minutes on 2 cores, no files needed
+    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 70 minutes on 2 cores
     gpu       both at full size                                about 20 minutes on one H100
 """
 

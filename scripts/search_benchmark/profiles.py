@@ -18,8 +18,10 @@ IMAGE_SPACE: dict[str, dict[str, Any]] = {
 TEXT_SPACE: dict[str, dict[str, Any]] = {**IMAGE_SPACE, "learning_rate": {**IMAGE_SPACE["learning_rate"]}}
 TEXT_SPACE["learning_rate"] |= {"low": 5e-5, "high": 5e-4}
 
-IMAGE_OFF = ("bank", "channels_last", "bf16", "resident_data", "fused_optimizer", "warm_workers", "one_thread")
-TEXT_OFF = ("bank", "bf16", "real_lengths", "fused_optimizer", "warm_workers", "one_thread")
+_ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
+_ON_CPU_OFF = ("one_thread",)
+IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
+TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,6 @@ class Plan:
         real: trials that an arm really runs, where not all; its wall time is projected to all of them.
         off: techniques that are taken from autockd one at a time.
         off_trials: trials of autockd and of these arms in the waterfall, whose times are not projected.
-        off_rounds: times that each of these runs.
     """
 
     kind: str
@@ -51,7 +52,6 @@ class Plan:
     real: Mapping[str, int]
     off: tuple[str, ...] = ()
     off_trials: int = 0
-    off_rounds: int = 1
     space: Mapping[str, dict[str, Any]] = field(default_factory=lambda: IMAGE_SPACE)
 
 
@@ -78,7 +78,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=4,
             rounds=2,
             real={"naive": 2, "tuned": 2, "torchdistill": 2},
-            off=IMAGE_OFF,
+            off=(*IMAGE_OFF, *_ON_CPU_OFF),
             off_trials=2,
         ),
     },
@@ -86,12 +86,12 @@ PROFILES: dict[str, dict[str, Plan]] = {
         "images": Plan(
             kind="image",
             **_PAIR,
-            task={"source": "digits", "image_size": 32, "limit_train": 1000, "limit_test": 200, "augmentation": _CROPS},
+            task={"source": "digits", "image_size": 32, "limit_train": 800, "limit_test": 200, "augmentation": _CROPS},
             teacher_epochs=2,
             training={"epochs": 3, "batch_size": 64},
             trials=16,
             rounds=3,
-            real={"naive": 2, "tuned": 4},
+            real={"naive": 2, "tuned": 2},
         ),
     },
     "cpu": {
@@ -100,12 +100,12 @@ PROFILES: dict[str, dict[str, Plan]] = {
             **_PAIR,
             task={"source": "huggingface", "limit_train": 4000, "limit_test": 1000, "augmentation": _CROPS}
             | {"validation_fraction": 0.2},
-            teacher_epochs=3,
-            training={"epochs": 3, "batch_size": 128},
+            teacher_epochs=8,
+            training={"epochs": 4, "batch_size": 128},
             trials=32,
             rounds=3,
             real={"naive": 2, "tuned": 4, "torchdistill": 2},
-            off=IMAGE_OFF,
+            off=(*IMAGE_OFF, *_ON_CPU_OFF),
             off_trials=4,
         ),
         "texts": Plan(
@@ -113,11 +113,11 @@ PROFILES: dict[str, dict[str, Plan]] = {
             **_CUT,
             task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 1200, "validation_fraction": 0.2},
             teacher_epochs=3,
-            training={"epochs": 1, "batch_size": 32},
+            training={"epochs": 2, "batch_size": 32},
             trials=32,
             rounds=3,
-            real={"trainer": 1, "trainer_tuned": 2, "naive": 2, "tuned": 4},
-            off=TEXT_OFF,
+            real={"trainer": 1, "trainer_tuned": 1, "naive": 2, "tuned": 2},
+            off=(*TEXT_OFF, *_ON_CPU_OFF),
             off_trials=4,
         ),
     },
@@ -131,7 +131,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=32,
             rounds=3,
             real={"naive": 4, "tuned": 4, "torchdistill": 4},
-            off=(*IMAGE_OFF[:-1],),
+            off=IMAGE_OFF,
             off_trials=8,
         ),
         "texts": Plan(
@@ -143,7 +143,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=32,
             rounds=3,
             real={"trainer": 2, "trainer_tuned": 2, "naive": 4, "tuned": 4},
-            off=(*TEXT_OFF[:-1],),
+            off=TEXT_OFF,
             off_trials=8,
         ),
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,15 @@ class Result:
         metrics: validation metric of each trial that it ran, its best epoch's, in the order of the points.
         began: moment of the first trial's first step, in Unix seconds.
         ended: moment of the last trial's end.
-        seconds: the arm's own account of its time, where it has one.
+        seconds: wall time by what it went into, where the arm says so.
+        facts: what else it says of itself.
     """
 
     metrics: list[float]
     began: float
     ended: float
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, float] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it."""

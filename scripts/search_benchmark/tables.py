@@ -41,10 +41,11 @@ def waterfall(runs: Sequence[Measured], whole: Measured) -> str:
 def shares_table(runs: Sequence[Measured]) -> str:
     """Where autockd's wall time goes, and its share of the bound; of its median run."""
     run = sorted(runs, key=lambda run: run.wall)[len(runs) // 2]
-    account = run.result.seconds
-    lines = ["| stage | seconds |", "|---|---|", f"| whole command | {run.wall:.1f} |"]
-    lines += [f"| {name} | {seconds:.1f} |" for name, seconds in account.items()]
-    return "\n".join(lines)
+    parts = {**run.result.seconds, "imports, report, exit": run.wall - sum(run.result.seconds.values())}
+    lines = ["| | seconds | share |", "|---|---|---|", f"| whole command | {run.wall:.1f} | |"]
+    lines += [f"| {name} | {seconds:.1f} | {seconds / run.wall:.0%} |" for name, seconds in parts.items()]
+    facts = [f"{name}: {value:.3g}" for name, value in run.result.facts.items()]
+    return "\n".join([*lines, "", "; ".join(facts)])
 
 
 def as_json(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> dict[str, Any]:

@@ -22,6 +22,16 @@ def without_bank(module: ModuleType) -> None:
     assert torch
 
 
+def without_teacher_bf16(module: ModuleType) -> None:
+    """The teacher answers in fp32."""
+    module._answers_in = lambda *args: "fp32"
+
+
+def without_trimmed_vocabulary(module: ModuleType) -> None:
+    """Every row of the word embedding is trained, used or not."""
+    module.trims_vocabulary = lambda *args: False
+
+
 def without_bf16(module: ModuleType) -> None:
     """Every step in fp32, in the same memory format."""
     _changed(module, precision="fp32")

@@ -15,6 +15,8 @@ from typing import Any
 
 MODULES = {
     "bank": "autockd.training.bank",
+    "teacher_bf16": "autockd.preparing",
+    "trimmed_vocabulary": "autockd.training.networks",
     "bf16": "autockd.training.precision",
     "channels_last": "autockd.training.precision",
     "one_thread": "autockd.training.precision",

@@ -16,6 +16,7 @@ from search_benchmark.setting import Result, Setting
 HERE = Path(__file__).parent
 HOOK = HERE.parent / "ablation"
 
+STUDY = "study.yaml"
 OFF_ENV, LENGTH_ENV = "AUTOCKD_BENCHMARK_OFF", "AUTOCKD_BENCHMARK_LENGTH"
 
 
@@ -32,8 +33,8 @@ def command(study: dict[str, Any], setting: Setting, out: Path, trials: int) -> 
     else:
         whole["teacher"]["model"] = {**setting.teacher, "weights": weights["teacher"]}
         whole["student"] = {"model": {**setting.student, "weights": weights["student"]}}
-    (out / "study.yaml").write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
-    return [sys.executable, "-m", "autockd", "run", str(out / "study.yaml"), "--studies", str(out / "studies")]
+    (out / STUDY).write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")  # just before it is run
+    return [sys.executable, "-m", "autockd", "run", str(out / STUDY), "--studies", str(out / "studies")]
 
 
 def environment(out: Path, setting: Setting, off: str | None) -> dict[str, str]:
@@ -54,12 +55,17 @@ def read_result(out: Path, trials: int) -> Result:
     epochs = [event for event in history if isinstance(event, EpochFinished)]
     first = min(event.time - event.record.train_seconds - event.record.evaluate_seconds for event in epochs)
     (finish,) = [event for event in history if isinstance(event, StudyFinished)]
-    training = sum(event.record.train_seconds for event in epochs)
-    evaluation = sum(event.record.evaluate_seconds for event in epochs)
-    account = {**finish.seconds, "training": training, "evaluation": evaluation}
+    facts = {"seconds to the first step": first - (out / STUDY).stat().st_mtime}
+    if finish.bound is not None:
+        facts |= {
+            "bound, seconds": finish.bound.seconds,
+            "bound / wall time of the study": finish.bound.share,
+            "bound / time of training steps": finish.bound.training_share,
+        }
     return Result(
         [ends[number].value or 0.0 for number in range(trials)],
         first,
         max(event.time for event in ends.values()),
-        account,
+        finish.split,
+        facts,
     )

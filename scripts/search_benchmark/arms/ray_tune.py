@@ -85,7 +85,7 @@ def search(setting: Setting, out: Path, trials: int, arm: str, seed: int) -> Res
     metrics = [0.0] * trials
     for row in rows:
         metrics[order[tuple(sorted(row["config"].items()))]] = row["best_metric"]
-    return Result(metrics, min(row["began"] for row in rows), max(row["ended"] for row in rows), {})
+    return Result(metrics, min(row["began"] for row in rows), max(row["ended"] for row in rows))
 
 
 def test(setting: Setting, folder: str) -> float:

@@ -74,7 +74,7 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
     current.clear()
     trainer.model = load_model(setting, "student").to(device)  # the search keeps no model: any student costs the same
     trainer.evaluate(test, metric_key_prefix="test")
-    return Result(metrics, began, ended, {})
+    return Result(metrics, began, ended)
 
 
 def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int) -> Any:
