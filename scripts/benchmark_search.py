@@ -92,6 +92,9 @@ def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[s
     setting = best_workers(prepare(plan, out, data))
     arms = [arm for arm in ARMS[plan.kind] if arm in plan.real] if options.arms is None else options.arms
     runs = compare(plan, setting, data, out, [*arms, OURS])
+    tables, numbers = report(plan, runs, [], name)
+    (out / "rounds.md").write_text(f"{tables}\n", encoding="utf-8")
+    (out / "rounds.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     without = take_away(plan, setting, data, out, plan.off if options.off is None else options.off)
     return report(plan, runs, without, name)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,11 +12,14 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
+from search_benchmark.ablation.sitecustomize import MODULES
 from search_benchmark.judging import ratio_of, reseeded_error
 from search_benchmark.measuring import Measured, project
 from search_benchmark.profiles import ARMS, IMAGE_SPACE, PROFILES
 from search_benchmark.setting import Result, sobol_points
 from search_benchmark.tables import as_json, ratios_table, waterfall
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def run(arm: str, number: int, wall: float, metrics: list[float]) -> Measured:
@@ -86,3 +91,34 @@ def test_profiles_name_arms_that_there_are(profile: str) -> None:
         assert set(plan.real) <= set(ARMS[plan.kind])
         assert max(plan.real.values()) <= plan.trials
         assert plan.off_trials <= plan.trials
+
+
+CHANGES = """
+import importlib, inspect
+import parts, sitecustomize
+
+for technique, name in sitecustomize.MODULES.items():
+    if technique == "warm_workers":
+        continue  # it changes an argument that Tune is given
+    module = importlib.import_module(name)
+    own = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == name]
+    before = [(place, dict(vars(place))) for place in (module, *own)]
+    getattr(parts, f"without_{technique}")(module)
+    pairs = [(was.get(name), now) for place, was in before for name, now in vars(place).items()]
+    changed = [(was, now) for was, now in pairs if was is not now]
+    assert changed, f"{technique}: nothing was taken away"
+    for was, now in changed:
+        asked = inspect.signature(was).parameters.values()
+        named = {each.name: None for each in asked if each.kind is each.KEYWORD_ONLY}
+        inspect.signature(now).bind(*[each for each in asked if each.name not in named], **named)
+    print(technique)
+"""
+
+
+def test_what_takes_a_technique_away_can_be_called_as_what_it_takes_the_place_of() -> None:
+    folders = os.pathsep.join([str(SCRIPTS / "search_benchmark" / "ablation"), str(SCRIPTS)])
+    environment = {**os.environ, "PYTHONPATH": folders, "AUTOCKD_BENCHMARK_LENGTH": "8"}
+    command = [sys.executable, "-c", CHANGES]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == set(MODULES) - {"warm_workers"}
