@@ -92,7 +92,8 @@ class TeacherRecord(Record):
     answers: Precision = "fp32"
     """Arithmetic in which it answers."""
     answers_difference: float = 0.0
-    """Largest difference of its answers to those in fp32, found on some samples, relative to the largest logit."""
+    """Largest difference of its answers in bf16 to those in fp32, found on some samples, relative to the largest logit;
+    0 where it was not to answer in bf16."""
     origin: Literal["given", "trained", "cached"]
     precision: PrecisionChoice | None = None
     """Arithmetic of its training; None where it was not trained now."""

@@ -194,10 +194,11 @@ def _preparation_line(event: Event, metric: str) -> str | None:
 
 
 def _teacher_line(role: str, teacher: TeacherRecord, metric: str) -> str:
-    off = f" ({100 * teacher.answers_difference:.1f} % off fp32)" if teacher.answers != "fp32" else ""
+    off = f"{100 * teacher.answers_difference:.1f} % off"
+    why = f" ({off} fp32)" if teacher.answers == "bf16" else f" (bf16 is {off})" if teacher.answers_difference else ""
     return (
         f"{role} ({teacher.origin}): {metric} {metric_text(teacher.metric, metric)}, "
-        f"{count_text(teacher.parameters)} parameters, answers in {teacher.answers}{off}, {duration(teacher.seconds)}"
+        f"{count_text(teacher.parameters)} parameters, answers in {teacher.answers}{why}, {duration(teacher.seconds)}"
     )
 
 

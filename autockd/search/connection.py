@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -61,7 +62,6 @@ def connection(address: str) -> Iterator[None]:
         )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    import ray
     from ray._private import ray_constants
 
     ray_constants.ENABLE_RAY_CLUSTER = False  # as in _ENVIRONMENT, where this process had imported Ray before
@@ -76,7 +76,25 @@ def connection(address: str) -> Iterator[None]:
     try:
         yield
     finally:
+        _disconnect()
+
+
+def _disconnect() -> None:
+    """Stop Ray, or leave the cluster, with no garbage of Ray's left and while no more is collected.
+
+    What Ray hands out calls it back when it is freed. In reference cycles that is done by whichever thread happens to
+    collect them, and where it happens while Ray is being taken down, Ray ends the process.
+    """
+    import ray
+
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
         ray.shutdown()
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _connect(address: str) -> None:

@@ -99,6 +99,22 @@ def test_ranking_follows_the_direction_and_leaves_out_what_was_cut_short(story: 
     assert [row.trial for row in ranked(folded(minimised))] == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("answers", "difference", "expected"),
+    [
+        ("fp32", 0.0, "answers in fp32, "),
+        ("bf16", 0.012, "answers in bf16 (1.2 % off fp32), "),
+        ("fp32", 0.3, "answers in fp32 (bf16 is 30.0 % off), "),
+    ],
+)
+def test_the_teachers_line_says_how_it_answers_and_why(
+    story: list[Event], answers: str, difference: float, expected: str
+) -> None:
+    ready = next(event for event in story if isinstance(event, TeacherReady))
+    teacher = ready.teacher.model_copy(update={"answers": answers, "answers_difference": difference})
+    assert expected in (event_line(ready.model_copy(update={"teacher": teacher}), folded(story), 130.0) or "")
+
+
 def test_every_stage_and_trial_has_a_line_and_epochs_have_none(story: list[Event], ending: list[Event]) -> None:
     events = [*story, *ending]
     summary = folded(events)

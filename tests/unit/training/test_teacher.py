@@ -106,7 +106,8 @@ def test_a_teacher_answers_in_bf16_where_that_is_close(prepare: Prepare, task: T
 def test_a_teacher_that_bf16_changes_answers_in_fp32(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher_module, "CLOSE_ENOUGH", 1e-6)
     spec = prepare(answers="bf16")
-    assert (spec.record.answers, spec.record.answers_difference) == ("fp32", 0.0)
+    assert spec.record.answers == "fp32"
+    assert spec.record.answers_difference > 1e-6, "the reason is recorded"
     assert spec.record.second_moment == prepare(study="another", answers="fp32").record.second_moment
 
 
