@@ -73,11 +73,12 @@ def link_weights(path: Path, other: Path) -> None:
     draft = other.with_name(f".{other.name}.{uuid.uuid4().hex}")
     try:
         os.link(path, draft)
+        draft.replace(other)
+        _sync(other.parent)
     except OSError:
         save_weights(read_state(path), other)
-        return
-    draft.replace(other)
-    _sync(other.parent)
+    finally:
+        draft.unlink(missing_ok=True)  # after success it has moved on
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig, TeacherConfig
-from autockd.config.training import TrainingConfig
+from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, Split, Task
 from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
+from autockd.models.vocabulary import Vocabulary
 from autockd.records import BankRecord, Diagnosis, EpochRecord, Precision, PrecisionChoice
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
@@ -243,18 +244,16 @@ def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
 def _probe(
     model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
 ) -> PrecisionChoice:
-    vocabulary = trim_network(build_network(_bare(model), task, seed=0), model, training, task)
+    def make() -> tuple[nn.Module, Vocabulary | None]:
+        network = build_network(_bare(model), task, seed=0)
+        return network, trim_network(network, model, training, task)
+
+    vocabulary = make()[1] if trims_vocabulary(model, training) else None
     feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
     order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
     inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
-
-    def make_model() -> nn.Module:
-        network = build_network(_bare(model), task, seed=0)
-        trim_network(network, model, training, task)
-        return network
-
     return choose_precision(
-        make_model,
+        lambda: make()[0],
         inputs,
         training,
         wanted=wanted,
