@@ -31,7 +31,6 @@ from autockd.records import (
 from autockd.report.accounting import added
 from autockd.search.cluster import Cluster
 from autockd.search.stages import (
-    begin_bank,
     check_bank,
     fill_bank,
     longest_run,
@@ -222,14 +221,10 @@ def _has_schedule(plan: Plan) -> bool:
 
 def _fill_bank(session: Session, task: Task, teacher: TeacherSpec, machine: Cluster) -> BankRecord:
     """Fill the bank of every node, and check it; the record is that of all of them."""
-    what = (teacher, task, machine.allocation.device, machine.allocation.cpus)
+    what = (teacher, task, machine.allocation.device, machine.worker_cpus)
     epochs, began = longest_run(session.config), time.perf_counter()
-    begun = machine.on_every_node(begin_bank, lambda slots: [(*what, epochs)])
-    parts = [record for record, _ in begun]
-    if any(missing for _, missing in begun):
-        shares = machine.on_every_node(fill_bank, lambda slots: [(*what, epochs, n, slots) for n in range(slots)])
-        parts += [part.model_copy(update={"hits": 0}) for part in shares]  # these were missing, or filled just now
-    checked = machine.on_every_node(check_bank, lambda slots: [(*what, session.config.seed)])
+    parts = machine.on_every_node(fill_bank, lambda shards: [(*what, epochs, n, shards) for n in range(shards)])
+    checked = machine.on_every_node(check_bank, lambda _: [(*what, session.config.seed)])
     return checked[0].model_copy(
         update={
             "filled": min(bank.filled for bank in checked),

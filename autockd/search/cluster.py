@@ -44,6 +44,8 @@ class Cluster:
         """Called about once a second while a function runs on a worker; what it raises ends the wait."""
         self.whole_cpus = allocation.cpus * min(allocation.slots(node.resources) for node in nodes)
         """Cores of a worker that has no other beside it: all that trials would share on any of the nodes."""
+        self.worker_cpus = allocation.cpus if allocation.gpus else self.whole_cpus
+        """Cores of a worker of `on_every_node`."""
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a worker with `whole_cpus` cores and a trial's GPUs, and wait for it.
@@ -60,11 +62,11 @@ class Cluster:
         return cast(T, result)
 
     def on_every_node(self, function: Callable[..., T], calls: Callable[[int], Sequence[tuple[Any, ...]]]) -> list[T]:
-        """Run a function on each node that a trial fits on, on workers with a trial's resources.
+        """Run a function on each node that a trial fits on: on one worker with its cores, or one for each trial's GPUs.
 
         Args:
             function: what to run; on another node in the place of one that is lost.
-            calls: the calls on a node, as tuples of arguments, given how many trials fit there at a time.
+            calls: the calls on a node, as tuples of arguments, given how many workers it has for them.
 
         Returns:
             The results, those of a node together.
@@ -75,12 +77,12 @@ class Cluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        remote = ray.remote(num_cpus=self.allocation.cpus, num_gpus=self.allocation.gpus)(function)
+        remote = ray.remote(num_cpus=self.worker_cpus, num_gpus=self.allocation.gpus)(function)
         references = []
         for node in living_nodes():
             if slots := self.allocation.slots(node.resources):
                 there = remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=True))
-                references += [there.remote(*args) for args in calls(slots)]
+                references += [there.remote(*args) for args in calls(slots if self.allocation.gpus else 1)]
         return self._wait(references)
 
     def _wait(self, references: list[Any]) -> list[Any]:

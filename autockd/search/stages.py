@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,6 @@ from autockd.training.networks import based_on, build_network, make_feed, studen
 from autockd.training.peaks import measure_peaks
 from autockd.training.precision import Wanted, choose_precision
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
-
-ALONE = 3.0
-"""Seconds for which one worker of a node fills a bank before the others come to help."""
 
 CHECKED_ENTRIES = 256
 """Bank entries that are compared with the live teacher before a search."""
@@ -74,7 +70,7 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
 def ready_teacher(
     study: StudyConfig, task: Task, target: Path, threads: int, device: str, answers: Precision
 ) -> TeacherSpec:
-    """The study's teacher, trained on up to `threads` threads if need be; see `prepare_teacher`."""
+    """The study's teacher, trained on up to `threads` cores if need be; see `prepare_teacher`."""
     return _ready(study, study.teacher, task, target, threads, device, answers, None)
 
 
@@ -97,7 +93,6 @@ def _ready(
     answers: Precision,
     lesson: Lesson | None,
 ) -> TeacherSpec:
-    torch.set_num_threads(threads)  # the worker may have done something else before
     model = config.model if lesson is None else based_on(config.model, lesson.teacher.folder)
     place = torch.device(device)
 
@@ -116,6 +111,7 @@ def _ready(
             choose=choose,
             answers=answers,
             device=place,
+            threads=_side_by_side(threads, place),
             cache=cache_folder() / "teachers",
             target=target,
             watch=watch,
@@ -143,46 +139,27 @@ def longest_run(study: StudyConfig) -> int:
     return max([study.training.epochs, *(int(value) for value in searched)])
 
 
-def begin_bank(teacher: TeacherSpec, task: Task, device: str, threads: int, epochs: int) -> tuple[BankRecord, int]:
-    """Fill the bank as `fill_bank` does, all of it, for about as long as workers take to start that would help.
-
-    Returns:
-        What was done, and how many entries are still missing.
-    """
-    torch.set_num_threads(threads)
-    return _fill(open_bank(teacher, task, torch.device(device)), task, epochs, seconds=ALONE)
-
-
 def fill_bank(
     teacher: TeacherSpec, task: Task, device: str, threads: int, epochs: int, shard: int, shards: int
 ) -> BankRecord:
     """Compute the teacher's logits of the views that runs of up to `epochs` epochs will see: one share of them."""
-    torch.set_num_threads(threads)
-    record, _ = _fill(open_bank(teacher, task, torch.device(device)), task, epochs, shard=shard, shards=shards)
-    return record
-
-
-def _fill(
-    bank: TeacherBank, task: Task, epochs: int, *, shard: int = 0, shards: int = 1, seconds: float = math.inf
-) -> tuple[BankRecord, int]:
     began = time.perf_counter()
+    bank = _open_bank(teacher, task, device, threads)
     pairs = torch.empty(0, dtype=torch.int64)
     for epoch in range(1, epochs + 1):
         order = EpochOrder.of(task, epoch)
         pairs = torch.unique(torch.cat([pairs, order.indices * task.views.count + order.views]))
     share = torch.tensor_split(pairs, shards)[shard]
     wanted = (share // task.views.count, share % task.views.count)
-    missing = bank.missing(*wanted)
-    done = bank.fill(*wanted, seconds)
-    record = _bank_record(bank, done, len(share) - missing, time.perf_counter() - began)
-    return record.model_copy(update={"work": bank.work(done) if done else None}), missing - done
+    done = bank.fill(*wanted)
+    record = _bank_record(bank, done, len(share) - done, time.perf_counter() - began)
+    return record.model_copy(update={"work": bank.work(done) if done else None})
 
 
 def check_bank(teacher: TeacherSpec, task: Task, device: str, threads: int, seed: int) -> BankRecord:
     """Compare some of the bank's entries with the live teacher."""
     began = time.perf_counter()
-    torch.set_num_threads(threads)
-    bank = open_bank(teacher, task, torch.device(device))
+    bank = _open_bank(teacher, task, device, threads)
     checked, difference = bank.check(CHECKED_ENTRIES, seed)
     record = _bank_record(bank, 0, 0, time.perf_counter() - began)
     return record.model_copy(update={"checked": checked, "max_difference": difference})
@@ -199,40 +176,32 @@ def score(
         task: with the validation split.
         held_out: the test split.
         device: where to compute.
-        threads: on a CPU.
+        threads: cores, on a CPU.
     """
     place = torch.device(device)
-    torch.set_num_threads(threads)
-    answers = _test_logits(teacher, task, held_out, place) if task.classes or teacher in subjects else None
-    return [_score(subject, task, held_out, answers, place, is_teacher=subject == teacher) for subject in subjects]
+    side_by_side = _side_by_side(threads, place)
 
+    def answers(subject: Subject, model: nn.Module, split: Split) -> Tensor:
+        return predict(model, make_feed(subject.model, task, split, place, channels_last=True), threads=side_by_side)
 
-def _score(
-    subject: Subject, task: Task, held_out: HeldOut, teacher: Tensor | None, device: torch.device, *, is_teacher: bool
-) -> Score:
-    model = _loaded(subject, task, device)
+    def score_one(subject: Subject) -> Score:
+        model = _loaded(subject, task, place)
 
-    def logits(split: Split) -> Tensor:
-        return predict(model, make_feed(subject.model, task, split, device, channels_last=True))
+        def metric(split: Split) -> float:
+            return METRICS[task.metric].compute(answers(subject, model, split), split.targets)
 
-    def metric(split: Split) -> float:
-        return METRICS[task.metric].compute(logits(split), split.targets)
+        test = taught if subject == teacher else answers(subject, model, held_out.split)
+        return Score(
+            validation=metric(task.validation) if subject.validation is None else subject.validation,
+            test=METRICS[task.metric].compute(test, held_out.split.targets),
+            others={name: metric(split) for name, split in held_out.others.items()},
+            parameters=count_parameters(model),
+            bytes=subject.weights.stat().st_size,
+            diagnosis=diagnose(test, held_out.split.targets, taught) if task.classes else None,
+        )
 
-    answers = teacher if is_teacher and teacher is not None else logits(held_out.split)
-    targets = held_out.split.targets
-    return Score(
-        validation=metric(task.validation) if subject.validation is None else subject.validation,
-        test=METRICS[task.metric].compute(answers, targets),
-        others={name: metric(split) for name, split in held_out.others.items()},
-        parameters=count_parameters(model),
-        bytes=subject.weights.stat().st_size,
-        diagnosis=diagnose(answers, targets, teacher) if task.classes and teacher is not None else None,
-    )
-
-
-def _test_logits(subject: Subject, task: Task, held_out: HeldOut, device: torch.device) -> Tensor:
-    feed = make_feed(subject.model, task, held_out.split, device, channels_last=True)
-    return predict(_loaded(subject, task, device), feed)
+    taught = answers(teacher, _loaded(teacher, task, place), held_out.split)
+    return [score_one(subject) for subject in subjects]
 
 
 def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
@@ -260,6 +229,16 @@ def _probe(
         threads=threads,
         device=device,
     )
+
+
+def _open_bank(teacher: TeacherSpec, task: Task, device: str, threads: int) -> TeacherBank:
+    place = torch.device(device)
+    return open_bank(teacher, task, place, _side_by_side(threads, place))
+
+
+def _side_by_side(threads: int, device: torch.device) -> int:
+    """Batches that are computed at a time: as many as there are cores on a CPU, one on a device that takes it whole."""
+    return threads if device.type == "cpu" else 1
 
 
 def _bare(config: ModelConfig) -> ModelConfig:

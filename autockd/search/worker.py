@@ -79,10 +79,10 @@ class WorkerSetting:
         return self.assistant
 
 
-def open_bank(teacher: TeacherSpec, task: Task, device: torch.device) -> TeacherBank:
-    """This node's bank of a teacher for a task."""
+def open_bank(teacher: TeacherSpec, task: Task, device: torch.device, threads: int = 1) -> TeacherBank:
+    """This node's bank of a teacher for a task; it is filled by so many threads."""
     identity = BankIdentity.of(teacher.identity, task, teacher.record.answers)
-    return TeacherBank(cache_folder() / "banks", identity, lambda: teacher.load(task, device))
+    return TeacherBank(cache_folder() / "banks", identity, lambda: teacher.load(task, device, threads))
 
 
 class TrialWorker:

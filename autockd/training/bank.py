@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -34,9 +32,6 @@ from autockd.training.live_teacher import LiveTeacher
 _FORMAT = 2
 _FLUSH_EVERY = 8192
 """Entries between two writes to disk."""
-
-_LOOK_EVERY = 256
-"""The same where the clock counts."""
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 """Largest difference to the live teacher, relative to its largest logit, that rounding on other hardware explains."""
@@ -114,31 +109,21 @@ class TeacherBank:
         self.hits += len(indices) - missing
         return torch.from_numpy(self._logits[indices.numpy(), views.numpy()])
 
-    def fill(self, indices: Tensor, views: Tensor, seconds: float = math.inf) -> int:
-        """Compute those entries of the given pairs that are missing, until so many seconds have passed.
+    def fill(self, indices: Tensor, views: Tensor) -> int:
+        """Compute those entries of the given pairs that are missing.
 
         Returns:
             How many it computed.
         """
-        absent, deadline = self._absent(indices, views), time.monotonic() + seconds
-        every, done = _FLUSH_EVERY if seconds == math.inf else _LOOK_EVERY, 0
-        while done < len(absent) and time.monotonic() < deadline:
-            rows, columns = np.divmod(absent[done : done + every], self.identity.views)
+        pairs = indices.numpy() * self.identity.views + views.numpy()
+        absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
+        for start in range(0, len(absent), _FLUSH_EVERY):
+            rows, columns = np.divmod(absent[start : start + _FLUSH_EVERY], self.identity.views)
             self._logits[rows, columns] = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
             self._logits.flush()  # the logits must be on disk before their marks are
             self._filled[rows, columns] = 1
-            done += len(rows)
         self._filled.flush()
-        return done
-
-    def missing(self, indices: Tensor, views: Tensor) -> int:
-        """How many of the given pairs' entries have yet to be computed."""
-        return len(self._absent(indices, views))
-
-    def _absent(self, indices: Tensor, views: Tensor) -> np.ndarray:
-        """Numbers of those entries, each once."""
-        pairs = indices.numpy() * self.identity.views + views.numpy()
-        return np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
+        return len(absent)
 
     def work(self, entries: int) -> Work | None:
         """What computing so many entries takes at the least; None where that cannot be counted."""

@@ -1,35 +1,49 @@
-"""Metrics of a network on a split, in fp32."""
+"""Metrics of a network on a split."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from autockd.data.feeds import Feed
+from autockd.data.feeds import Feed, NetworkInput
 from autockd.data.metrics import METRICS
+from autockd.records import Precision
+from autockd.training.precision import autocast
+from autockd.training.threads import for_each
 
 
-@torch.inference_mode()
-def predict(model: nn.Module, feed: Feed) -> Tensor:
+def predict(model: nn.Module, feed: Feed, *, precision: Precision = "fp32", threads: int = 1) -> Tensor:
     """What a network gives for every sample of a feed, in eval mode.
 
     Args:
         model: returns [B, outputs]; its training flag is restored.
         feed: of the split, on the model's device.
+        precision: arithmetic of the forward pass.
+        threads: batches computed side by side, on a CPU.
 
     Returns:
         float32 [N, outputs] on the model's device, in the order of the split.
     """
     was_training = model.training
+    device = next(model.parameters()).device
+    answers: list[tuple[Tensor, Tensor]] = []
+
+    @torch.inference_mode()
+    def answer(batch: tuple[Tensor, NetworkInput]) -> None:
+        rows, inputs = batch
+        with autocast(precision, device):
+            logits = model(inputs)
+        answers.append((rows, logits.float()))
+
     model.eval()
-    rows, answers = [], []
-    for chunk, inputs in feed.evaluation():
-        rows.append(chunk)
-        answers.append(model(inputs).float())
+    for_each(answer, feed.evaluation(), threads)
     model.train(was_training)
-    return torch.cat(answers)[torch.cat(rows).argsort().to(answers[0].device)]
+    order = torch.cat([rows for rows, _ in answers]).argsort()
+    return torch.cat([logits for _, logits in answers])[order.to(device)]
 
 
-def evaluate(model: nn.Module, feed: Feed, targets: Tensor, metric: str) -> float:
-    """A network's metric, by its name, on a split."""
-    return METRICS[metric].compute(predict(model, feed), targets)
+def evaluate(
+    model: nn.Module, feed: Feed, targets: Tensor, metric: str, *, precision: Precision = "fp32", threads: int = 1
+) -> float:
+    """A network's metric, by its name, on a split; the rest as of `predict`."""
+    return METRICS[metric].compute(predict(model, feed, precision=precision, threads=threads), targets)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.models import ModelConfig
-from autockd.data.feeds import Feed
+from autockd.data.feeds import Feed, NetworkInput
 from autockd.data.task import Task
 from autockd.limits import Work
 from autockd.records import Precision
 from autockd.training.networks import make_feed
 from autockd.training.precision import autocast
+from autockd.training.threads import for_each
 from autockd.training.work import epoch_work
 
 
@@ -28,6 +29,7 @@ class LiveTeacher:
         task: whose training samples it is asked about.
         device: where it runs.
         precision: arithmetic of its forward pass.
+        threads: batches that it answers for side by side, on a CPU.
     """
 
     config: ModelConfig
@@ -35,16 +37,21 @@ class LiveTeacher:
     task: Task
     device: torch.device
     precision: Precision = "fp32"
+    threads: int = 1
 
-    @torch.inference_mode()
     def logits(self, indices: Tensor, views: Tensor) -> Tensor:
         """Logits of each (sample, view) pair: int64 [B] each to float32 [B, outputs] on the CPU."""
         model = self._ready
         answers = torch.empty(len(indices), self.task.outputs)
-        for places, inputs in self._feed.answering(indices, views):
+
+        @torch.inference_mode()
+        def answer(batch: tuple[Tensor, NetworkInput]) -> None:
+            places, inputs = batch
             with autocast(self.precision, self.device):
                 logits = model(inputs)
             answers[places] = logits.float()[: len(places)].cpu()
+
+        for_each(answer, self._feed.answering(indices, views), self.threads)
         return answers
 
     def second_moment(self) -> float:

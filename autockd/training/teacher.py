@@ -71,11 +71,11 @@ class TeacherSpec:
         architecture = self.config.model.model_dump(mode="json", exclude={"weights"})
         return content_hash([architecture, self.record.weights_hash])
 
-    def load(self, task: Task, device: torch.device) -> LiveTeacher:
-        """The teacher with its weights, ready to answer."""
+    def load(self, task: Task, device: torch.device, threads: int = 1) -> LiveTeacher:
+        """The teacher with its weights, ready to answer; for so many batches side by side, on a CPU."""
         model = build_network(self.config.model, task, seed=self.config.seed)
         load_weights(model, self.weights)
-        return LiveTeacher(self.config.model, model, task, device, self.record.answers)
+        return LiveTeacher(self.config.model, model, task, device, self.record.answers, threads)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def prepare_teacher(
     choose: Callable[[], PrecisionChoice],
     answers: Precision = "fp32",
     device: torch.device,
+    threads: int = 1,
     cache: Path,
     target: Path,
     watch: Watch | None = None,
@@ -111,6 +112,7 @@ def prepare_teacher(
         choose: decides the arithmetic of its training; asked only if it must be trained.
         answers: arithmetic in which it is to answer; it is fp32 where bf16 comes not close enough.
         device: where it is evaluated.
+        threads: batches that it answers for side by side, on a CPU.
         cache: folder of trained teachers, named by content.
         target: where the study keeps its own copy, as safetensors.
         watch: is given every epoch of its training.
@@ -134,7 +136,7 @@ def prepare_teacher(
     if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
-    known = _known(config, model, task, device, cache, answers)
+    known = _known(config, model, task, device, threads, cache, answers)
     record = TeacherRecord(
         weights_hash=weights_hash(model.state_dict()),
         weights_path=str(target),
@@ -156,7 +158,13 @@ def _origin(config: TeacherConfig, trained: Path) -> Literal["given", "trained",
 
 
 def _known(
-    config: TeacherConfig, model: nn.Module, task: Task, device: torch.device, cache: Path, wanted: Precision
+    config: TeacherConfig,
+    model: nn.Module,
+    task: Task,
+    device: torch.device,
+    threads: int,
+    cache: Path,
+    wanted: Precision,
 ) -> dict[str, Any]:
     """What its record says of its answers: from the cache where that is known for these weights and this data."""
     shape = config.model.model_dump(mode="json", exclude={"weights"})
@@ -164,7 +172,7 @@ def _known(
     kept = cache / f"{key}.answers.json"
     with suppress(OSError, ValidationError):
         return vars(_Known.model_validate_json(kept.read_bytes()))
-    plain = LiveTeacher(config.model, model, task, device)
+    plain = LiveTeacher(config.model, model, task, device, threads=threads)
     live, difference = plain, 0.0
     if wanted != "fp32":
         live = replace(plain, precision=wanted)
@@ -173,7 +181,7 @@ def _known(
             live = plain
     validation = make_feed(config.model, task, task.validation, device, channels_last=True)
     known = _Known(
-        metric=evaluate(model, validation, task.validation.targets, task.metric),
+        metric=evaluate(model, validation, task.validation.targets, task.metric, threads=threads),
         second_moment=live.second_moment(),
         answers=live.precision,
         answers_difference=difference,

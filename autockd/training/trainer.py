@@ -128,7 +128,7 @@ class Trainer:
             began = time.perf_counter()
             totals = self._train_epoch(self.progress.epoch + 1)
             trained = time.perf_counter()
-            metric = evaluate(self.model, self._validation, self.task.validation.targets, self.task.metric)
+            metric = self._evaluate()
             self.progress.epoch += 1
             self._keep_best(metric)
             yield self._record(metric, totals, trained - began, time.perf_counter() - trained)
@@ -197,6 +197,11 @@ class Trainer:
             logits = self.model(batch.inputs)
         answers = {"logits": teacher[batch.rows]} if teacher is not None else {}
         return self.method.loss({"logits": logits.float()}, answers, batch.targets, row)
+
+    def _evaluate(self) -> float:
+        """The student's metric on the validation split, in the arithmetic that it trains in."""
+        targets, metric = self.task.validation.targets, self.task.metric
+        return evaluate(self.model, self._validation, targets, metric, precision=self.precision.precision)
 
     def _restart_from_best(self) -> None:
         """A new stage begins: the best weights so far, a fresh optimizer."""

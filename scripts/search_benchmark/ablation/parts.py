@@ -16,8 +16,7 @@ def without_bank(module: ModuleType) -> None:
         return self._live.logits(indices, views)
 
     module.TeacherBank.logits = logits
-    module.TeacherBank.missing = lambda self, indices, views: 0
-    module.TeacherBank.fill = lambda self, indices, views, seconds=0: 0
+    module.TeacherBank.fill = lambda self, indices, views: 0
     module.TeacherBank.check = lambda self, entries, seed=0: (0, 0.0)
 
 

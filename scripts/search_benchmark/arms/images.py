@@ -101,7 +101,9 @@ def train(config: dict[str, Any], setting: Setting, *, tuned: bool) -> Iterator[
             loss.backward()
             optimizer.step()
             schedule.step()
-        yield accuracy(student, validation_loader, device, layout), student
+        with precision:
+            found = accuracy(student, validation_loader, device, layout)
+        yield found, student
 
 
 @torch.no_grad()
@@ -111,7 +113,7 @@ def accuracy(
     device: torch.device,
     layout: torch.memory_format = torch.contiguous_format,
 ) -> float:
-    """Share of right answers, in fp32."""
+    """Share of right answers, in fp32 or as autocast says."""
     model.eval()
     right = seen = 0
     for images, targets in loader:

@@ -95,7 +95,9 @@ def train(config: dict[str, Any], setting: Setting, *, tuned: bool) -> Iterator[
             torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        yield accuracy(student, validation_loader, device), student
+        with precision:
+            found = accuracy(student, validation_loader, device)
+        yield found, student
 
 
 def groups(model: nn.Module, config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -109,7 +111,7 @@ def groups(model: nn.Module, config: dict[str, Any]) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, loader: DataLoader[Any], device: torch.device) -> float:
-    """Share of right answers, in fp32."""
+    """Share of right answers, in fp32 or as autocast says."""
     model.eval()
     right = seen = 0
     for batch in loader:

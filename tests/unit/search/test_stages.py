@@ -18,10 +18,8 @@ from autockd.errors import StudyError
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, save_weights
 from autockd.records import PrecisionChoice
-from autockd.search import stages
 from autockd.search.stages import (
     Subject,
-    begin_bank,
     check_bank,
     fill_bank,
     longest_run,
@@ -143,18 +141,12 @@ def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpe
 
 
 @pytest.mark.usefixtures("own_cache")
-@pytest.mark.parametrize("seconds", [0.0, 60.0])
-def test_one_worker_fills_alone_what_takes_no_time(
-    task: Task, teacher: TeacherSpec, monkeypatch: pytest.MonkeyPatch, seconds: float
-) -> None:
-    monkeypatch.setattr(stages, "ALONE", seconds)
-    record, missing = begin_bank(teacher, task, "cpu", threads=1, epochs=2)
-    whole = record.misses + missing
-    assert record.misses == (whole if seconds else 0)
-    rest = fill_bank(teacher, task, "cpu", threads=1, epochs=2, shard=0, shards=1)
-    assert (rest.misses, rest.filled) == (missing, whole)
-    again, missing = begin_bank(teacher, task, "cpu", threads=1, epochs=2)
-    assert (again.hits, again.misses, missing) == (whole, 0, 0)
+def test_threads_fill_a_bank_with_the_same(task: Task, teacher: TeacherSpec) -> None:
+    record = fill_bank(teacher, task, "cpu", threads=3, epochs=2, shard=0, shards=1)
+    order, bank = EpochOrder.of(task, 2), open_bank(teacher, task, CPU)
+    live = teacher.load(task, CPU).logits(order.indices, order.views)
+    assert torch.equal(bank.logits(order.indices, order.views), live)
+    assert (bank.misses, record.hits, record.filled) == (0, 0, record.misses)
 
 
 @pytest.mark.usefixtures("own_cache")
@@ -190,6 +182,7 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
         assert found.test == pytest.approx(metric(model, held_out.split))
         assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
         assert found.bytes == subject.weights.stat().st_size
+    assert score(subjects, subjects[1], task, held_out, "cpu", threads=2) == scores
     known = score([replace(subjects[0], validation=0.5)], subjects[1], task, held_out, "cpu", threads=1)
     assert known == [replace(scores[0], validation=0.5)]
     assert [found.diagnosis.agreement < 1 for found in scores if found.diagnosis] == [True, False]

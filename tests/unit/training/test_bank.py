@@ -17,7 +17,6 @@ from autockd.data import Task, load_task
 from autockd.data.views import Views
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.models import build_model
-from autockd.training import bank as bank_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.live_teacher import LiveTeacher
 
@@ -116,21 +115,6 @@ def test_filling_beforehand_counts_what_was_missing(open_bank: Open, pairs: Pair
     assert [bank.fill(*some), bank.fill(*some), bank.fill(*pairs)] == [10, 0, len(pairs[0]) - 10]
     bank.logits(*pairs)
     assert (bank.hits, bank.misses) == (len(pairs[0]), 0)
-
-
-def test_filling_stops_when_its_time_is_over(
-    open_bank: Open, pairs: Pairs, live: LiveTeacher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bank_module, "_LOOK_EVERY", 10)
-    bank = open_bank()
-    assert bank.fill(*pairs, seconds=0) == 0
-    assert bank.missing(*pairs) == len(pairs[0])
-    now = [0.0]
-    monkeypatch.setattr(bank_module.time, "monotonic", lambda: now.append(now[-1] + 1) or now[-1])
-    assert bank.fill(*pairs, seconds=2.5) == 20
-    assert (bank.filled, bank.missing(*pairs)) == (20, len(pairs[0]) - 20)
-    assert bank.fill(*pairs) == len(pairs[0]) - 20
-    assert torch.equal(bank.logits(*pairs), live.logits(*pairs))
 
 
 def test_an_entry_without_its_mark_is_computed_again(open_bank: Open, live: LiveTeacher, pairs: Pairs) -> None:

@@ -34,6 +34,21 @@ def test_logits_are_those_of_the_network_in_eval_mode(task: ImageTask, live: Liv
     assert not found.requires_grad
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_threads_change_no_logit(task: ImageTask, live: LiveTeacher, threads: int) -> None:
+    feed = feed_of(task, task.train.inputs.repeat(3, 1, 1, 1))
+    assert torch.equal(predict(live.model, feed, threads=threads), predict(live.model, feed))
+
+
+def test_logits_are_rounded_as_the_precision_says(task: ImageTask, live: LiveTeacher) -> None:
+    feed = feed_of(task, task.validation.inputs)
+    exact, rounded = (predict(live.model, feed, precision=precision) for precision in ("fp32", "bf16"))
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, rounded.bfloat16().float())
+    assert not torch.equal(rounded, exact)
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.05)
+
+
 def test_a_split_is_evaluated_on_all_of_its_samples(task: ImageTask, live: LiveTeacher) -> None:
     logits = live.model.eval()(Normalisation.of(task, CPU)(task.validation.inputs))
     right = sum(int(row.argmax()) == label for row, label in zip(logits, task.validation.targets.tolist(), strict=True))

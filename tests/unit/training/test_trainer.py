@@ -19,7 +19,7 @@ from autockd.data.order import EpochOrder
 from autockd.distillation import compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
 from autockd.models import weights_hash
-from autockd.records import EpochRecord, PrecisionChoice
+from autockd.records import EpochRecord, Precision, PrecisionChoice
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.batches import Batches
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
@@ -302,6 +302,16 @@ class TestWeights:
         feed = make_feed(trainer.trial.student, task, task.validation, torch.device("cpu"))
         metric = evaluate(trainer.model, feed, task.validation.targets, "accuracy")
         assert metric == trainer.progress.best_metric
+
+    @pytest.mark.parametrize(("arithmetic", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+    def test_a_student_is_evaluated_in_the_arithmetic_that_it_trains_in(
+        self, arithmetic: Precision, dtype: torch.dtype, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial
+    ) -> None:
+        trainer = Trainer(make_trial("none"), task, fp32.model_copy(update={"precision": arithmetic}))
+        seen = set()
+        trainer.model.register_forward_hook(lambda module, _, logits: seen.add((module.training, logits.dtype)))
+        next(trainer.fit())
+        assert seen == {(True, dtype), (False, dtype)}
 
     def test_the_best_epoch_is_not_always_the_last(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
         """Without such a run the test above would show nothing."""
