@@ -70,7 +70,8 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         teacher = _teacher(session, task, machine, precision)
     if uses_teacher(session.config):
         with recorder.stage("bank"):
-            recorder.record(BankReady(time=time.time(), bank=_fill_bank(session, task, teacher, machine)))
+            bank = _fill_bank(session, task, teacher, machine)
+            recorder.record(BankReady(time=time.time(), bank=bank))
     assistant = None
     if uses_assistant(session.config):
         assistant = _taught_assistant(session, task, teacher, machine, precision)

@@ -102,11 +102,23 @@ def _connect(address: str) -> None:
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
-        ray.init(address=address, include_dashboard=False, **options)
+        with _environment(_workers_kept()):
+            ray.init(address=address, include_dashboard=False, **options)
         return
     _check_somebody_listens(address)
     with _environment(_ONE_ATTEMPT):
         ray.init(address=address, **options)
+
+
+def _workers_kept() -> dict[str, str]:
+    """One more worker than trials can run, so that Ray keeps the one that made the teacher ready for the final scores.
+
+    By itself it stops whoever is idle beside its trials, and the next worker imports everything again. On a GPU an idle
+    worker would keep memory that trials need.
+    """
+    import torch
+
+    return {} if torch.cuda.is_available() else {"RAY_num_workers_soft_limit": str((os.cpu_count() or 1) + 1)}
 
 
 def _check_somebody_listens(address: str) -> None:

@@ -125,6 +125,28 @@ def test_a_thread_that_was_given_up_is_left_where_it_is(thread: str, output: str
     assert (done.returncode, done.stdout) == (4, output)
 
 
+TIDYING = """
+import atexit
+from autockd.cli.exits import leave
+
+class Cycle:
+    def __del__(self):
+        print("collected")
+
+cycle = Cycle()
+cycle.itself = cycle
+del cycle
+atexit.register(print, "python ended")
+leave(0)
+"""
+
+
+def test_no_garbage_is_looked_for_at_the_end() -> None:
+    """There are millions of objects to look at once torch and its like are loaded."""
+    done = subprocess.run([sys.executable, "-c", TIDYING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "python ended\n")
+
+
 def test_the_thread_that_may_be_given_up_is_the_sinks(tmp_path: Path) -> None:
     sink = MlflowSink(f"sqlite:///{tmp_path}/mlflow.db", "experiment", "study", ledger=tmp_path / "ledger.jsonl")
     assert sink._thread.name == GIVEN_UP
