@@ -32,7 +32,7 @@ class EpochRecord(Record):
     step: int
     """Training steps taken so far."""
     metric: float
-    """Validation metric after this epoch."""
+    """Validation metric after this epoch, in the arithmetic of the training; final scores are in fp32."""
     best_metric: float
     best_epoch: int
     loss: float

@@ -87,6 +87,7 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         assistant=assistant,
         measure=measure,
         traced=_traced(session.config),
+        recorded=resources.cuda_graphs,
     )
     _plans(session, task, setting)
     return setting
@@ -121,6 +122,7 @@ def _teacher(session: Session, task: Task, machine: Cluster, precision: Precisio
         session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
     else:
         _check_same(session, "teacher", spec, known)
+    _warn_of_answers(session, "teacher", spec.record, known)
     return spec
 
 
@@ -149,6 +151,7 @@ def _taught_assistant(
             recorder.record(AssistantReady(time=time.time(), assistant=spec.record))
         else:
             _check_same(session, "assistant", spec, known)
+        _warn_of_answers(session, "assistant", spec.record, known)
     with recorder.stage("bank"):
         bank = _fill_bank(session, task, spec, machine)
         recorder.record(BankReady(time=time.time(), bank=bank, whose="assistant"))
@@ -171,6 +174,17 @@ def _check_same(session: Session, role: str, spec: TeacherSpec, known: TeacherRe
             f"{session.config.name} cannot go on: its {role} has changed. Trials so far learned from weights "
             f"{known.weights_hash[:12]}, and these are {found[:12]}; put them back, or start a new study"
         )
+
+
+def _warn_of_answers(session: Session, role: str, found: TeacherRecord, known: TeacherRecord | None) -> None:
+    """Where a teacher answers in fp32 though it answered in bf16 before, or bf16 was insisted on."""
+    if found.answers != "fp32":
+        return
+    off = f"its answers in bf16 are {100 * found.answers_difference:.1f} % off those in fp32 on this machine"
+    if known is not None and known.answers == "bf16":
+        session.recorder.warn(f"{off}: the {role} answers in fp32 from here on, and trials so far learned from bf16")
+    elif known is None and session.config.resources.teacher_precision == "bf16":
+        session.recorder.warn(f"{off}: the {role} answers in fp32, though resources.teacher_precision is bf16")
 
 
 @contextmanager

@@ -62,7 +62,8 @@ class _Description(Record):
     metric: MetricName = "accuracy"
     direction: Literal["maximize", "minimize"] = "maximize"
     validation: float | None = None
-    """The metric on the validation split, as recorded."""
+    """The metric on the validation split, as recorded: of a student with a test metric in fp32, of another as its trial
+    found it, in the arithmetic of its training."""
     test: float | None = None
     """The metric on the test split, as recorded."""
     others: dict[str, float] = {}

@@ -59,6 +59,7 @@ class WorkerSetting:
         assistant: the assistant, where a method learns from one.
         measure: what a trained student costs; None where no cost is searched.
         traced: number of the trial of which some steps are traced; None traces none.
+        recorded: whether steps are recorded on a GPU and repeated.
     """
 
     study: Path
@@ -70,6 +71,7 @@ class WorkerSetting:
     assistant: TeacherSpec | None = None
     measure: Measure | None = None
     traced: int | None = None
+    recorded: bool = False
 
     def teacher_of(self, method: MethodConfig) -> TeacherSpec:
         """Who teaches a method's students."""
@@ -227,6 +229,7 @@ class TrialWorker:
             micro_batches=self._micro_batches,
             base=setting.teacher.folder,
             tracer=self._tracer,
+            recorded=setting.recorded and device.type == "cuda",
         )
         self._epochs = self._trainer.fit()
         return self._trainer

@@ -45,10 +45,13 @@ class Variant:
 
 
 def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The context in which a forward pass of this precision runs."""
+    """The context in which a forward pass of this precision runs.
+
+    It keeps no rounded weights: a pass reads nearly all of them once, and a recorded step must round them anew.
+    """
     if precision == "fp32":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
 
 
 def memory_format(choice: PrecisionChoice) -> torch.memory_format:

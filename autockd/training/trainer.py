@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from autockd.config.trial import TrialConfig
+from autockd.data.image_feed import ImageFeed
 from autockd.data.order import EpochOrder
 from autockd.data.task import Task
-from autockd.distillation import LossParts, compile_plan, make_method
+from autockd.distillation import LossParts, Row, compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
 from autockd.limits import Work
 from autockd.models import count_parameters
@@ -27,6 +28,7 @@ from autockd.training.evaluation import evaluate
 from autockd.training.networks import based_on, build_network, make_feed, trim_network
 from autockd.training.optimizer import clip_gradients, make_optimizer, set_learning_rate
 from autockd.training.precision import autocast, memory_format
+from autockd.training.program import StepProgram
 from autockd.training.tracing import StepTracer
 from autockd.training.work import epoch_work
 
@@ -63,6 +65,7 @@ class Trainer:
         micro_batches: int = 1,
         base: Path | None = None,
         tracer: StepTracer | None = None,
+        recorded: bool = False,
     ) -> None:
         """Build the student and make the plan.
 
@@ -76,6 +79,7 @@ class Trainer:
                 step in less memory, apart from batch normalisation, whose statistics are then those of a part.
             base: the teacher's folder, for a student that is cut from the teacher.
             tracer: is told of every step.
+            recorded: whether steps on images take nothing from the host, so that a GPU can repeat a recorded one.
 
         Raises:
             ModelError: the student cannot be built.
@@ -105,7 +109,10 @@ class Trainer:
         self._best: State = _copy(self.model.state_dict())
         feed = partial(make_feed, student, task, channels_last=precision.channels_last, vocabulary=self._vocabulary)
         self._feed = feed(task.train, self.device, augmented=True)
-        self._batches = Batches(self._feed, task.train.targets.to(self.device), trial.training.batch_size)
+        targets = task.train.targets.to(self.device)
+        self._batches = Batches(self._feed, targets, trial.training.batch_size)
+        is_of_one_shape = micro_batches == 1 and isinstance(self._feed, ImageFeed)
+        self._program = StepProgram(self._feed, targets, self.plan) if recorded and is_of_one_shape else None
         self._validation = feed(task.validation, self.device)
 
     @property
@@ -169,30 +176,56 @@ class Trainer:
         """One pass over the training samples; returns the sums of total, hard, soft loss and active share."""
         order = self._feed.arrange(EpochOrder.of(self.task, epoch), self.trial.training.batch_size)
         teacher = self.bank.logits(order.indices, order.views).to(self.device) if self.bank else None
-        totals = torch.zeros(4, device=self.device)
         step = (epoch - 1) * self.plan.run.steps_per_epoch
         self.model.train()
+        if self._program is not None:
+            return self._repeat(self._program, order, teacher, step)
+        totals = torch.zeros(4, device=self.device)
         for batch in self._batches.epoch(order):
-            if step in self.plan.restarts:
-                self._restart_from_best()
-            row = self.plan.row(step)
+            row = self._begin_step(step)
             set_learning_rate(self.optimizer, row["learning_rate"])
-            self.optimizer.zero_grad(set_to_none=True)
-            for part in batch.split(self._micro_batches):
-                losses = self._losses(part, teacher, row)
-                share = len(part.targets) / len(batch.targets)
-                (losses.total * share if share < 1 else losses.total).backward()  # type: ignore[no-untyped-call]
-                totals += _stack(losses) * len(part.targets)
-            if self.trial.training.max_grad_norm is not None:
-                clip_gradients(self.model.parameters(), self.trial.training.max_grad_norm)
-            self.optimizer.step()
-            self.progress.decay *= 1 - row["learning_rate"] * self.trial.training.weight_decay
+            totals += self._train_batch(batch, teacher, row)
+            self._end_step(row)
             step += 1
-            if self._tracer is not None:
-                self._tracer.step()
         return totals
 
-    def _losses(self, batch: Batch, teacher: Tensor | None, row: dict[str, float]) -> LossParts:
+    def _repeat(self, program: StepProgram, order: EpochOrder, teacher: Tensor | None, step: int) -> Tensor:
+        """The same as a program on the device, which reads the plan's rows by itself."""
+        samples, batch_size = len(order.indices), self.trial.training.batch_size
+        with program.epoch(order, teacher, step):
+            for start in range(0, samples, batch_size):
+                row = self._begin_step(step)
+                size = min(batch_size, samples - start)
+                program.step(self._train_batch, self.optimizer, size, is_whole=size == batch_size)
+                self._end_step(row)
+                step += 1
+        return program.totals
+
+    def _begin_step(self, step: int) -> dict[str, float]:
+        if step in self.plan.restarts:
+            self._restart_from_best()
+        return self.plan.row(step)
+
+    def _end_step(self, row: dict[str, float]) -> None:
+        self.progress.decay *= 1 - row["learning_rate"] * self.trial.training.weight_decay
+        if self._tracer is not None:
+            self._tracer.step()
+
+    def _train_batch(self, batch: Batch, teacher: Tensor | None, row: Row) -> Tensor:
+        """Change the weights once; returns the sums of total, hard, soft loss and active share over the samples."""
+        self.optimizer.zero_grad(set_to_none=True)
+        totals = torch.zeros(4, device=self.device)
+        for part in batch.split(self._micro_batches):
+            losses = self._losses(part, teacher, row)
+            share = len(part.targets) / len(batch.targets)
+            (losses.total * share if share < 1 else losses.total).backward()  # type: ignore[no-untyped-call]
+            totals += _stack(losses) * len(part.targets)
+        if self.trial.training.max_grad_norm is not None:
+            clip_gradients(self.model.parameters(), self.trial.training.max_grad_norm)
+        self.optimizer.step()
+        return totals
+
+    def _losses(self, batch: Batch, teacher: Tensor | None, row: Row) -> LossParts:
         with autocast(self.precision.precision, self.device):
             logits = self.model(batch.inputs)
         answers = {"logits": teacher[batch.rows]} if teacher is not None else {}

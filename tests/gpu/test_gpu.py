@@ -70,12 +70,16 @@ def test_a_trial_runs(name: str, precision: str, make_trial: MakeTrial, task: Ta
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
 
 
+@pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("name", METHODS)
-def test_no_step_waits_for_the_device(name: str, make_trial: MakeTrial, task: Task, bank: TeacherBank) -> None:
+def test_no_step_waits_for_the_device(
+    name: str, recorded: bool, make_trial: MakeTrial, task: Task, bank: TeacherBank
+) -> None:
     """An epoch begins with copies to the device, which are waited for; more steps add none."""
 
     def waits(batch_size: int) -> int:
-        trainer = Trainer(make_trial(name, batch_size=batch_size), task, choice(), bank=bank, second_moment=1.0)
+        trial = make_trial(name, batch_size=batch_size)
+        trainer = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
         trainer._train_epoch(1)  # whatever is made once
         torch.cuda.set_sync_debug_mode("warn")
         try:
@@ -89,6 +93,25 @@ def test_no_step_waits_for_the_device(name: str, make_trial: MakeTrial, task: Ta
     assert waits(4) == waits(40)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_recorded_step_is_the_step(
+    name: str, precision: str, optimizer: str, make_trial: MakeTrial, task: Task, bank: TeacherBank
+) -> None:
+    trial = make_trial(name, optimizer=optimizer, learning_rate=0.01, batch_size=8, max_grad_norm=1.0)
+    plain, recorded = (
+        Trainer(trial, task, choice(precision), bank=bank, second_moment=1.0, recorded=recorded)
+        for recorded in (False, True)
+    )
+    for found, expected in zip(recorded.fit(), plain.fit(), strict=True):
+        assert found.loss == pytest.approx(expected.loss, rel=0.05)
+        assert found.coefficients == expected.coefficients
+    assert recorded._program is not None
+    assert recorded._program._graph is not None
+    assert plain._program is None
+
+
 def test_a_student_learns_as_on_the_cpu(make_trial: MakeTrial, task: Task, fp32: PrecisionChoice) -> None:
     """The first epochs agree within rounding; both learn."""
     trial = make_trial("none", epochs=12, batch_size=16, learning_rate=0.05)
@@ -98,15 +121,16 @@ def test_a_student_learns_as_on_the_cpu(make_trial: MakeTrial, task: Task, fp32:
     assert max(record.metric for record in there) > 0.3
 
 
+@pytest.mark.parametrize("recorded", [False, True])
 def test_a_run_goes_on_from_its_checkpoint(
-    make_trial: MakeTrial, task: Task, bank: TeacherBank, tmp_path: Path
+    recorded: bool, make_trial: MakeTrial, task: Task, bank: TeacherBank, tmp_path: Path
 ) -> None:
     trial = make_trial("continuation")
-    whole = list(Trainer(trial, task, choice(), bank=bank, second_moment=1.0).fit())
-    first = Trainer(trial, task, choice(), bank=bank, second_moment=1.0)
+    whole = list(Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded).fit())
+    first = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
     list(itertools.islice(first.fit(), 2))
     save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
-    second = Trainer(trial, task, choice(), bank=bank, second_moment=1.0)
+    second = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
     state = load_checkpoint(tmp_path / "checkpoint.pt")
     assert state is not None
     second.load_state_dict(state)

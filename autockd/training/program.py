@@ -1,0 +1,136 @@
+"""Training steps that take nothing from the host, so that a GPU can repeat one as it was recorded (a CUDA graph).
+
+A small student's step is some hundred kernels of a few microseconds, and the host needs longer to launch each than the
+GPU to run it. Here all that changes from one step to the next lies on the device: the epoch's order, the teacher's
+answers, the plan; and counters there say which part of them is next. So a step is the same sequence of kernels every
+time, which is recorded once and then launched as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from autockd.data.feeds import Feed
+from autockd.data.order import EpochOrder
+from autockd.distillation import Plan, Row
+from autockd.training.batches import Batch
+
+WARM_UP = 3
+"""Steps before one is recorded: what is made once, such as the optimizer's state, is made in these."""
+
+Train = Callable[[Batch, Tensor | None, Row], Tensor]
+"""A step but for its learning rate: from a batch, the teacher's logits of its samples, and the coefficients. Returns
+what is to be added up over an epoch, float32 [4]."""
+
+
+class StepProgram:
+    """The steps of one run. On a CPU they are computed one by one, with the same result.
+
+    Batches are of one shape, except the last of an epoch, which is never recorded.
+    """
+
+    def __init__(self, feed: Feed, targets: Tensor, plan: Plan) -> None:
+        """Put the plan on the device.
+
+        Args:
+            feed: the training samples, whose inputs are of one shape.
+            targets: int64 or float32 [N], on the device.
+            plan: of the run.
+        """
+        self._feed, self._targets, self._plan = feed, targets, plan
+        self.device = targets.device
+        self._table = plan.table.to(self.device, torch.float32)
+        self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._indices, self._views = (torch.zeros(len(feed), dtype=torch.int64, device=self.device) for _ in range(2))
+        self._teacher: Tensor | None = None
+        self.totals = torch.zeros(4, device=self.device)
+        """What the steps of the epoch so far returned, added up."""
+        self._rate = torch.zeros((), device=self.device)
+        self._stream: torch.cuda.Stream | None = None
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm = 0
+
+    @contextmanager
+    def epoch(self, order: EpochOrder, teacher: Tensor | None, step: int) -> Iterator[None]:
+        """Within this the steps of one epoch are done, in order.
+
+        Args:
+            order: of the samples.
+            teacher: the teacher's logits in that order, float32 [N, outputs]; None for a method without a teacher.
+            step: number of the first step.
+        """
+        with self._own_stream():
+            self._indices.copy_(order.indices)
+            self._views.copy_(order.views)
+            if teacher is not None:
+                if self._teacher is None:
+                    self._teacher = torch.empty_like(teacher, device=self.device)
+                self._teacher.copy_(teacher)
+            self._step.fill_(step)
+            self._place.zero_()
+            self.totals.zero_()
+            yield
+
+    def step(self, train: Train, optimizer: torch.optim.Optimizer, size: int, *, is_whole: bool) -> None:
+        """The next step.
+
+        Args:
+            train: the same every time.
+            optimizer: that it uses. It is told where the learning rate is; what was recorded with another is forgotten.
+            size: samples of the batch.
+            is_whole: whether the batch has as many as most have.
+        """
+        self._bind(optimizer)
+        if self._graph is None and self._stream is not None and is_whole and self._warm >= WARM_UP:
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                self._compute(train, size)  # this only records it
+            self._graph = graph
+        if self._graph is not None and is_whole:
+            self._graph.replay()
+            return
+        self._compute(train, size)
+        self._warm += 1
+
+    def _compute(self, train: Train, size: int) -> None:
+        places = self._place + torch.arange(size, device=self.device)
+        rows, views = self._indices[places], self._views[places]
+        coefficients = self._table.index_select(0, self._step)[0].unbind()
+        row = dict(zip(self._plan.columns, coefficients, strict=True))
+        self._rate.copy_(row["learning_rate"])
+        teacher = None if self._teacher is None else self._teacher[places]
+        batch = Batch(self._feed.read(rows, views), self._targets[rows], slice(0, size))
+        self.totals += train(batch, teacher, row)
+        self._place += size
+        self._step += 1
+
+    def _bind(self, optimizer: torch.optim.Optimizer) -> None:
+        """Have the optimizer read the learning rate on the device; a new one, or a state that it loaded, does not."""
+        groups = optimizer.param_groups
+        if optimizer is self._optimizer and all(group["lr"] is self._rate for group in groups):
+            return
+        for group in groups:
+            group["lr"] = self._rate
+            if "capturable" in group and self._stream is not None:
+                group["capturable"] = True
+        self._optimizer, self._graph, self._warm = optimizer, None, 0
+
+    @contextmanager
+    def _own_stream(self) -> Iterator[None]:
+        """Whatever is recorded must be warmed up and recorded on a stream of its own."""
+        if self._stream is None:
+            yield
+            return
+        outside = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(outside)
+        with torch.cuda.stream(self._stream):
+            yield
+        outside.wait_stream(self._stream)
