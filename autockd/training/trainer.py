@@ -134,6 +134,8 @@ class Trainer:
         while self.progress.epoch < self.trial.training.epochs:
             began = time.perf_counter()
             totals = self._train_epoch(self.progress.epoch + 1)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)  # once an epoch, or its time would count as the evaluation's
             trained = time.perf_counter()
             metric = self._evaluate()
             self.progress.epoch += 1
