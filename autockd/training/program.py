@@ -33,27 +33,28 @@ class StepProgram:
     Batches are of one shape, except the last of an epoch, which is never recorded.
     """
 
-    def __init__(self, feed: Feed, targets: Tensor, plan: Plan) -> None:
+    def __init__(self, feed: Feed, targets: Tensor, plan: Plan, batch_size: int) -> None:
         """Put the plan on the device.
 
         Args:
             feed: the training samples, whose inputs are of one shape.
             targets: int64 or float32 [N], on the device.
             plan: of the run.
+            batch_size: samples of a batch; the last of an epoch may have fewer.
         """
-        self._feed, self._targets, self._plan = feed, targets, plan
-        self.device = targets.device
-        self._table = plan.table.to(self.device, torch.float32)
-        self._step = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._place = torch.zeros(1, dtype=torch.int64, device=self.device)
-        self._indices, self._views = (torch.zeros(len(feed), dtype=torch.int64, device=self.device) for _ in range(2))
+        self._feed, self._targets, self._plan, self._batch_size = feed, targets, plan, batch_size
+        self._device = targets.device
+        self._table = plan.table.to(self._device, torch.float32)
+        self._step = torch.zeros(1, dtype=torch.int64, device=self._device)
+        self._place = torch.zeros(1, dtype=torch.int64, device=self._device)
+        self._indices, self._views = (torch.zeros(len(feed), dtype=torch.int64, device=self._device) for _ in range(2))
         self._teacher: Tensor | None = None
-        self.totals = torch.zeros(4, device=self.device)
+        self.totals = torch.zeros(4, device=self._device)
         """What the steps of the epoch so far returned, added up."""
-        self._rate = torch.zeros((), device=self.device)
+        self._rate = torch.zeros((), device=self._device)
         self._stream: torch.cuda.Stream | None = None
-        if self.device.type == "cuda":
-            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        if self._device.type == "cuda":
+            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         self._optimizer: torch.optim.Optimizer | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = 0
@@ -72,23 +73,23 @@ class StepProgram:
             self._views.copy_(order.views)
             if teacher is not None:
                 if self._teacher is None:
-                    self._teacher = torch.empty_like(teacher, device=self.device)
+                    self._teacher = torch.empty_like(teacher, device=self._device)
                 self._teacher.copy_(teacher)
             self._step.fill_(step)
             self._place.zero_()
             self.totals.zero_()
             yield
 
-    def step(self, train: Train, optimizer: torch.optim.Optimizer, size: int, *, is_whole: bool) -> None:
+    def step(self, train: Train, optimizer: torch.optim.Optimizer, size: int) -> None:
         """The next step.
 
         Args:
             train: the same every time.
             optimizer: that it uses. It is told where the learning rate is; what was recorded with another is forgotten.
             size: samples of the batch.
-            is_whole: whether the batch has as many as most have.
         """
         self._bind(optimizer)
+        is_whole = size == self._batch_size
         if self._graph is None and self._stream is not None and is_whole and self._warm >= WARM_UP:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
@@ -101,7 +102,7 @@ class StepProgram:
         self._warm += 1
 
     def _compute(self, train: Train, size: int) -> None:
-        places = self._place + torch.arange(size, device=self.device)
+        places = self._place + torch.arange(size, device=self._device)
         rows, views = self._indices[places], self._views[places]
         coefficients = self._table.index_select(0, self._step)[0].unbind()
         row = dict(zip(self._plan.columns, coefficients, strict=True))
@@ -129,7 +130,7 @@ class StepProgram:
         if self._stream is None:
             yield
             return
-        outside = torch.cuda.current_stream(self.device)
+        outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
         with torch.cuda.stream(self._stream):
             yield

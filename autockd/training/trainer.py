@@ -109,10 +109,10 @@ class Trainer:
         self._best: State = _copy(self.model.state_dict())
         feed = partial(make_feed, student, task, channels_last=precision.channels_last, vocabulary=self._vocabulary)
         self._feed = feed(task.train, self.device, augmented=True)
-        targets = task.train.targets.to(self.device)
-        self._batches = Batches(self._feed, targets, trial.training.batch_size)
-        is_of_one_shape = micro_batches == 1 and isinstance(self._feed, ImageFeed)
-        self._program = StepProgram(self._feed, targets, self.plan) if recorded and is_of_one_shape else None
+        targets, batch_size = task.train.targets.to(self.device), trial.training.batch_size
+        self._batches = Batches(self._feed, targets, batch_size)
+        is_recorded = recorded and micro_batches == 1 and isinstance(self._feed, ImageFeed)  # all of one shape
+        self._program = StepProgram(self._feed, targets, self.plan, batch_size) if is_recorded else None
         self._validation = feed(task.validation, self.device)
 
     @property
@@ -197,8 +197,7 @@ class Trainer:
         with program.epoch(order, teacher, step):
             for start in range(0, samples, batch_size):
                 row = self._begin_step(step)
-                size = min(batch_size, samples - start)
-                program.step(self._train_batch, self.optimizer, size, is_whole=size == batch_size)
+                program.step(self._train_batch, self.optimizer, min(batch_size, samples - start))
                 self._end_step(row)
                 step += 1
         return program.totals

@@ -80,12 +80,13 @@ def test_no_step_waits_for_the_device(
     def waits(batch_size: int) -> int:
         trial = make_trial(name, batch_size=batch_size)
         trainer = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
-        trainer._train_epoch(1)  # whatever is made once
+        for epoch in (1, 2):  # whatever is made once, such as a recorded step
+            trainer._train_epoch(epoch)
         torch.cuda.set_sync_debug_mode("warn")
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                trainer._train_epoch(2)
+                trainer._train_epoch(3)
         finally:
             torch.cuda.set_sync_debug_mode("default")
         return sum("synchroniz" in str(warning.message) for warning in caught)

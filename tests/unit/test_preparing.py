@@ -46,12 +46,7 @@ FROM_HERE = "the teacher answers in fp32 from here on, and trials so far learned
         ("bf16", None, "bf16", None),
         ("auto", None, "fp32", None),
         ("fp32", None, "fp32", None),
-        (
-            "auto",
-            "bf16",
-            "fp32",
-            f"{OFF}: the teacher answers in fp32 from here on, and trials so far learned from bf16",
-        ),
+        ("auto", "bf16", "fp32", f"{OFF}: {FROM_HERE}"),
         ("bf16", "fp32", "fp32", None),
         ("auto", "bf16", "bf16", None),
     ],
