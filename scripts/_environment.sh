@@ -79,6 +79,7 @@ find_python() {
 install_packages() {
   local kind="$1" began=$SECONDS
   touch "$UNFINISHED"
+  pip_install --upgrade pip # what comes with Python can be years old, and takes twice as long to decide what fits
   if [ "$kind" = demo ]; then
     say "installing autockd and what it needs into .venv (7 GB and some minutes the first time)"
     pip_install -e "$ROOT"
@@ -92,8 +93,9 @@ install_packages() {
   say "installed in $((SECONDS - began)) s"
 }
 
+# Modules are compiled when they are first imported: all at once takes a minute and a half, mostly for what nobody imports.
 pip_install() {
-  if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input "$@"; then
+  if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile "$@"; then
     rm -f "$UNFINISHED" # pip gave up by itself, and cleans up when it does
     fail "pip could not install; its messages are above. Run $0 again once that is mended (or remove $VENV first)"
   fi
