@@ -7,7 +7,6 @@ study that goes on meets the numbers it had.
 from __future__ import annotations
 
 import os
-import platform
 import socket
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from autockd.export.texts import TextStudent
 from autockd.exporting import student_of
 from autockd.hashing import content_hash
 from autockd.models import Tokens, load_weights
+from autockd.processor import cpu_model
 from autockd.provenance import provenance
 from autockd.records import Record
 from autockd.training.networks import based_on, build_network
@@ -169,7 +169,7 @@ def measure_latency(student: Student, task: Task) -> Latency:
         milliseconds={name: found[size] for name, size in BATCH_SIZES.items()},
         samples=samples,
         runtime=f"onnxruntime {onnxruntime.__version__}, fp32, median of up to 100 calls on one thread",
-        machine=f"{_cpu()} ({socket.gethostname()})",
+        machine=f"{cpu_model()} ({socket.gethostname()})",
     )
 
 
@@ -197,16 +197,6 @@ def _text_batches(tokens: Tokens) -> tuple[dict[int, dict[str, Any]], str]:
         batches[size] = {name: part.numpy() for name, part in batch.items()}
     lengths = " and ".join(f"{batch['input_ids'].shape[1]} in a batch of {size}" for size, batch in batches.items())
     return batches, f"texts of medium length: tokens are {lengths}"
-
-
-def _cpu() -> str:
-    """The processor's name, as far as the system says it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
 
 
 def _write_once(path: Path, text: str) -> None:

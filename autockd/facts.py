@@ -69,6 +69,8 @@ class Provenance(Record):
     python: str
     platform: str
     host: str
+    cpu: str = ""
+    """The processor's name."""
     cpus: int
     gpus: tuple[str, ...]
     versions: dict[str, str]

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from autockd import __version__
+from autockd.processor import cpu_model
 from autockd.records import Provenance
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "transformers", "numpy", "pydantic", "safetensors")
@@ -25,6 +26,7 @@ def provenance(folder: Path) -> Provenance:
         python=platform.python_version(),
         platform=platform.platform(),
         host=socket.gethostname(),
+        cpu=cpu_model(),
         cpus=os.cpu_count() or 1,
         gpus=gpus,
         versions=package_versions(),

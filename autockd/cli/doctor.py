@@ -19,6 +19,7 @@ from autockd.cli.output import write, write_json
 from autockd.cli.text import gigabytes, plural, printable
 from autockd.errors import EnvironmentProblem
 from autockd.folders import CACHE_ENV, STUDIES_ENV, cache_folder, studies_folder
+from autockd.processor import cpu_has_bf16, cpu_model
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -111,8 +112,8 @@ def required_packages() -> list[str]:
 
 
 def _processor() -> Iterator[Check]:
-    bf16 = "bf16 in hardware" if machine.cpu_has_bf16() else "no bf16 in hardware"
-    yield Check("cpu", "ok", f"{machine.cpu_model()}, {plural(machine.usable_cores(), 'usable core')}, {bf16}")
+    bf16 = "bf16 in hardware" if cpu_has_bf16() else "no bf16 in hardware"
+    yield Check("cpu", "ok", f"{cpu_model()}, {plural(machine.usable_cores(), 'usable core')}, {bf16}")
 
 
 def _memory() -> Check:

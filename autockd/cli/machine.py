@@ -1,17 +1,15 @@
-"""What this machine is: processor, memory, graphics, disks. Read from the system, without running anything on it."""
+"""What this machine has: cores, memory, graphics, disks. Read from the system, without running anything on it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 _MEMINFO = Path("/proc/meminfo")
-_CPUINFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -27,17 +25,6 @@ class Device:
     name: str
     memory: int
     bf16: bool
-
-
-def cpu_model() -> str:
-    """The processor's name."""
-    return _first_value(_CPUINFO, "model name") or platform.processor() or platform.machine()
-
-
-def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX); False where that is not known."""
-    flags = (_first_value(_CPUINFO, "flags") or "").split()
-    return bool({"avx512_bf16", "amx_bf16"}.intersection(flags))
 
 
 def usable_cores() -> int:

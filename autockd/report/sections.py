@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from autockd.records import Provenance
 from autockd.report.charts import Chart
 from autockd.report.content import ReportContent
 from autockd.report.model_charts import (
@@ -200,7 +201,7 @@ def _origin(content: ReportContent) -> Iterator[Section]:
         ("Python", origin.python),
         ("packages", ", ".join(f"{name} {version}" for name, version in origin.versions.items())),
         ("commit", origin.git_commit or ""),
-        ("machine", f"{origin.host}, {plural(origin.cpus, 'CPU core')}, {', '.join(origin.gpus) or 'no GPU'}"),
+        ("machine", f"{origin.host}, {_cores(origin)}, {', '.join(origin.gpus) or 'no GPU'}"),
         ("platform", origin.platform),
         ("device", content.device),
         ("precision", f"{content.precision}: {content.precision_reason}" if content.precision else ""),
@@ -209,6 +210,11 @@ def _origin(content: ReportContent) -> Iterator[Section]:
     folded = (("Choices and warnings of the run", content.notes, None),) if content.notes else ()
     known = tuple((name, value) for name, value in facts if value)
     yield Section("origin", "Provenance", facts=known, folded=folded)
+
+
+def _cores(origin: Provenance) -> str:
+    cores = plural(origin.cpus, "CPU core")
+    return f"{cores} ({origin.cpu})" if origin.cpu else cores
 
 
 def _seeds(content: ReportContent) -> str:

@@ -26,7 +26,8 @@ from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
 from autockd.training.peaks import measure_peaks
-from autockd.training.precision import Wanted, choose_precision
+from autockd.training.precision import Wanted, choose_precision, insisted
+from autockd.training.probes import remembered
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 
 CHECKED_ENTRIES = 256
@@ -213,22 +214,22 @@ def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
 def _probe(
     model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
 ) -> PrecisionChoice:
+    if wanted != "auto":
+        return insisted(wanted, threads, device)
+
     def make() -> tuple[nn.Module, Vocabulary | None]:
         network = build_network(_bare(model), task, seed=0)
         return network, trim_network(network, model, training, task)
 
-    vocabulary = make()[1] if trims_vocabulary(model, training) else None
-    feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
-    order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
-    inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
-    return choose_precision(
-        lambda: make()[0],
-        inputs,
-        training,
-        wanted=wanted,
-        threads=threads,
-        device=device,
-    )
+    def probe() -> PrecisionChoice:
+        vocabulary = make()[1] if trims_vocabulary(model, training) else None
+        feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
+        order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
+        inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
+        return choose_precision(lambda: make()[0], inputs, training, threads=threads, device=device)
+
+    what = [_bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
+    return remembered(probe, what, threads, device, cache_folder() / "probes")
 
 
 def _open_bank(teacher: TeacherSpec, task: Task, device: str, threads: int) -> TeacherBank:

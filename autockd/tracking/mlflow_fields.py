@@ -78,6 +78,7 @@ def provenance_tags(origin: Provenance) -> dict[str, str]:
         "autockd.python": origin.python,
         "autockd.platform": origin.platform,
         "autockd.host": origin.host,
+        "autockd.cpu": origin.cpu,
         "autockd.cpus": str(origin.cpus),
         "autockd.gpus": ", ".join(origin.gpus) or "none",
     }

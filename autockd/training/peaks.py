@@ -13,6 +13,9 @@ SMALL, LARGE = 1024, 2048
 """Sides of the matrices: near the peak within a moment, or at it."""
 
 _ROUNDS = 4
+_SMALLER, _HOPELESS = 8, 4.0
+"""How much smaller the first product is; how many times as long as in fp32 it takes where a larger one is not tried."""
+
 _COPIED = 1 << 26
 """Bytes of the copy on a CPU, far beyond what one core has of its caches; on a GPU sixteen times as many."""
 
@@ -30,13 +33,19 @@ def measure_peaks(threads: int, device: str, size: int = SMALL) -> Peaks:
     torch.set_num_threads(threads)
     try:
         side = size if place.type == "cpu" else 4 * size
-        fp32, bf16 = (2 * side**3 / _seconds(_product(side, kind, place), place) for kind in _KINDS)
+        fp32, bf16 = (_rate(side, kind, place) for kind in (torch.float32, torch.bfloat16))
         return Peaks(fp32=fp32, bf16=bf16, copy_rate=_copy_rate(place), threads=threads, device=device)
     finally:
         torch.set_num_threads(before)
 
 
-_KINDS = (torch.float32, torch.bfloat16)
+def _rate(side: int, kind: torch.dtype, device: torch.device) -> float:
+    """FLOP a second of a product; of a smaller one where this kind is hopeless, as bf16 is without hardware for it."""
+    small = side // _SMALLER
+    seconds, plain = (_seconds(_product(small, each, device), device) for each in (kind, torch.float32))
+    if seconds > _HOPELESS * plain:
+        return 2 * small**3 / seconds
+    return 2 * side**3 / _seconds(_product(side, kind, device), device)
 
 
 def _product(side: int, kind: torch.dtype, device: torch.device) -> Callable[[], object]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from autockd.config.training import TrainingConfig
 from autockd.data.feeds import NetworkInput
+from autockd.processor import cpu_has_bf16
 from autockd.records import Precision, PrecisionChoice
 from autockd.training.optimizer import make_optimizer
 
@@ -23,12 +24,13 @@ Wanted = Literal["auto", "fp32", "bf16"]
 WORTH_IT = 1.15
 """A variant replaces plain fp32 only if it is faster by this factor, so that timing noise does not decide."""
 
-_ROUNDS, _BUDGET = 4, 8.0
-"""Rounds of at least 20 ms for each variant; seconds after which only the two main candidates are timed."""
+_ROUNDS, _ENOUGH, _BUDGET = 4, 0.5, 8.0
+"""Rounds of at least 20 ms for each variant, fewer once they took so many seconds; seconds after which only the two
+main candidates are timed."""
 
-
-_HOPELESS = 2.0
-"""A variant whose first steps take so many times those of the best so far is timed no further."""
+_HOPELESS, _ONCE = 2.0, 0.5
+"""A variant whose steps take so many times those of the best so far is timed no further, nor is any other of its
+precision; seconds that a first step may take beyond another."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,6 @@ def choose_precision(
     inputs: NetworkInput,
     training: TrainingConfig,
     *,
-    wanted: Wanted,
     threads: int,
     device: torch.device,
 ) -> PrecisionChoice:
@@ -74,24 +75,23 @@ def choose_precision(
         make_model: builds the student.
         inputs: a batch on that device; its memory format is the variant's.
         training: its optimizer.
-        wanted: a precision to insist on, without any timing, or `auto`.
         threads: CPU threads that a trial may use; one thread is tried too.
         device: where trials run.
 
     Returns:
         The choice, with the reason in a sentence.
     """
-    if wanted != "auto":
-        chosen = Variant(wanted, channels_last=wanted == "bf16", threads=threads if device.type == "cpu" else 1)
-        return _as_choice(chosen, device, f"{chosen}: asked for")
-    reference, *others = _variants(threads, device, has_layouts=isinstance(inputs, Tensor))
+    reference = Variant("fp32", channels_last=False, threads=1)
     seconds: dict[Variant, float] = {}
+    hopeless: set[Precision] = set()
     began = time.perf_counter()
-    for variant in (*others[:1], reference, *others[1:]):
-        if len(seconds) >= 2 and time.perf_counter() - began > _BUDGET:
-            break
+    for variant in _variants(threads, device, has_layouts=isinstance(inputs, Tensor)):
+        if len(seconds) >= 2 and (variant.precision in hopeless or time.perf_counter() - began > _BUDGET):
+            continue
         least = min(seconds.values(), default=math.inf)
         seconds[variant] = _time_step(make_model(), inputs, training, variant, device, least)
+        if seconds[variant] > _HOPELESS * least:
+            hopeless.add(variant.precision)
     best = min(seconds, key=lambda variant: seconds[variant])
     gain = seconds[reference] / seconds[best]
     if gain < WORTH_IT:
@@ -105,6 +105,12 @@ def choose_precision(
     return _as_choice(best, device, reason)
 
 
+def insisted(precision: Precision, threads: int, device: torch.device) -> PrecisionChoice:
+    """The choice where the precision is asked for: nothing is timed."""
+    chosen = Variant(precision, channels_last=precision == "bf16", threads=threads if device.type == "cpu" else 1)
+    return _as_choice(chosen, device, f"{chosen}: asked for")
+
+
 def _as_choice(variant: Variant, device: torch.device, reason: str) -> PrecisionChoice:
     return PrecisionChoice(
         precision=variant.precision,
@@ -116,16 +122,17 @@ def _as_choice(variant: Variant, device: torch.device, reason: str) -> Precision
 
 
 def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[Variant]:
-    """What to time, the most promising early; the first is the reference that the others must beat."""
+    """What to time, the two main candidates first; the quicker of them before the other, which is then soon hopeless."""
     counts = sorted({1, threads}) if device.type == "cpu" else [1]
-    has_bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported()
-    last: Precision = "bf16" if has_bf16 else "fp32"
-    pairs: dict[tuple[Precision, bool], None] = dict.fromkeys(
-        [("fp32", False), (last, True), ("fp32", True), (last, False)]
-        if has_layouts
-        else [("fp32", False), (last, False)]
-    )
-    return [Variant(precision, layout, n) for n in counts for precision, layout in pairs]
+    ways: list[tuple[Precision, bool]]
+    if device.type == "cpu" and not cpu_has_bf16():
+        ways = [("fp32", False), ("fp32", True), ("bf16", True), ("bf16", False)]
+    elif device.type == "cpu" or torch.cuda.is_bf16_supported():
+        ways = [("bf16", True), ("fp32", False), ("fp32", True), ("bf16", False)]
+    else:
+        ways = [("fp32", False), ("fp32", True)]
+    ways = list(dict.fromkeys((precision, layout and has_layouts) for precision, layout in ways))
+    return [Variant(precision, layout, n) for n in counts for precision, layout in ways]
 
 
 def _time_step(
@@ -136,7 +143,7 @@ def _time_step(
     device: torch.device,
     least: float,
 ) -> float:
-    """Seconds of one training step: the least of a few rounds; of two steps where these take twice the `least` yet.
+    """Seconds of one training step: the least of a few rounds, or of as many steps as show that it is hopeless.
 
     One thread is timed by the processor time that it takes, which other work on the machine does not lengthen.
     """
@@ -161,9 +168,15 @@ def _time_step(
             torch.cuda.synchronize(device)
         return (clock() - began) / steps
 
-    run(1)
+    began = time.perf_counter()
+    first = run(1)
+    if first - _ONCE > _HOPELESS * least:
+        return first
     single = run(1)
     if single > _HOPELESS * least and (single := min(single, run(1))) > _HOPELESS * least:
         return single
     steps = max(1, round(0.02 / max(single, 1e-6)))
-    return min(run(steps) for _ in range(_ROUNDS))
+    rounds = [single]
+    while len(rounds) <= _ROUNDS and time.perf_counter() - began < _ENOUGH:
+        rounds.append(run(steps))
+    return min(rounds)

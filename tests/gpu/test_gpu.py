@@ -25,7 +25,7 @@ from autockd.training.bank import TOLERANCE, BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import build_network
-from autockd.training.precision import choose_precision
+from autockd.training.precision import choose_precision, insisted
 from autockd.training.teacher import prepare_teacher
 from autockd.training.trainer import Trainer
 
@@ -209,15 +209,11 @@ def test_the_probe_chooses_with_a_reason(task: Task) -> None:
     def make() -> torch.nn.Module:
         return build_network(CifarResNet(width=16), task, seed=0)
 
-    found = choose_precision(
-        make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="auto", threads=4, device=CUDA
-    )
+    inputs = torch.randn(32, 1, 8, 8, device=CUDA)
+    found = choose_precision(make, inputs, TrainingConfig(), threads=4, device=CUDA)
     assert (found.device, found.threads) == ("cuda", 1)
     assert " ms a step" in found.reason
-    insisted = choose_precision(
-        make, torch.randn(32, 1, 8, 8, device=CUDA), TrainingConfig(), wanted="fp32", threads=1, device=CUDA
-    )
-    assert insisted.precision == "fp32"
+    assert insisted("fp32", 4, CUDA).threads == 1
 
 
 def test_a_teacher_is_trained_and_evaluated(task: Task, tmp_path: Path) -> None:

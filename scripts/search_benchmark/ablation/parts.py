@@ -46,8 +46,7 @@ def without_one_thread(module: ModuleType) -> None:
 
 
 def _changed(module: ModuleType, **change: Any) -> None:
-    choose = module.choose_precision
-    module.choose_precision = lambda *args, **kwargs: choose(*args, **kwargs).model_copy(update=change)
+    module.remembered = lambda probe, of, threads, device, cache: probe().model_copy(update=change)
 
 
 def without_fused_optimizer(module: ModuleType) -> None:

@@ -31,6 +31,7 @@ from autockd.search.stages import (
 from autockd.search.worker import open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
+from autockd.training.probes import AGAIN
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
 CPU = torch.device("cpu")
@@ -68,6 +69,14 @@ def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
     assert min(peaks.fp32, peaks.bf16, peaks.copy_rate) > 1e6
     assert (choice.precision, choice.threads, choice.device) == (wanted, 1, "cpu")
     assert choice.reason
+
+
+def test_a_study_is_probed_once_on_a_machine(task: Task, own_cache: Path) -> None:
+    first, _ = probe_precision(study_of(), task, threads=1, device="cpu")
+    again, _ = probe_precision(study_of(name="again"), task, threads=1, device="cpu")
+    assert again == first.model_copy(update={"reason": first.reason + AGAIN})
+    other, _ = probe_precision(study_of(training=TrainingConfig(epochs=4, batch_size=8)), task, 1, "cpu")
+    assert not other.reason.endswith(AGAIN)
 
 
 def test_a_teacher_is_trained_into_the_cache_and_found_there(task: Task, own_cache: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from torch import nn
 from autockd.config.models import CifarResNet
 from autockd.config.training import TrainingConfig
 from autockd.models import build_model
-from autockd.records import PrecisionChoice
+from autockd.records import Precision, PrecisionChoice
 from autockd.training import precision as precision_module
-from autockd.training.precision import WORTH_IT, Variant, Wanted, autocast, choose_precision, memory_format
+from autockd.training.precision import WORTH_IT, Variant, autocast, choose_precision, insisted, memory_format
 
 CPU = torch.device("cpu")
 TRAINING = TrainingConfig(batch_size=8)
@@ -33,15 +33,11 @@ def network() -> nn.Module:
     return build_model(CifarResNet(width=2), classes=10, channels=1, image_size=(8, 8), seed=0)
 
 
-def choose(wanted: Wanted = "auto", threads: int = 1) -> PrecisionChoice:
-    return choose_precision(
-        network, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, wanted=wanted, threads=threads, device=CPU
-    )
+def choose(threads: int = 1) -> PrecisionChoice:
+    return choose_precision(network, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, threads=threads, device=CPU)
 
 
-def decide(
-    patch: pytest.MonkeyPatch, seconds: dict[tuple[str, bool, int], float], wanted: Wanted = "auto", threads: int = 1
-) -> PrecisionChoice:
+def decide(patch: pytest.MonkeyPatch, seconds: dict[tuple[str, bool, int], float], threads: int = 1) -> PrecisionChoice:
     """The decision from given timings; what is not given is slow."""
 
     def look_up(
@@ -50,7 +46,7 @@ def decide(
         return seconds.get((variant.precision, variant.channels_last, variant.threads), SLOW)
 
     patch.setattr(precision_module, "_time_step", look_up)
-    return choose(wanted, threads)
+    return choose(threads)
 
 
 def fields(choice: PrecisionChoice) -> tuple[str, bool, int]:
@@ -66,15 +62,10 @@ def test_the_probe_chooses_and_says_why() -> None:
     assert "faster than fp32, 1 thread" in choice.reason or "the best alternative" in choice.reason
 
 
-@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
-def test_a_precision_that_is_insisted_on_is_used(wanted: Wanted) -> None:
-    assert choose(wanted).precision == wanted
-
-
-@pytest.mark.parametrize("wanted", ["fp32", "bf16"])
-def test_it_is_used_where_the_other_would_be_faster(wanted: Wanted, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = "bf16" if wanted == "fp32" else "fp32"
-    assert decide(monkeypatch, {(other, False, 1): 1e-6, (other, True, 1): 1e-6}, wanted).precision == wanted
+def test_a_precision_that_is_insisted_on_is_used() -> None:
+    assert fields(insisted("fp32", 2, CPU)) == ("fp32", False, 2)
+    assert fields(insisted("bf16", 1, CPU)) == ("bf16", True, 1)
+    assert insisted("fp32", 2, CPU).reason == "fp32, 2 threads: asked for"
 
 
 def test_a_variant_must_be_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,36 +94,65 @@ def test_more_threads_are_tried_and_must_be_worth_it(monkeypatch: pytest.MonkeyP
     assert decide(monkeypatch, {("fp32", False, 2): 0.55}, threads=1).threads == 1
 
 
-def test_a_probe_that_takes_long_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a big network not every variant is timed, but bf16 is."""
+def timed_variants(
+    patch: pytest.MonkeyPatch, seconds: dict[Precision, float], *, has_bf16: bool, threads: int = 2
+) -> list[str]:
+    """What is timed on a processor, from the time that a step takes in each precision."""
     timed: list[Variant] = []
-    monkeypatch.setattr(precision_module, "_BUDGET", 0.0)
 
     def look_up(
         model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
     ) -> float:
         timed.append(variant)
-        return SLOW
+        return seconds[variant.precision]
 
-    monkeypatch.setattr(precision_module, "_time_step", look_up)
-    choose(threads=2)
-    assert len(timed) == 2
-    assert {variant.precision for variant in timed} == {"fp32", "bf16"}
+    patch.setattr(precision_module, "_time_step", look_up)
+    patch.setattr(precision_module, "cpu_has_bf16", lambda: has_bf16)
+    choose(threads=threads)
+    return [str(variant) for variant in timed]
 
 
-def test_a_hopeless_variant_is_timed_no_further() -> None:
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_probe_that_takes_long_times_the_main_candidates(monkeypatch: pytest.MonkeyPatch, has_bf16: bool) -> None:
+    """On a big network not every variant is timed, but bf16 is where the processor computes in it."""
+    monkeypatch.setattr(precision_module, "_BUDGET", 0.0)
+    timed = timed_variants(monkeypatch, {"fp32": 1.0, "bf16": 1.0}, has_bf16=has_bf16)
+    best = "bf16, channels_last, 1 thread" if has_bf16 else "fp32, channels_last, 1 thread"
+    assert set(timed) == {"fp32, 1 thread", best}
+
+
+@pytest.mark.parametrize("slow", ["fp32", "bf16"])
+def test_of_a_hopeless_precision_one_variant_is_timed(monkeypatch: pytest.MonkeyPatch, slow: Precision) -> None:
+    seconds: dict[Precision, float] = {"fp32": 1.0, "bf16": 1.0} | {slow: 10.0}
+    timed = timed_variants(monkeypatch, seconds, has_bf16=slow == "fp32")
+    assert sum(text.startswith(slow) for text in timed) == 1
+    assert sum(not text.startswith(slow) for text in timed) == 4
+
+
+def steps_timed(least: float, *, pause: float = 0.0) -> int:
+    """Steps that it takes to time a variant that has to be as good as `least`; each is made longer by a pause."""
     steps: list[int] = []
 
-    def time_with(least: float) -> int:
-        model = network()
-        model.register_forward_hook(lambda *_: steps.append(1))
-        before = len(steps)
-        variant = Variant("fp32", channels_last=False, threads=1)
-        precision_module._time_step(model, torch.randn(4, 1, 8, 8), TRAINING, variant, CPU, least)
-        return len(steps) - before
+    def pass_by(*_: object) -> None:
+        steps.append(1)
+        time.sleep(pause)
 
-    assert time_with(least=1e-9) == 3
-    assert time_with(least=1e9) > 3
+    model = network()
+    model.register_forward_hook(pass_by)
+    variant = Variant("fp32", channels_last=False, threads=1)
+    precision_module._time_step(model, torch.randn(4, 1, 8, 8), TRAINING, variant, CPU, least)
+    return len(steps)
+
+
+def test_a_hopeless_variant_is_timed_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert steps_timed(least=1e-9) == 3
+    assert steps_timed(least=1e9) > 3
+    monkeypatch.setattr(precision_module, "_ONCE", 0.0)
+    assert steps_timed(least=1e-9) == 1, "more than a first step's own costs"
+
+
+def test_of_long_steps_few_are_timed() -> None:
+    assert steps_timed(least=1e9, pause=precision_module._ENOUGH / 2) <= 3
 
 
 def test_the_network_of_the_study_is_what_is_timed() -> None:
@@ -142,7 +162,7 @@ def test_the_network_of_the_study_is_what_is_timed() -> None:
         built.append(network())
         return built[-1]
 
-    choose_precision(make, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, wanted="auto", threads=1, device=CPU)
+    choose_precision(make, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, threads=1, device=CPU)
     assert len(built) >= 2, "every variant has a network of its own"
     fresh = network().state_dict()
     for model in built:

@@ -172,6 +172,8 @@ def test_accumulated_gradients_make_the_same_step(encoders: dict[str, str], fp32
     assert split[0].loss == pytest.approx(whole[0].loss, rel=1e-5)
     expected = runs[0].model.state_dict()
     for name, tensor in runs[1].model.state_dict().items():
+        if name.endswith("key.bias"):
+            continue  # softmax does not see it: its gradient is rounding alone, and AdamW makes whole steps of that
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-4, msg=name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +18,7 @@ from autockd.data.views import Views
 from autockd.limits import Peaks, Work
 from autockd.models import build_model
 from autockd.records import PrecisionChoice
+from autockd.training import peaks as peaks_module
 from autockd.training.peaks import measure_peaks
 from autockd.training.trainer import Trainer
 from autockd.training.work import epoch_work
@@ -75,6 +77,24 @@ def test_peaks_are_those_of_a_real_machine(task: Task) -> None:
     assert 1e8 < peaks.fp32 < 1e14
     assert 1e6 < peaks.bf16 < 1e14
     assert 1e8 < peaks.copy_rate < 1e13
+
+
+@pytest.mark.parametrize(("hopeless", "sides"), [(math.inf, {16, 128}), (0.0, {16})])
+def test_in_a_hopeless_precision_no_large_product_is_measured(
+    hopeless: float, sides: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bf16 without hardware for it, that takes seconds."""
+    multiplied: set[int] = set()
+    product = peaks_module._product
+
+    def watched(side: int, kind: torch.dtype, device: torch.device) -> Callable[[], object]:
+        multiplied.add(side)
+        return product(side, kind, device)
+
+    monkeypatch.setattr(peaks_module, "_product", watched)
+    monkeypatch.setattr(peaks_module, "_HOPELESS", hopeless)
+    assert measure_peaks(1, "cpu", size=128).bf16 > 1e6
+    assert multiplied == sides
 
 
 def test_the_least_time_is_set_by_arithmetic_or_by_memory() -> None:

@@ -1,0 +1,56 @@
+"""The processor as Linux describes it, and as little as other systems say."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from autockd import processor
+
+DESCRIBED = """\
+processor\t: {core}
+vendor_id\t: AuthenticAMD
+cpu family\t: 25
+model\t\t: {model}
+model name\t: AMD EPYC
+cpu MHz\t\t: {mhz}
+flags\t\t: fpu avx2{flags}
+"""
+
+
+def describe(
+    patch: pytest.MonkeyPatch, folder: Path, *, model: int = 17, mhz: str = "2445.406", flags: str = " avx512_bf16"
+) -> None:
+    cores = [DESCRIBED.format(core=core, model=model, mhz=mhz, flags=flags) for core in range(2)]
+    path = folder / "cpuinfo"
+    path.write_text("\n".join(cores), encoding="utf-8")
+    patch.setattr(processor, "_CPUINFO", path)
+
+
+def test_name_and_abilities_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    describe(monkeypatch, tmp_path)
+    assert processor.cpu_model() == "AMD EPYC"
+    assert processor.cpu_has_bf16()
+    describe(monkeypatch, tmp_path, flags="")
+    assert not processor.cpu_has_bf16()
+
+
+def test_generations_under_one_name_differ_and_clock_rates_do_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    describe(monkeypatch, tmp_path)
+    kind = processor.cpu_kind()
+    describe(monkeypatch, tmp_path, mhz="3000.000")
+    assert processor.cpu_kind() == kind
+    describe(monkeypatch, tmp_path, model=1)
+    assert processor.cpu_kind() != kind
+    describe(monkeypatch, tmp_path, flags="")
+    assert processor.cpu_kind() != kind
+
+
+def test_a_system_that_says_nothing_has_a_name_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "missing")
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+    assert (processor.cpu_model(), processor.cpu_kind(), processor.cpu_has_bf16()) == ("arm", "arm", False)
