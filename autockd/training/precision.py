@@ -122,7 +122,7 @@ def _as_choice(variant: Variant, device: torch.device, reason: str) -> Precision
 
 
 def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[Variant]:
-    """What to time, the two main candidates first; the quicker of them before the other, which is then soon hopeless."""
+    """What to time: first the two main candidates, of which the quicker spares most of what the other would take."""
     counts = sorted({1, threads}) if device.type == "cpu" else [1]
     ways: list[tuple[Precision, bool]]
     if device.type == "cpu" and not cpu_has_bf16():

@@ -16,6 +16,7 @@ from autockd.config.models import Encoder
 from autockd.config.schema import StudyConfig
 from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
 from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights
+from autockd.processor import cpu_has_bf16
 from autockd.search.stages import ready_teacher
 from autockd.training.networks import based_on, build_network
 from search_benchmark.profiles import Plan
@@ -57,6 +58,7 @@ def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = No
         max_length=plan.task.get("max_length", 0),
         parallel=TRIALS_PER_GPU if device == "cuda" else usable_cores(),
         gpus=1 / TRIALS_PER_GPU if device == "cuda" else 0.0,
+        bf16=torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bf16(),
     )
     setting.save()
     return setting

@@ -30,6 +30,7 @@ class Setting:
         parallel: trials at a time.
         gpus: a trial's share of the GPU.
         workers: worker processes of a loader; the best of those that were tried, for the tuned arm.
+        bf16: whether the tuned arms compute in bf16: where the hardware does.
     """
 
     folder: str
@@ -47,6 +48,7 @@ class Setting:
     parallel: int
     gpus: float
     workers: int = 0
+    bf16: bool = True
 
     @property
     def path(self) -> Path:

@@ -86,7 +86,7 @@ def train(config: dict[str, Any], setting: Setting, *, tuned: bool) -> Iterator[
         fused=tuned or None,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, setting.epochs * len(train_loader))
-    precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned else nullcontext()
+    precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned and setting.bf16 else nullcontext()
     for _ in range(setting.epochs):
         student.train()
         for samples, labels in train_loader:

@@ -79,7 +79,7 @@ def train(config: dict[str, Any], setting: Setting, *, tuned: bool) -> Iterator[
     optimizer = torch.optim.AdamW(groups(student, config), lr=config["learning_rate"], fused=tuned or None)
     steps = setting.epochs * len(train_loader)
     schedule = get_linear_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
-    precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned else nullcontext()
+    precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned and setting.bf16 else nullcontext()
     for _ in range(setting.epochs):
         student.train()
         for batch in train_loader:

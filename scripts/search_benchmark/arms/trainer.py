@@ -78,7 +78,7 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
 
 
 def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int) -> Any:
-    """Training arguments; `tuned` adds bf16 and the fused optimizer."""
+    """Training arguments; `tuned` adds bf16, where the hardware has it."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -94,7 +94,7 @@ def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int
         save_only_model=True,
         logging_strategy="epoch",
         seed=seed,
-        bf16=tuned,
+        bf16=tuned and setting.bf16,
         use_cpu=not torch.cuda.is_available(),
         report_to=["mlflow"],
         disable_tqdm=True,
