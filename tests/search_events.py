@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from sample_records import PROVENANCE, teacher_record
+
 from autockd.config import StudyConfig
 from autockd.hashing import content_hash
 from autockd.records import (
@@ -15,12 +17,10 @@ from autockd.records import (
     EpochRecord,
     Evaluated,
     Event,
-    Provenance,
     RungReached,
     StudyFinished,
     StudyStarted,
     TeacherReady,
-    TeacherRecord,
     TrialFinished,
     TrialStarted,
 )
@@ -62,9 +62,6 @@ def search_events(seed: int = 0) -> list[Event]:
 
 def _study() -> StudyStarted:
     config = json.loads(STUDY.model_dump_json())
-    provenance = Provenance(
-        autockd="0.1.0", python="3.11", platform="Linux", host="ada", cpus=2, gpus=(), versions={}, git_commit=None
-    )
     return StudyStarted(
         time=START,
         study=NAME,
@@ -73,22 +70,12 @@ def _study() -> StudyStarted:
         metric="accuracy",
         direction="maximize",
         task_fingerprint="01" * 32,
-        provenance=provenance,
+        provenance=PROVENANCE,
     )
 
 
 def _teacher() -> TeacherReady:
-    record = TeacherRecord(
-        weights_hash="cd" * 32,
-        weights_path="teacher.safetensors",
-        parameters=269_434,
-        bytes=1_093_000,
-        metric=0.981,
-        second_moment=12.5,
-        origin="trained",
-        seconds=20.0,
-    )
-    return TeacherReady(time=START + 20, teacher=record)
+    return TeacherReady(time=START + 20, teacher=teacher_record(metric=0.981))
 
 
 def _point(chance: random.Random) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sample_records import PROVENANCE, teacher_record
+
 from autockd.hashing import content_hash
 from autockd.records import (
     BankReady,
@@ -19,11 +21,9 @@ from autockd.records import (
     Exported,
     PrecisionChoice,
     PrecisionChosen,
-    Provenance,
     StudyFinished,
     StudyStarted,
     TeacherReady,
-    TeacherRecord,
     TestOpened,
     TrialFinished,
     TrialStarted,
@@ -52,26 +52,8 @@ def opening(name: str = NAME) -> list[Event]:
         "long": "x" * 10_000,
         **{f"extra_{k}": k for k in range(120)},
     }
-    provenance = Provenance(
-        autockd="0.1.0",
-        python="3.11.9",
-        platform="Linux",
-        host="ada",
-        cpus=2,
-        gpus=(),
-        versions={"torch": "2.11.0"},
-        git_commit="c0ffee",
-    )
-    teacher = TeacherRecord(
-        weights_hash="cd" * 32,
-        weights_path="t.safetensors",
-        parameters=270_000,
-        bytes=1_080_000,
-        metric=0.985,
-        second_moment=12.5,
-        origin="trained",
-        seconds=20.0,
-    )
+    provenance = PROVENANCE.model_copy(update={"versions": {"torch": "2.11.0"}, "git_commit": "c0ffee"})
+    teacher = teacher_record(metric=0.985)
     choice = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="1.1x faster")
     bank = BankRecord(key="k", entries=9, filled=9, hits=0, misses=9, seconds=1.5, checked=4, max_difference=0.0)
     return [

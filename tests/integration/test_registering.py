@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow_events import whole_study, write
+from sample_records import PROVENANCE
 
 from autockd.config.loading import parse_study
 from autockd.config.models import CifarResNet
 from autockd.data.task import Split
 from autockd.export import ImageBundleConfig, ImageStudent, write_bundle
 from autockd.models import build_model
-from autockd.records import Event, Exported, Provenance, StudyFinished
+from autockd.records import Event, Exported, StudyFinished
 from autockd.registering import Outcome, register_bundle
 from autockd.tracking import default_uri, sync
 
@@ -40,9 +41,6 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     studies = tmp_path_factory.mktemp("studies")
     folder = studies / "digits-demo"
     architecture = CifarResNet(depth=8, width=2)
-    provenance = Provenance(
-        autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
-    )
     config = ImageBundleConfig(
         architecture=architecture,
         classes=("a", "b"),
@@ -54,7 +52,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         study="digits-demo",
         trial=1,
         method="none",
-        provenance=provenance,
+        provenance=PROVENANCE,
     )
     model = build_model(architecture, classes=2, channels=1, image_size=(8, 8), seed=0)
     images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

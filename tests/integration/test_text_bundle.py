@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from encoders import SENTENCES, Family, make_tiny_encoder
+from sample_records import PROVENANCE
 
 from autockd.config.models import Encoder
 from autockd.data.task import Split
@@ -31,13 +32,9 @@ from autockd.export import (
 )
 from autockd.export.manifest import write_manifest
 from autockd.models import TextEncoder, Tokens, build_encoder, load_tokenizer
-from autockd.records import Provenance
 from autockd.training.evaluation import evaluate
 from autockd.training.text_feed import TextFeed
 
-PROVENANCE = Provenance(
-    autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
-)
 LABELS = ("negative", "positive")
 SINGLES = Split(Texts(SENTENCES * 12), torch.arange(72) % 2)
 PAIRS = Split(Texts(SENTENCES * 12, SENTENCES[::-1] * 12), torch.linspace(0, 5, 72))

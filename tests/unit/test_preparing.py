@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sample_records import teacher_record
 
 from autockd.config import parse_study
 from autockd.preparing import _warn_of_answers
@@ -21,18 +22,7 @@ resources: {{teacher_precision: {wanted}}}
 
 
 def answering(precision: Precision) -> TeacherRecord:
-    return TeacherRecord(
-        weights_hash="0" * 64,
-        weights_path="model.safetensors",
-        parameters=1,
-        bytes=4,
-        metric=0.9,
-        second_moment=1.0,
-        answers=precision,
-        answers_difference=0.071,
-        origin="given",
-        seconds=1.0,
-    )
+    return teacher_record(answers=precision, answers_difference=0.071)
 
 
 OFF = "its answers in bf16 are 7.1 % off those in fp32 on this machine"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sample_records import PROVENANCE, teacher_record
 
 from autockd.records import (
     BankReady,
@@ -17,29 +18,15 @@ from autockd.records import (
     Noted,
     PrecisionChoice,
     PrecisionChosen,
-    Provenance,
     StudyFinished,
     StudyStarted,
     TeacherReady,
-    TeacherRecord,
     TestOpened,
     TrialFinished,
     TrialStarted,
 )
 
-PROVENANCE = Provenance(
-    autockd="0.1.0", python="3.11", platform="linux", host="box", cpus=2, gpus=(), versions={}, git_commit=None
-)
-TEACHER = TeacherRecord(
-    weights_hash="aa",
-    weights_path="teacher/w.safetensors",
-    parameters=269_722,
-    bytes=1_090_000,
-    metric=0.985,
-    second_moment=4.0,
-    origin="trained",
-    seconds=12.0,
-)
+TEACHER = teacher_record(parameters=269_722, bytes=1_090_000, metric=0.985, seconds=12.0)
 BANK = BankRecord(key="bb", entries=8478, filled=8478, hits=0, misses=8478, seconds=0.5, checked=16, max_difference=0.0)
 
 

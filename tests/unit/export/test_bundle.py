@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sample_records import PROVENANCE
 from torch import nn
 
 from autockd.config.models import CifarResNet
@@ -34,12 +35,8 @@ from autockd.export import (
 from autockd.export.images import PixelModel
 from autockd.hashing import file_hash
 from autockd.models import build_model, count_parameters
-from autockd.records import Provenance
 from autockd.training.evaluation import evaluate
 
-PROVENANCE = Provenance(
-    autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
-)
 ARCHITECTURE = CifarResNet(depth=8, width=4)
 CLASSES = tuple(f"digit {index}" for index in range(10))
 JSONS = ("autockd", "figures", "manifest", "parity")

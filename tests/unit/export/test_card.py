@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from sample_records import PROVENANCE
 
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet, Encoder
@@ -18,11 +19,7 @@ from autockd.export.card import model_card
 from autockd.export.card_metadata import is_hub_id
 from autockd.export.description import BUNDLE_CONFIG, Budget, SeedSummary, TeacherSummary
 from autockd.export.figures import CallTime, Figures, ModelFigures
-from autockd.records import Provenance
 
-PROVENANCE = Provenance(
-    autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
-)
 SEEDS = SeedSummary(
     seeds=(5, 6, 7), validation_mean=0.95, validation_deviation=0.01, test_mean=0.94, test_deviation=0.02
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from sample_records import PROVENANCE
 
 from autockd.config.models import CifarResNet
 from autockd.data.task import Split
@@ -21,16 +22,12 @@ from autockd.export import ImageBundleConfig, ImageStudent, load_bundle, write_b
 from autockd.export.manifest import write_manifest
 from autockd.export.onnx import OnnxModel
 from autockd.models import build_model
-from autockd.records import Provenance
 
 Harm = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    provenance = Provenance(
-        autockd="0.1.0", python="3.11", platform="any", host="here", cpus=1, gpus=(), versions={}, git_commit=None
-    )
     architecture = CifarResNet(depth=8, width=4)
     card = ImageBundleConfig(
         architecture=architecture,
@@ -41,7 +38,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         std=(0.5,),
         study="s",
         method="none",
-        provenance=provenance,
+        provenance=PROVENANCE,
     )
     images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = build_model(architecture, classes=3, channels=1, image_size=(8, 8), seed=0)

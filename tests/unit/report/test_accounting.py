@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sample_records import PROVENANCE
 
 from autockd.limits import Peaks, Work
 from autockd.records import (
@@ -15,7 +16,6 @@ from autockd.records import (
     Event,
     PrecisionChoice,
     PrecisionChosen,
-    Provenance,
     StudyResumed,
     TrialFinished,
 )
@@ -103,8 +103,7 @@ def test_trials_without_a_count_are_left_out_on_both_sides() -> None:
 
 
 def test_a_resumed_study_counts_its_last_session() -> None:
-    nothing = Provenance(autockd="", python="", platform="", host="", cpus=1, gpus=(), versions={}, git_commit=None)
-    later = [StudyResumed(time=50.0, config={}, provenance=nothing), epoch(2, 70.0, 6.0, 0.0), ended(2, 71.0)]
+    later = [StudyResumed(time=50.0, config={}, provenance=PROVENANCE), epoch(2, 70.0, 6.0, 0.0), ended(2, 71.0)]
     split = time_split([*history(), *later], {"search": 10.0, "total": 12.0})
     assert (split["training"], split["start-up"]) == (3.0, 10 - 7)
 

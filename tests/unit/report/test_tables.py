@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from sample_records import PROVENANCE, teacher_record
 
 from autockd.records import (
     BankReady,
@@ -18,30 +19,16 @@ from autockd.records import (
     Exported,
     PrecisionChoice,
     PrecisionChosen,
-    Provenance,
     StudyFinished,
     StudyStarted,
     TeacherReady,
-    TeacherRecord,
     TestOpened,
     TrialFinished,
     TrialStarted,
 )
 from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise
 
-PROVENANCE = Provenance(
-    autockd="0.1.0", python="3.11.2", platform="Linux", host="h", cpus=2, gpus=(), versions={}, git_commit=None
-)
-TEACHER = TeacherRecord(
-    weights_hash="w",
-    weights_path="w.safetensors",
-    parameters=9,
-    bytes=36,
-    metric=0.98,
-    second_moment=5.0,
-    origin="given",
-    seconds=0.0,
-)
+TEACHER = teacher_record(origin="given", seconds=0.0)
 BANK = BankRecord(key="k", entries=9, filled=4, hits=1, misses=4, seconds=0.1, checked=2, max_difference=0.0)
 PRECISION = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cpu", reason="the faster one")
 

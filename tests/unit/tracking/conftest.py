@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sample_records import PROVENANCE, teacher_record
 
 from autockd.records import (
     EpochFinished,
@@ -11,11 +12,9 @@ from autockd.records import (
     Event,
     FinalistFinished,
     FinalistsChosen,
-    Provenance,
     StudyFinished,
     StudyStarted,
     TeacherReady,
-    TeacherRecord,
     TestOpened,
     TrialFinished,
     TrialStarted,
@@ -87,16 +86,6 @@ def finished_trial(trial: int, state: str, value: float | None, reason: str = ""
 
 @pytest.fixture
 def study() -> list[Event]:
-    teacher = TeacherRecord(
-        weights_hash="cd" * 32,
-        weights_path="teacher.safetensors",
-        parameters=270_000,
-        bytes=1_080_000,
-        metric=0.98,
-        second_moment=12.5,
-        origin="trained",
-        seconds=20.0,
-    )
     return [
         StudyStarted(
             time=90.0,
@@ -106,18 +95,9 @@ def study() -> list[Event]:
             metric="accuracy",
             direction="maximize",
             task_fingerprint="01" * 32,
-            provenance=Provenance(
-                autockd="0.1.0",
-                python="3.11",
-                platform="Linux",
-                host="ada",
-                cpus=2,
-                gpus=(),
-                versions={"torch": "2.11"},
-                git_commit=None,
-            ),
+            provenance=PROVENANCE.model_copy(update={"versions": {"torch": "2.11"}}),
         ),
-        TeacherReady(time=95.0, teacher=teacher),
+        TeacherReady(time=95.0, teacher=teacher_record()),
         started_trial(0, "none", {}, role="baseline"),
         finished_epoch(0, 1, 0.80),
         finished_epoch(0, 2, 0.90),
