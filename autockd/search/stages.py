@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -185,23 +186,31 @@ def score(
     def answers(subject: Subject, model: nn.Module, split: Split) -> Tensor:
         return predict(model, make_feed(subject.model, task, split, place, channels_last=True), threads=side_by_side)
 
+    @cache
+    def taught() -> tuple[nn.Module, Tensor]:
+        """The teacher and its answers; who scores regressions alone may not need it."""
+        model = _loaded(teacher, task, place)
+        return model, answers(teacher, model, held_out.split)
+
     def score_one(subject: Subject) -> Score:
-        model = _loaded(subject, task, place)
+        if subject == teacher:
+            model, test = taught()
+        else:
+            model = _loaded(subject, task, place)
+            test = answers(subject, model, held_out.split)
 
         def metric(split: Split) -> float:
             return METRICS[task.metric].compute(answers(subject, model, split), split.targets)
 
-        test = taught if subject == teacher else answers(subject, model, held_out.split)
         return Score(
             validation=metric(task.validation) if subject.validation is None else subject.validation,
             test=METRICS[task.metric].compute(test, held_out.split.targets),
             others={name: metric(split) for name, split in held_out.others.items()},
             parameters=count_parameters(model),
             bytes=subject.weights.stat().st_size,
-            diagnosis=diagnose(test, held_out.split.targets, taught) if task.classes else None,
+            diagnosis=diagnose(test, held_out.split.targets, taught()[1]) if task.classes else None,
         )
 
-    taught = answers(teacher, _loaded(teacher, task, place), held_out.split)
     return [score_one(subject) for subject in subjects]
 
 
