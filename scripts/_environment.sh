@@ -88,12 +88,18 @@ install_packages() {
     pip_install -e "$ROOT[dev]"
     pip_install --no-deps "${REFERENCE_PACKAGES[@]}"
   fi
+  compile_modules
   printf '%s %s\n' "$kind" "$2" >"$STAMP"
   rm -f "$UNFINISHED"
   say "installed in $((SECONDS - began)) s"
 }
 
-# Modules are compiled when they are first imported: all at once takes a minute and a half, mostly for what nobody imports.
+# On all cores, where pip compiles on one. Nobody else would where PYTHONDONTWRITEBYTECODE is set, as in many containers,
+# and every process of Ray's would compile all that it imports.
+compile_modules() {
+  "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" >/dev/null 2>&1 || : # some packages hold templates of modules
+}
+
 pip_install() {
   if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile "$@"; then
     rm -f "$UNFINISHED" # pip gave up by itself, and cleans up when it does
