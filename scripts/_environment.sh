@@ -97,7 +97,7 @@ install_packages() {
 # On all cores, where pip compiles on one. Nobody else would where PYTHONDONTWRITEBYTECODE is set, as in many containers,
 # and every process of Ray's would compile all that it imports.
 compile_modules() {
-  "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" >/dev/null 2>&1 || : # some packages hold templates of modules
+  "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" "$ROOT/autockd" >/dev/null 2>&1 || : # some packages hold templates of modules
 }
 
 pip_install() {
