@@ -15,7 +15,7 @@ from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
 
 LOCAL = "local"
 
-_ENVIRONMENT = {
+RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -60,11 +60,11 @@ def connection(address: str) -> Iterator[None]:
             f"is {address!r}, and a search cannot run through Ray's client",
             "run it on a node of the cluster, with the cluster's host:port or with auto",
         )
-    for name, value in _ENVIRONMENT.items():
+    for name, value in RAY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from ray._private import ray_constants
 
-    ray_constants.ENABLE_RAY_CLUSTER = False  # as in _ENVIRONMENT, where this process had imported Ray before
+    ray_constants.ENABLE_RAY_CLUSTER = False  # as in RAY_ENVIRONMENT, where this process had imported Ray before
     # What Tune says of a lost worker, a page long, the study records in a sentence.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:

@@ -22,7 +22,7 @@ from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.redaction import redact, redact_value
 from autockd.tracking.saved_views import has_views, server_version
 
-_ENVIRONMENT = {
+MLFLOW_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # Whoever writes tries again, and looks first whether a request without an answer was carried out. MLflow's own
@@ -200,7 +200,7 @@ def find_experiment(uri: str, name: str) -> str | None:
 
 def new_client(uri: str) -> Any:
     """An MlflowClient that asks once, waits 10 s at most for an answer, and keeps quiet."""
-    for name, value in _ENVIRONMENT.items():
+    for name, value in MLFLOW_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 

@@ -161,7 +161,7 @@ def test_quick_commands_import_nothing_heavy(words: list[str], place: Place) -> 
 
 @pytest.mark.parametrize("words", [["--help"], ["ls"], ["validate", "tiny.yaml"]], ids=" ".join)
 def test_quick_commands_need_less_than_half_a_second(words: list[str], place: Place) -> None:
-    """Of processor time, the least of several: wall time is the same on an idle machine, and noise on a busy one."""
+    """Of processor time, once in several tries: wall time is the same on an idle machine, and noise on a busy one."""
 
     def seconds() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -169,7 +169,12 @@ def test_quick_commands_need_less_than_half_a_second(words: list[str], place: Pl
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(4)) < 0.5
+    least = float("inf")
+    for _ in range(8):
+        least = min(least, seconds())
+        if least < 0.5:
+            return
+    pytest.fail(f"{least:.2f} s of processor time")
 
 
 def test_shipped_spaces_are_listed_printed_copied_and_valid(

@@ -119,28 +119,29 @@ def executable(path: Path, body: str) -> None:
 
 
 def calls(checkout: Path) -> list[str]:
-    """What the stand-in's Python was asked to do since the last time."""
+    """What the stand-in's Python was asked to do since the last time: each call's last words."""
     log = checkout / ".venv" / "calls"
     lines = log.read_text().splitlines() if log.exists() else []
     log.unlink(missing_ok=True)
-    return lines
+    return [line.replace(str(checkout), "CHECKOUT").rpartition("--no-compile ")[2] for line in lines]
 
 
 def test_packages_are_installed_once_until_what_they_come_from_changes(checkout: Path) -> None:
+    pip_itself, modules = "--upgrade pip", "-m compileall -q -j 0 CHECKOUT/.venv/lib CHECKOUT/autockd"
     assert in_shell("prepare_environment demo", checkout).returncode == 0
-    assert [line.rpartition(" ")[2] for line in calls(checkout)] == ["checkout"]
+    assert calls(checkout) == [pip_itself, "-e CHECKOUT", modules]
     in_shell("prepare_environment demo", checkout)
     assert calls(checkout) == []
     in_shell("prepare_environment test", checkout)
-    first, second = calls(checkout)
-    assert first.endswith("a checkout[dev]")
-    assert "--no-deps torchdistill==" in second
+    first, packages, references, last = calls(checkout)
+    assert (first, packages, last) == (pip_itself, "-e CHECKOUT[dev]", modules)
+    assert references.startswith("--no-deps torchdistill==")
     in_shell("prepare_environment demo", checkout)
     assert calls(checkout) == []
     with (checkout / "pyproject.toml").open("a") as stream:
         stream.write("# changed\n")
     in_shell("prepare_environment test", checkout)
-    assert len(calls(checkout)) == 2
+    assert len(calls(checkout)) == 4
 
 
 def test_a_failed_installation_is_reported_and_tried_again(checkout: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands of autockd, each in a process of its own that costs no start: forked off one that has imported everything.
+"""Commands of autockd, each in a process of its own that costs little: forked off one that has imported most.
 
 The nursery adopts orphans, so whatever a killed driver leaves behind is found among its descendants.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import select
@@ -21,9 +22,16 @@ from typing import Any
 import crashes
 from crashes import Crash
 
+from autockd.search.connection import RAY_ENVIRONMENT
+from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT
+
 PATIENCE = float(os.environ.get("AUTOCKD_FAULT_PATIENCE", "1"))
 """How many times longer than on a quiet machine everything may take."""
 
+_HEAVY = (
+    *("torch", "sklearn.datasets", "matplotlib.figure", "optuna", "ray.tune"),
+    *("mlflow", "mlflow.store.tracking.sqlalchemy_store"),
+)
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL = 0.02
 
@@ -174,7 +182,7 @@ def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
 def _serve() -> int:
     """Fork a command for each request on stdin, until there are no more."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _import_everything()
+    _import_heavy()
     print("ready", flush=True)
     running: dict[int, str] = {}
     while True:
@@ -203,9 +211,14 @@ def _reap(running: dict[int, str]) -> None:
                 draft.replace(path.with_suffix(".status"))
 
 
-def _import_everything() -> None:
+def _import_heavy() -> None:
+    """What commands import of others, in the environment that they would do it in.
 
-    pass
+    Little of autockd itself: a crash replaces a function in its module, and whoever has it by name would keep it.
+    """
+    os.environ.update({**RAY_ENVIRONMENT, **MLFLOW_ENVIRONMENT, **os.environ})
+    for module in _HEAVY:
+        importlib.import_module(module)
 
 
 def _run(request: dict[str, Any]) -> int:

@@ -39,6 +39,11 @@ def workers(nursery: Nursery) -> list[str]:
     return [name for name in nursery.processes().values() if not name.startswith(AGENTS)]
 
 
+def training(nursery: Nursery) -> list[int]:
+    """Ids of the workers that train a trial just now."""
+    return [pid for pid, name in nursery.processes().items() if "Trainable" in name and ".train" in name]
+
+
 @only_in_the_long_run
 def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
     begin: Begin, nursery: Nursery, undisturbed: Callable[..., Story]
@@ -96,9 +101,10 @@ def test_lost_workers_cost_no_trial(begin: Begin, nursery: Nursery, undisturbed:
         for _ in range(min(4, WORKER_KILLS - killed)):
             if not study.wait_for("trial_finished", study.count("trial_finished") + 1, command):
                 break
-            training = [pid for pid, name in nursery.processes().items() if "Trainable" in name and ".train" in name]
-            if training:
-                os.kill(training[0], signal.SIGKILL)
+            if not wait_until(lambda: training(nursery) or command.status is not None, 20.0 * PATIENCE):
+                break
+            for pid in training(nursery)[:1]:
+                os.kill(pid, signal.SIGKILL)
                 killed += 1
                 study.figures.worker_kills += 1
         assert command.wait(240.0) == 0, command.stderr
