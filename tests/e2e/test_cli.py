@@ -23,6 +23,8 @@ import typer.main
 
 from autockd import __version__
 from autockd.cli.app import app, main
+from autockd.records import Evaluated, Exported, StudyFinished, TestOpened, TrialFinished
+from autockd.tracking import events
 
 COMMANDS = {
     "ls": {"--json"},
@@ -436,8 +438,9 @@ def test_ui_serves_the_latest_study_on_this_machine_alone(server: tuple[subproce
 
 
 @pytest.mark.slow
-def test_a_quiet_run_prints_one_json_document_and_nothing_else(place: Place) -> None:
-    result = place.done("run", "tiny.yaml", "name=quiet", "tracking.enabled=false", "--quiet", "--json")
+@pytest.mark.usefixtures("finished")
+def test_quiet_it_prints_one_json_document_and_nothing_else(place: Place) -> None:
+    result = place.done("resume", "tiny", "--quiet", "--json")
     summary = json.loads(result.stdout)
     assert summary["finished"] is True
     assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}
@@ -447,9 +450,16 @@ def test_a_quiet_run_prints_one_json_document_and_nothing_else(place: Place) -> 
 @pytest.mark.slow
 def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) -> None:
     words = ("run", "tiny.yaml", "name=hopeless", "training.learning_rate=1e30", "search.space={}", "search.trials=2")
-    result = place.autockd(*words, "tracking.enabled=false")
+    result = place.autockd(*words, "tracking.enabled=false", "--quiet", "--json")
     assert result.returncode == 4, result.stderr
-    assert re.search(r"error: none of 2 trials succeeded: .*the loss became nan", result.stderr)
+    assert re.fullmatch(r"error: none of 2 trials succeeded: .*the loss became nan.*\n", result.stderr)
+    assert result.stdout == ""
+    told = events(place.folder / "studies" / "hopeless" / "ledger.jsonl")
+    assert [event.state for event in told if isinstance(event, TrialFinished)] == ["failed"] * 2
+    assert isinstance(told[-1], StudyFinished)
+    assert (told[-1].failed, told[-1].complete, told[-1].best_trial, told[-1].best_value) == (2, 0, None, None)
+    assert not any(isinstance(event, TestOpened | Evaluated | Exported) for event in told)
+    assert not (place.folder / "studies" / "hopeless" / "bundle").exists()
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ SETTINGS = (
     "search.trials=3",
     "search.baselines=[{name: none}]",
     "finalists.seeds=0",
+    "resources.precision=fp32",
     "export.onnx=false",
     "tracking.enabled=false",
 )

