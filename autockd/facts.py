@@ -89,8 +89,9 @@ class TeacherRecord(Record):
     """Size of its weights file."""
     metric: float
     """On the validation split."""
-    second_moment: float
-    """E[z_T^2]: mean over training images (no augmentation) and classes of the squared logits."""
+    second_moment: float | None = None
+    """E[z_T^2]: mean over training samples (no augmentation) and classes of the squared logits; None where no trial of
+    the study may have a margin, which is all that it is for."""
     answers: Precision = "fp32"
     """Arithmetic in which it answers."""
     answers_difference: float = 0.0

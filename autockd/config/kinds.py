@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from autockd.config.methods import MethodConfig
+from autockd.config.arms import arms_of
+from autockd.config.methods import ContinuationKD, MethodConfig
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
@@ -38,6 +39,14 @@ def kind_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
 def uses_assistant(study: StudyConfig) -> bool:
     """Whether any trial of the study learns from the assistant."""
     return bool(NEED_ASSISTANT & _names(study))
+
+
+def uses_margin(study: StudyConfig) -> bool:
+    """Whether any trial of the study may have a margin, whose size and sense depend on its teacher's logits."""
+    fixed = study.compare or (study.method, *study.search.baselines)
+    if any(isinstance(method, ContinuationKD) and method.margin > 0 for method in fixed):
+        return True
+    return any("margin" in arm.study.search.space for arm in arms_of(study) if "continuation" in arm.study.methods)
 
 
 def _names(study: StudyConfig) -> set[str]:

@@ -155,15 +155,15 @@ class ContinuationKD(_Smoothed):
             )
         return self
 
-    def margin_value(self, second_moment: float) -> float:
-        """The absolute margin m, given E[z_T^2], the teacher's mean squared logit on the training set."""
-        unit = {
-            "none": 0.0,
-            "relative": second_moment,
-            "dead_zone": second_moment / self.smoothing_start,
-            "absolute": 1.0,
-        }[self.margin_mode]
-        return self.margin * unit
+    def margin_value(self, second_moment: float | None) -> float:
+        """The absolute margin m, given E[z_T^2], the teacher's mean squared logit on the training set.
+
+        That may be None where there is no margin, or it is absolute.
+        """
+        if self.margin == 0 or self.margin_mode == "absolute":
+            return self.margin
+        assert second_moment is not None, "a margin in the teacher's unit needs its second moment"
+        return self.margin * second_moment / (self.smoothing_start if self.margin_mode == "dead_zone" else 1)
 
 
 MethodConfig = Annotated[

@@ -16,13 +16,13 @@ def learning_rates(training: TrainingConfig, run: Run) -> list[float]:
     return [training.learning_rate * factor for factor in factors]
 
 
-def compile_plan(trial: TrialConfig, samples: int, second_moment: float) -> Plan:
+def compile_plan(trial: TrialConfig, samples: int, second_moment: float | None) -> Plan:
     """Every coefficient of a trial, the learning rate among them.
 
     Args:
         trial: the trial.
         samples: training samples of its task.
-        second_moment: E[z_T^2] of its teacher.
+        second_moment: E[z_T^2] of its teacher; None where it has no margin.
 
     Raises:
         TrialFailed: a step-wise schedule does not fit into the run's steps.

@@ -23,7 +23,7 @@ _EVERY = ("method", "margin_mode", "anneal_teacher", "anneal_margin", "reduction
 """Dimensions that decide whether a new student begins inside of its margin."""
 
 
-def space_warnings(study: StudyConfig, second_moment: float) -> tuple[str, ...]:
+def space_warnings(study: StudyConfig, second_moment: float | None) -> tuple[str, ...]:
     """Whether the search may propose a margin in the dead zone, where the soft loss starts out as zero.
 
     Args:

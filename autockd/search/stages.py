@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from autockd.config.kinds import uses_margin
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig, TeacherConfig
 from autockd.config.training import TrainingConfig, trims_vocabulary
@@ -112,6 +113,7 @@ def _ready(
             task,
             choose=choose,
             answers=answers,
+            with_moment=uses_margin(study),
             device=place,
             threads=_side_by_side(threads, place),
             cache=cache_folder() / "teachers",

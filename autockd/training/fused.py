@@ -43,7 +43,7 @@ class FusedTrainer:
         precision: PrecisionChoice,
         *,
         bank: TeacherBank | None = None,
-        second_moment: float = 0.0,
+        second_moment: float | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """Build the students and make their plans.
@@ -53,7 +53,7 @@ class FusedTrainer:
             task: training and validation samples.
             precision: arithmetic and device.
             bank: the teacher's logits; needed by methods that use a teacher.
-            second_moment: E[z_T^2] of the teacher.
+            second_moment: E[z_T^2] of the teacher; None for trials without a margin.
             dtype: of weights, inputs and losses.
         """
         first = trials[0]

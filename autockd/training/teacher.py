@@ -97,6 +97,7 @@ def prepare_teacher(
     *,
     choose: Callable[[], PrecisionChoice],
     answers: Precision = "fp32",
+    with_moment: bool = True,
     device: torch.device,
     threads: int = 1,
     cache: Path,
@@ -111,6 +112,7 @@ def prepare_teacher(
         task: what it is trained and evaluated on.
         choose: decides the arithmetic of its training; asked only if it must be trained.
         answers: arithmetic in which it is to answer; it is fp32 where bf16 comes not close enough.
+        with_moment: whether its second moment is wanted, for which it answers for each training sample.
         device: where it is evaluated.
         threads: batches that it answers for side by side, on a CPU.
         cache: folder of trained teachers, named by content.
@@ -136,7 +138,7 @@ def prepare_teacher(
     if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
-    known = _known(config, model, task, device, threads, cache, answers)
+    known = _known(config, model, task, device, threads, cache, answers, with_moment)
     record = TeacherRecord(
         weights_hash=weights_hash(model.state_dict()),
         weights_path=str(target),
@@ -165,13 +167,16 @@ def _known(
     threads: int,
     cache: Path,
     wanted: Precision,
+    with_moment: bool,
 ) -> dict[str, Any]:
     """What its record says of its answers: from the cache where that is known for these weights and this data."""
     shape = config.model.model_dump(mode="json", exclude={"weights"})
     key = content_hash([shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
     kept = cache / f"{key}.answers.json"
     with suppress(OSError, ValidationError):
-        return vars(_Known.model_validate_json(kept.read_bytes()))
+        found = _Known.model_validate_json(kept.read_bytes())
+        if found.second_moment is not None or not with_moment:
+            return vars(found)
     plain = LiveTeacher(config.model, model, task, device, threads=threads)
     live, difference = plain, 0.0
     if wanted != "fp32":
@@ -182,7 +187,7 @@ def _known(
     validation = make_feed(config.model, task, task.validation, device, channels_last=True)
     known = _Known(
         metric=evaluate(model, validation, task.validation.targets, task.metric, threads=threads),
-        second_moment=live.second_moment(),
+        second_moment=live.second_moment() if with_moment else None,
         answers=live.precision,
         answers_difference=difference,
     )
@@ -196,7 +201,7 @@ class _Known(BaseModel):
     """What is kept of a teacher's answers, as in its record."""
 
     metric: float
-    second_moment: float
+    second_moment: float | None
     answers: Precision
     answers_difference: float
 

@@ -61,7 +61,7 @@ class Trainer:
         precision: PrecisionChoice,
         *,
         bank: TeacherBank | None = None,
-        second_moment: float = 0.0,
+        second_moment: float | None = None,
         micro_batches: int = 1,
         base: Path | None = None,
         tracer: StepTracer | None = None,
@@ -74,7 +74,7 @@ class Trainer:
             task: training and validation samples.
             precision: arithmetic, threads and device.
             bank: the teacher's logits; needed by methods that use a teacher.
-            second_moment: E[z_T^2] of the teacher.
+            second_moment: E[z_T^2] of the teacher; None for a trial without a margin.
             micro_batches: parts that a batch is computed in, one after the other, with gradients added up: the same
                 step in less memory, apart from batch normalisation, whose statistics are then those of a part.
             base: the teacher's folder, for a student that is cut from the teacher.

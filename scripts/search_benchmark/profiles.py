@@ -86,7 +86,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
         "images": Plan(
             kind="image",
             **_PAIR,
-            task={"source": "digits", "image_size": 32, "limit_train": 600, "limit_test": 200, "augmentation": _CROPS},
+            task={"source": "digits", "image_size": 32, "limit_train": 400, "limit_test": 200, "augmentation": _CROPS},
             teacher_epochs=2,
             training={"epochs": 3, "batch_size": 64},
             trials=16,

@@ -34,7 +34,7 @@ class AnnealingKD:
             "stage 2: L = CE, mean over samples, from the best weights of stage 1"
         )
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """hard_weight 0 then 1, and phi; training restarts from the best weights where stage two begins."""
         config = self.config
         ticks = run.ticks(config.granularity)
@@ -53,7 +53,7 @@ class AnnealingKD:
         weight = row["hard_weight"]
         return LossParts(total=weight * hard + (1 - weight) * soft, hard=hard, soft=soft)
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """A run so short that stage two has no step."""
         if any(self.plan(run, second_moment).column("hard_weight")):
             return ()

@@ -61,12 +61,13 @@ class Method(Protocol):
         """How the loss is scaled and reduced, for the record."""
         ...
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """The coefficients of every step.
 
         Args:
             run: the length of the run.
-            second_moment: E[z_T^2], the mean squared logit of the teacher over the training set and the classes.
+            second_moment: E[z_T^2], the mean squared logit of the teacher over the training set and the classes; None
+                where no trial of the study has a margin.
         """
         ...
 
@@ -74,6 +75,6 @@ class Method(Protocol):
         """The loss of one batch under one row of the plan."""
         ...
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """What a user should know before any GPU time is spent."""
         ...

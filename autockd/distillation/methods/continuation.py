@@ -35,7 +35,7 @@ class ContinuationKD:
             f"(z_S - phi * z_T)^2; hinge on {per}; mean over samples; margin unit: {config.margin_mode}"
         )
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """Psi as hard_weight, w_kd as soft_weight, phi as smoothing, and the annealed margin m * phi."""
         config = self.config
         ticks = run.ticks(config.granularity)
@@ -78,10 +78,10 @@ class ContinuationKD:
         total = psi * hard + (1 - psi) * row["soft_weight"] * soft
         return LossParts(total=total, hard=hard, soft=soft, active=active)
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """The dead zone: a new student, z_S near 0, is at distance phi^2 * E[z_T^2], perhaps inside the margin."""
         margin = self.config.margin_value(second_moment)
-        if margin == 0 or self.config.reduction == "sum":
+        if margin == 0 or second_moment is None or self.config.reduction == "sum":
             return ()
         plan = self.plan(run, second_moment)
         pairs = zip(plan.column("smoothing"), plan.column("margin"), strict=True)

@@ -24,7 +24,7 @@ class Dist:
     def __init__(self, config: DistConfig) -> None:
         self.config = config
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """Constant weights and temperature."""
         return Plan.of(
             run,
@@ -45,6 +45,6 @@ class Dist:
         soft = tau**2 * (self.config.sample_weight * by_sample + self.config.class_weight * by_class)
         return LossParts(total=row["hard_weight"] * hard + row["soft_weight"] * soft, hard=hard, soft=soft)
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """None."""
         return ()

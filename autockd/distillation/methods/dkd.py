@@ -26,7 +26,7 @@ class DecoupledKD:
         logits = "standardised logits" if self.config.standardise_logits else "logits"
         return f"L = CE + w * (alpha * TCKD + beta * NCKD) of {logits}, each with tau^2, mean over samples; w warms up"
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """The warm-up as soft_weight; the rest is constant."""
         ticks = self.config.warmup * run.steps
         growing = [min(1.0, (step + 1) / ticks) if ticks else 1.0 for step in range(run.steps)]
@@ -49,6 +49,6 @@ class DecoupledKD:
         soft = self.config.target_weight * target + self.config.other_weight * others
         return LossParts(total=row["hard_weight"] * hard + row["soft_weight"] * soft, hard=hard, soft=soft)
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """None."""
         return ()

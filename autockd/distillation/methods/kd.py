@@ -30,7 +30,7 @@ class HintonKD:
             f"{logits}, summed over classes, mean over samples; of scores, alpha * (z_S - z_T)^2 in its place"
         )
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """Constant weights and temperature."""
         return Plan.of(
             run,
@@ -54,6 +54,6 @@ class HintonKD:
             student, teacher = standardised(student), standardised(teacher)
         return softened_kl(student, teacher, row["temperature"])
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """None."""
         return ()

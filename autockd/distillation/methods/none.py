@@ -21,7 +21,7 @@ class NoDistillation:
     def __init__(self, config: NoDistillationConfig) -> None:
         self.config = config
 
-    def plan(self, run: Run, second_moment: float) -> Plan:
+    def plan(self, run: Run, second_moment: float | None) -> Plan:
         """A table without method coefficients, but for the weight 1 of the hard loss."""
         return Plan.of(run, {"hard_weight": [1.0] * run.steps})
 
@@ -30,6 +30,6 @@ class NoDistillation:
         hard = hard_loss(student["logits"], targets)
         return LossParts(total=hard, hard=hard)
 
-    def warnings(self, run: Run, second_moment: float) -> tuple[str, ...]:
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """None."""
         return ()

@@ -87,6 +87,8 @@ def test_the_margin_in_its_unit(mode: str, margin: float, expected: float) -> No
     """E[z_T^2] = 8 and T_max = 20: the dead zone begins at 0.4."""
     config = ContinuationKD(margin=margin, margin_mode=mode, smoothing_start=20)
     assert config.margin_value(8.0) == pytest.approx(expected)
+    if mode in ("none", "absolute"):
+        assert config.margin_value(None) == expected
 
 
 def test_a_margin_that_its_mode_ignores_is_refused_with_a_remedy() -> None:

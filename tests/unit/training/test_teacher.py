@@ -21,6 +21,7 @@ from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.evaluation import evaluate
+from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import make_feed
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 from autockd.training.trainer import Trainer
@@ -65,7 +66,7 @@ def test_it_is_trained_and_evaluated(prepare: Prepare, task: Task, fp32: Precisi
     live = spec.load(task, torch.device("cpu"))
     feed = make_feed(CONFIG.model, task, task.validation, torch.device("cpu"), channels_last=True)
     assert evaluate(live.model, feed, task.validation.targets, "accuracy") == record.metric
-    assert live.second_moment() == record.second_moment > 0
+    assert record.second_moment == live.second_moment() > 0
 
 
 def test_a_second_study_finds_it_in_the_cache(prepare: Prepare) -> None:
@@ -89,6 +90,33 @@ def test_what_a_teacher_answers_is_computed_once(prepare: Prepare, tmp_path: Pat
         kept.write_text(damaged)
         again = prepare(study="fourth").record
         assert (again.metric, again.second_moment) == (first.record.metric, first.record.second_moment)
+
+
+def test_it_answers_for_every_sample_only_where_its_second_moment_is_wanted(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = count_calls(monkeypatch, LiveTeacher, "second_moment")
+    assert prepare(with_moment=False).record.second_moment is None
+    assert asked == []
+    wanted = prepare(study="second").record
+    assert len(asked) == 1
+    assert wanted.second_moment is not None, "what was kept without it is not enough"
+    again = prepare(study="third", with_moment=False).record
+    assert (again.metric, again.second_moment) == (wanted.metric, wanted.second_moment)
+    assert len(asked) == 1
+
+
+def count_calls(patch: pytest.MonkeyPatch, owner: type, name: str) -> list[None]:
+    """A list that grows with each call of a method."""
+    calls: list[None] = []
+    original = getattr(owner, name)
+
+    def call(*args: Any) -> Any:
+        calls.append(None)
+        return original(*args)
+
+    patch.setattr(owner, name, call)
+    return calls
 
 
 def test_a_teacher_answers_in_bf16_where_that_is_close(prepare: Prepare, task: Task) -> None:
