@@ -163,7 +163,8 @@ class ContinuationKD(_Smoothed):
         if self.margin == 0 or self.margin_mode == "absolute":
             return self.margin
         assert second_moment is not None, "a margin in the teacher's unit needs its second moment"
-        return self.margin * second_moment / (self.smoothing_start if self.margin_mode == "dead_zone" else 1)
+        unit = second_moment / self.smoothing_start if self.margin_mode == "dead_zone" else second_moment
+        return self.margin * unit
 
 
 MethodConfig = Annotated[
