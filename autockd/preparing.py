@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autockd.config.arms import arms_of
-from autockd.config.kinds import uses_assistant
+from autockd.config.kinds import uses_assistant, uses_teacher
 from autockd.config.schema import StudyConfig, TeacherConfig
 from autockd.config.trial import trial_config
 from autockd.costs import FOLDER as COSTS
@@ -38,7 +38,6 @@ from autockd.search.stages import (
     ready_assistant,
     ready_teacher,
     teacher_progress,
-    uses_teacher,
 )
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session

@@ -36,6 +36,11 @@ def kind_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
         yield from _regression_mistakes(study)
 
 
+def uses_teacher(study: StudyConfig) -> bool:
+    """Whether any trial of the study asks the teacher."""
+    return bool(_names(study) - {"none"})
+
+
 def uses_assistant(study: StudyConfig) -> bool:
     """Whether any trial of the study learns from the assistant."""
     return bool(NEED_ASSISTANT & _names(study))
@@ -43,10 +48,13 @@ def uses_assistant(study: StudyConfig) -> bool:
 
 def uses_margin(study: StudyConfig) -> bool:
     """Whether any trial of the study may have a margin, whose size and sense depend on its teacher's logits."""
-    fixed = study.compare or (study.method, *study.search.baselines)
-    if any(isinstance(method, ContinuationKD) and method.margin > 0 for method in fixed):
-        return True
-    return any("margin" in arm.study.search.space for arm in arms_of(study) if "continuation" in arm.study.methods)
+    for arm in arms_of(study):
+        methods = (arm.study.method, *arm.study.search.baselines)
+        if any(isinstance(method, ContinuationKD) and method.margin > 0 for method in methods):
+            return True
+        if "margin" in arm.study.search.space:
+            return True
+    return False
 
 
 def _names(study: StudyConfig) -> set[str]:

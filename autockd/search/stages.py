@@ -130,12 +130,6 @@ def teacher_progress(target: Path) -> Path:
     return target.with_name("progress.txt")
 
 
-def uses_teacher(study: StudyConfig) -> bool:
-    """Whether any trial of the study asks the teacher."""
-    baselines = () if study.compare else study.search.baselines
-    return any(name != "none" for name in (*study.methods, *(each.name for each in baselines)))
-
-
 def longest_run(study: StudyConfig) -> int:
     """Most epochs that a trial of the study may have."""
     epochs = study.search.space.get("epochs")

@@ -438,9 +438,9 @@ def test_ui_serves_the_latest_study_on_this_machine_alone(server: tuple[subproce
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("finished")
-def test_quiet_it_prints_one_json_document_and_nothing_else(place: Place) -> None:
-    result = place.done("resume", "tiny", "--quiet", "--json")
+def test_a_quiet_run_prints_one_json_document_and_nothing_else(place: Place) -> None:
+    lean = ("tracking.enabled=false", "export.onnx=false", "search.trials=2")
+    result = place.done("run", "tiny.yaml", "name=quiet", *lean, "--quiet", "--json")
     summary = json.loads(result.stdout)
     assert summary["finished"] is True
     assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}

@@ -59,9 +59,7 @@ search:
     student_layers: {type: int, low: 1, high: 3}
     learning_rate: {type: float, low: 1e-3, high: 1e-2, log: true}
 resources: {parallel_trials: 2, precision: fp32}
-export: {onnx: false}
 """
-"""ONNX models of encoders have tests of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +119,7 @@ def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(tmp_path: Path
     scores = {event.label: event for event in _of(Evaluated, found)}
     again = evaluate(bundle)
     assert (again["value"], again["recorded"]) == (scores["best"].test, scores["best"].test)
+    assert evaluate(bundle, runtime="onnx")["value"] == scores["best"].test
     model = AutoModelForSequenceClassification.from_pretrained(bundle, local_files_only=True)
     assert model.config.num_hidden_layers == started[exported.trial].config["student"]["layers"]
     assert set(model.config.id2label.values()) == {"same", "other"}
@@ -140,7 +139,7 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         "training.epochs=1",
         "search.trials=4",
         "resources.precision=fp32",
-        "export.onnx=false",
+        "export.onnx=false",  # ONNX models of encoders have tests of their own
     ]
     config = load_study(SPACES / "minilm3_from_minilm6_stsb.yaml", small, smoke=True)
     found = _run(config, tmp_path / "studies")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from autockd.config.kinds import uses_teacher
 from autockd.config.methods import HintonKD, NoDistillation
 from autockd.config.models import CifarResNet
 from autockd.config.schema import ResourceConfig, SearchConfig, StudentConfig, StudyConfig, TeacherConfig
@@ -26,7 +27,6 @@ from autockd.search.stages import (
     probe_precision,
     ready_teacher,
     score,
-    uses_teacher,
 )
 from autockd.search.worker import open_bank
 from autockd.training.evaluation import evaluate
