@@ -30,7 +30,7 @@ class Work(_Record):
     """What has to be done at the least, whoever does it.
 
     Counted from the network's layers: multiplications and additions of matrix products and convolutions, and the bytes
-    of layers' outputs and of parameters. What lies between layers may be fused with them, and does not count.
+    of layers' outputs. What lies between layers may be fused with them, and does not count; nor do parameters.
     """
 
     flop: float
@@ -54,3 +54,4 @@ class Bound(_Record):
     training_share: float
     """Of the training steps alone: their bound over the time they took on their workers."""
     workers: int
+    """Trials at a time."""

@@ -103,8 +103,8 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     if known is not None and known.device == device:
         return known
     choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
-    parallel = machine.allocation.parallel
-    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, parallel=parallel))
+    parallel, gpus = machine.allocation.parallel, machine.allocation.gpus
+    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, parallel=parallel, gpus=gpus))
     return choice
 
 

@@ -102,6 +102,8 @@ class PrecisionChosen(Record):
     """What one worker can do at most."""
     parallel: int = 1
     """Workers at a time."""
+    gpus: float = 0.0
+    """GPUs of a worker, perhaps a fraction: trials then share what `peaks` says, which one had to itself."""
 
 
 class TrialStarted(Record):

@@ -5,13 +5,15 @@ scripts/benchmark_search.py --profile cpu --images CIFAR10_FOLDER --texts GLUE_F
 
 Every arm trains the same list of configurations (Sobol, seed 0) from the same data, teacher and first weights, and is
 timed as one cold command: imports, Ray, teacher, training, evaluation and MLflow. Arms take turns, round after round; a
-ratio is void where the students are not as good. Slow arms train the first few configurations and are projected to all;
-autockd never is, except in the waterfall, where each run lacks one technique. The gpu profile's time is reckoned.
+ratio is void where the students are not as good. The others train the first configurations, twice as many as they train
+at a time, and are projected to all, each further one taking as long as those of the second half did. autockd never is,
+except in the waterfall, where each run lacks one technique, and is compared with a run of as many trials that has all.
 
     profile   what                                             time
+    tiny      digits, ResNet-20 -> ResNet-8, both narrow        about 8 minutes on 2 cores: tries whether all of it works
     ci        digits at 32x32, ResNet-110 -> ResNet-8           about 5 minutes on 2 cores, no files needed
-    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 70 minutes on 2 cores
-    gpu       both at full size                                about 20 minutes on one H100
+    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    TODO on 2 cores
+    gpu       both at full size                                about 20 minutes on one H100, reckoned
 """
 
 from __future__ import annotations
@@ -20,16 +22,17 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 
 from search_benchmark.judging import OURS, ratio_of
 from search_benchmark.measuring import Measured, measure
 from search_benchmark.preparing import prepare, study_of
-from search_benchmark.profiles import ARMS, PROFILES, Plan
+from search_benchmark.profiles import ARMS, PROFILES, TECHNIQUES, WAVES, Plan
 from search_benchmark.setting import Setting
 from search_benchmark.tables import as_json, ratios_table, shares_table, waterfall
 from search_benchmark.workers import best_workers
@@ -40,20 +43,20 @@ def compare(plan: Plan, setting: Setting, data: Path | None, out: Path, arms: Se
     study, runs = study_of(plan, data), []
     for number in range(plan.rounds):
         for arm in arms if number % 2 == 0 else arms[::-1]:
-            trials = plan.trials if arm == OURS else min(plan.trials, plan.real.get(arm, plan.trials))
             place = out / "runs" / f"{arm}-{number}"
-            run = measure(arm, setting, study, place, trials=trials, of=plan.trials, number=number)
+            run = measure(arm, setting, study, place, number=number, waves=None if arm == OURS else WAVES)
             _say(run, plan)
             runs.append(run)
     return runs
 
 
 def take_away(plan: Plan, setting: Setting, data: Path | None, out: Path, techniques: Sequence[str]) -> list[Measured]:
-    """Autockd without one technique at a time."""
+    """Autockd without one technique at a time, after a run with all of them that is as short."""
     study, runs = study_of(plan, data), []
-    for technique in techniques:
-        arm, place = f"{OURS} -{technique}", out / "runs" / f"without-{technique}"
-        run = measure(arm, setting, study, place, trials=plan.off_trials, of=plan.trials, number=0)
+    for technique in ["", *techniques] if techniques else []:
+        arm = f"{OURS} -{technique}" if technique else OURS
+        place = out / "runs" / f"without-{technique or 'nothing'}"
+        run = measure(arm, setting, study, place, number=0, waves=WAVES)
         _say(run, plan)
         runs.append(run)
     return runs
@@ -64,15 +67,14 @@ def _say(run: Measured, plan: Plan) -> None:
     print(f"round {run.round}, {run.arm}: {run.wall:.1f} s for {run.trials} trials{projected}", file=sys.stderr)
 
 
-def report(plan: Plan, runs: list[Measured], without: list[Measured], title: str) -> tuple[str, dict[str, object]]:
+def report(title: str, setting: Setting, runs: list[Measured], without: list[Measured]) -> tuple[str, dict[str, Any]]:
     """The tables of one comparison, and its numbers."""
     own = [run for run in runs if run.arm == OURS]
-    floor = 1 / (4 * 1000)
-    ratios = [ratio_of(arm, runs, floor) for arm in dict.fromkeys(run.arm for run in runs) if arm != OURS]
-    parts = [f"## {title}: {plan.trials} trials", ratios_table(ratios, runs)]
+    arms = [arm for arm in dict.fromkeys(run.arm for run in runs) if arm != OURS]
+    ratios = [ratio_of(arm, runs, setting.validation) for arm in arms]
+    parts = [f"## {title}: {len(setting.points)} trials", ratios_table(ratios, runs)]
     if without:
-        whole = sorted(own, key=lambda run: run.projected)[len(own) // 2]
-        parts += [f"One technique off, from {plan.off_trials} trials:", waterfall(without, whole)]
+        parts += ["One technique off, one run each:", waterfall(without[1:], without[0])]
     parts += ["Where autockd's time goes:", shares_table(own)]
     return "\n\n".join(parts), as_json(ratios, [*runs, *without])
 
@@ -80,23 +82,24 @@ def report(plan: Plan, runs: list[Measured], without: list[Measured], title: str
 def changed(plan: Plan, options: argparse.Namespace) -> Plan:
     """The plan with what the command line changes."""
     changes = {name: getattr(options, name) for name in ("trials", "rounds") if getattr(options, name) is not None}
+    for name, known in (("arms", ARMS), ("off", TECHNIQUES)):
+        if (wanted := getattr(options, name)) is not None:
+            changes[name] = tuple(each for each in known[plan.kind] if each in wanted)
     if options.epochs is not None:
         changes["training"] = {**plan.training, "epochs": options.epochs}
     return replace(plan, **changes)
 
 
-def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[str, object]]:
+def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """One comparison from its preparation to its tables."""
     out = options.out.absolute() / options.profile / name
     data = getattr(options, name)
     setting = best_workers(prepare(plan, out, data))
-    arms = [arm for arm in ARMS[plan.kind] if arm in plan.real] if options.arms is None else options.arms
-    runs = compare(plan, setting, data, out, [*arms, OURS])
-    tables, numbers = report(plan, runs, [], name)
+    runs = compare(plan, setting, data, out, [*plan.arms, OURS])
+    tables, numbers = report(name, setting, runs, [])
     (out / "rounds.md").write_text(f"{tables}\n", encoding="utf-8")
     (out / "rounds.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
-    without = take_away(plan, setting, data, out, plan.off if options.off is None else options.off)
-    return report(plan, runs, without, name)
+    return report(name, setting, runs, take_away(plan, setting, data, out, plan.off))
 
 
 def absolute(text: str) -> Path:
@@ -104,23 +107,45 @@ def absolute(text: str) -> Path:
     return Path(text).absolute()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def count(text: str) -> int:
+    """A number of something, at least one."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 up is needed, not {text}")
+    return int(text)
+
+
+def every(of: Mapping[str, Sequence[str]]) -> list[str]:
+    """All names of both kinds of task, each once."""
+    return list(dict.fromkeys(name for names in of.values() for name in names))
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--profile", choices=PROFILES, required=True)
     parser.add_argument("--only", choices=("images", "texts"), help="one of the profile's comparisons")
     parser.add_argument("--images", type=absolute, help="folder of CIFAR-10 in the layout of the hub's uoft-cs/cifar10")
     parser.add_argument("--texts", type=absolute, help="folder of GLUE in the layout of the hub's nyu-mll/glue")
     parser.add_argument("--out", type=Path, default=Path("benchmark"), help="where all files go (default: ./benchmark)")
-    parser.add_argument("--arms", nargs="*", help="which arms beside autockd (default: all of the task's kind)")
-    parser.add_argument("--off", nargs="*", help="which techniques to take away (default: the profile's)")
-    parser.add_argument("--trials", type=int, help="configurations, where not the profile's number")
-    parser.add_argument("--rounds", type=int, help="rounds, where not the profile's number")
-    parser.add_argument("--epochs", type=int, help="of a trial, where not the profile's number")
-    options = parser.parse_args(arguments)
+    names: dict[str, Any] = {"nargs": "*", "metavar": "NAME"}
+    arms, techniques = every(ARMS), every(TECHNIQUES)
+    parser.add_argument("--arms", **names, choices=arms, help=f"which, of {', '.join(arms)} (default: the profile's)")
+    parser.add_argument(
+        "--off", **names, choices=techniques, help=f"techniques to take away, of {', '.join(techniques)}; or none"
+    )
+    parser.add_argument("--trials", type=count, help="configurations, where not the profile's number")
+    parser.add_argument("--rounds", type=count, help="rounds, where not the profile's number")
+    parser.add_argument("--epochs", type=count, help="of a trial, where not the profile's number")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    words = parser()
+    options = words.parse_args(arguments)
     plans = {name: plan for name, plan in PROFILES[options.profile].items() if options.only in (None, name)}
     for name, plan in plans.items():
         if plan.task["source"] != "digits" and getattr(options, name) is None:
-            parser.error(f"the profile {options.profile} needs --{name} FOLDER")
+            words.error(f"the profile {options.profile} needs --{name} FOLDER")
     found = {name: run(name, changed(plan, options), options) for name, plan in plans.items()}
     options.out.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps({name: facts for name, (_, facts) in found.items()}, indent=1)

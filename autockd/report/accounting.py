@@ -20,7 +20,8 @@ def time_split(events: Iterable[Event], seconds: Mapping[str, float]) -> dict[st
     """The wall time of a study's last session by what it went into; the values add up to its total.
 
     What workers do side by side counts as the wall time that it would take on all of them: the sum over the number of
-    workers. What is then left of the search, workers without a trial among it, is `waiting`.
+    workers. What is then left of the search is `waiting`: workers without a trial, what trials do beside training and
+    validating, and runs that are compressed for a rung, whose epochs nobody keeps.
 
     Args:
         events: of the study.
@@ -36,7 +37,7 @@ def time_split(events: Iterable[Event], seconds: Mapping[str, float]) -> dict[st
     split = {
         "start-up": seconds.get("start", 0.0) + seconds.get("probe", 0.0) + _workers_start(session, seconds),
         "data": seconds.get("data", 0.0),
-        "teacher": seconds.get("teacher", 0.0) + seconds.get("bank", 0.0),
+        "teacher": sum(seconds.get(stage, 0.0) for stage in ("teacher", "assistant", "bank")),
         "training": training,
         "evaluation": evaluation + seconds.get("evaluate", 0.0) + seconds.get("costs", 0.0),
         "finalists": seconds.get("finalists", 0.0),
@@ -69,8 +70,9 @@ def bound_of(events: Iterable[Event], total: float) -> Bound | None:
     took = sum(
         event.record.train_seconds for event in session if isinstance(event, EpochFinished) and event.trial in counted
     )
-    steps = sum(map(chosen.peaks.seconds, works))
-    least = (sum(map(chosen.peaks.seconds, [*answers, *again])) + steps) / chosen.parallel
+    share = min(1.0, chosen.gpus) or 1.0  # of what the peaks were measured on: a worker had its GPU to itself then
+    steps = sum(map(chosen.peaks.seconds, works)) / share
+    least = (sum(map(chosen.peaks.seconds, [*answers, *again])) / share + steps) / chosen.parallel
     return Bound(
         seconds=least,
         share=least / total,

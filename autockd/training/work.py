@@ -27,7 +27,8 @@ def epoch_work(model: nn.Module, feed: Feed, *, training: bool) -> Work | None:
     """What one pass over all samples of a feed takes at the least, forward alone or with gradients.
 
     A copy of the network is run on a few samples in eval mode, so that nothing of a run changes, not even a random
-    number. Texts are reckoned by their real tokens. Work between layers, optimizers and losses does not count.
+    number. Texts are reckoned by their real tokens. A layer is what has parameters of its own; what lies between two
+    (activations, dropout, pooling), optimizers and losses do not count.
 
     Returns:
         The work; None for a network that cannot be counted this way.
@@ -46,7 +47,7 @@ def _epoch_work(model: nn.Module, feed: Feed, *, training: bool) -> Work:
 
     def note(module: nn.Module, _: object, output: object) -> None:
         nonlocal numbers
-        if isinstance(output, Tensor) and not list(module.children()):
+        if isinstance(output, Tensor) and list(module.parameters(recurse=False)):
             numbers += output.numel()
 
     handles = [module.register_forward_hook(note) for module in network.modules()]

@@ -39,18 +39,19 @@ class Ratio:
         return statistics.median(self.rounds)
 
     @property
-    def holds(self) -> bool:
-        """Whether the arm learns what autockd learns; otherwise the ratio is void."""
-        return abs(self.difference) <= 2 * self.error
+    def holds(self) -> bool | None:
+        """Whether the arm learns what autockd learns; otherwise the ratio is void. None where one round cannot say."""
+        return None if math.isnan(self.error) else abs(self.difference) <= 2 * self.error
 
 
-def ratio_of(arm: str, runs: Sequence[Measured], floor: float) -> Ratio:
+def ratio_of(arm: str, runs: Sequence[Measured], samples: int) -> Ratio:
     """Compare an arm with autockd.
 
     Args:
         arm: its name.
         runs: of both, all rounds.
-        floor: least standard error that is believed: half the smallest step of the metric.
+        samples: that a metric is a share of. No standard error is believed that is below half the smallest step of the
+            configurations' mean.
     """
     mine = {run.round: run for run in runs if run.arm == OURS}
     theirs = [run for run in runs if run.arm == arm and run.round in mine]
@@ -62,11 +63,11 @@ def ratio_of(arm: str, runs: Sequence[Measured], floor: float) -> Ratio:
         rounds=tuple(run.projected / mine[run.round].projected for run in theirs),
         trials=count,
         difference=statistics.mean(ours[place] - means[place] for place in range(count)),
-        error=max(reseeded_error(theirs, count), floor),
+        error=reseeded_error(theirs, count, least=1 / (2 * samples * count)),
     )
 
 
-def reseeded_error(runs: Sequence[Measured], count: int) -> float:
+def reseeded_error(runs: Sequence[Measured], count: int, least: float = 0.0) -> float:
     """Standard error of (one run's mean) - (mean over the given runs' means), from how these differ among themselves.
 
     Each run has another seed for orders and augmentation; NaN for a single one.
@@ -79,4 +80,4 @@ def reseeded_error(runs: Sequence[Measured], count: int) -> float:
         for place in range(count)
     ]
     single = statistics.mean(difference**2 for difference in differences) / 2  # variance of one metric
-    return math.sqrt(single * (1 + 1 / len(runs)) / count)
+    return max(least, math.sqrt(single * (1 + 1 / len(runs)) / count))

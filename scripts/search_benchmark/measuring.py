@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ class Measured:
 
 
 def measure(
-    arm: str, setting: Setting, study: Mapping[str, Any], out: Path, *, trials: int, of: int, number: int
+    arm: str, setting: Setting, study: Mapping[str, Any], out: Path, *, number: int, waves: int | None = None
 ) -> Measured:
     """Run an arm once.
 
@@ -49,10 +49,11 @@ def measure(
         setting: what all arms share.
         study: autockd's study without the configurations.
         out: folder for what the arm writes; emptied first.
-        trials: how many it runs, the first ones of the list.
-        of: how many its time is projected to.
         number: of the round.
+        waves: how often it fills its places for trials, at least two; None runs the whole list.
     """
+    places, of = places_of(arm, setting), len(setting.points)
+    trials = of if waves is None else min(of, waves * places)
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     command, own = _command(arm, setting, study, out, trials, number)
@@ -67,16 +68,21 @@ def measure(
         raise SystemExit(f"{arm} failed with {done.returncode}; see {out / 'output.txt'}")
     ours = arm.startswith("autockd")
     result = autockd.read_result(out, trials) if ours else Result.load(out / "result.json")
-    return Measured(arm, number, trials, wall, project(wall, result, trials, of), result)
+    return Measured(arm, number, trials, wall, project(wall, result.ends, places, of), result)
+
+
+def places_of(arm: str, setting: Setting) -> int:
+    """How many trials an arm trains at a time; `hyperparameter_search` one after the other, on all cores."""
+    return 1 if arm.startswith("trainer") else setting.parallel
 
 
 def _command(
     arm: str, setting: Setting, study: Mapping[str, Any], out: Path, trials: int, number: int
 ) -> tuple[list[str], dict[str, str]]:
     if arm.startswith("autockd"):
-        _, _, off = arm.partition(" -")
-        words = autockd.command(dict(study), setting, out, trials)
-        return words, autockd.environment(out, setting, off or None)
+        off = arm.partition(" -")[2] or None
+        words = autockd.command(dict(study), setting, out, trials, off)
+        return words, autockd.environment(out, setting, off)
     sizes = [setting.folder, str(out), f"--trials={trials}", f"--seed={number}"]
     if arm.startswith("trainer"):
         tuned = ["--tuned"] if arm == "trainer_tuned" else []
@@ -84,6 +90,19 @@ def _command(
     return [sys.executable, "-m", "search_benchmark.arms.ray_tune", *sizes, f"--arm={arm}"], {}
 
 
-def project(wall: float, result: Result, trials: int, of: int) -> float:
-    """What the command would take with all configurations: its trials' share grows linearly, the rest stays."""
-    return wall + (of - trials) / trials * (result.ended - result.began)
+def project(wall: float, ends: Sequence[float], places: int, of: int) -> float:
+    """What the command would take with all configurations.
+
+    Every further trial takes what those after the first wave took, from its end on. So what a worker or a search does
+    only once (imports, a data base) counts once, and what each trial does beside training counts for each.
+
+    Args:
+        wall: seconds of the command.
+        ends: moments of its trials' ends, in order.
+        places: trials at a time.
+        of: all configurations.
+    """
+    trials = len(ends)
+    if trials == of:
+        return wall
+    return wall + (of - trials) * (ends[-1] - ends[places - 1]) / (trials - places)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,21 @@ from autockd.processor import cpu_has_bf16
 from autockd.search.stages import ready_teacher
 from autockd.training.networks import based_on, build_network
 from search_benchmark.profiles import Plan
-from search_benchmark.setting import Setting, sobol_points
+from search_benchmark.setting import WORKERS, Setting, sobol_points, usable_cores
 
 TRIALS_PER_GPU = 4
 
 
-def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = None) -> Setting:
-    """Make everything that all arms share; a teacher that stands there from an earlier time is taken again.
+def prepare(plan: Plan, folder: Path, data: Path | None) -> Setting:
+    """Make everything that all arms share; a teacher of the same comparison that stands there is taken again.
 
     Args:
         plan: the comparison.
         folder: where to.
         data: folder of the data set, for tasks that need one.
-        points: length of the list, where it is not the plan's.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    forget_other(study_of(plan, data), folder)
     study = parse_study(yaml.safe_dump(study_of(plan, data)), "the benchmark's study", folder)
     task, held_out = load_task(study.task)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -46,7 +47,7 @@ def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = No
     setting = Setting(
         folder=str(folder),
         kind=plan.kind,
-        points=sobol_points(plan.space, points or plan.trials),
+        points=sobol_points(plan.space, plan.trials),
         epochs=plan.training["epochs"],
         batch_size=plan.training["batch_size"],
         classes=task.outputs,
@@ -59,9 +60,19 @@ def prepare(plan: Plan, folder: Path, data: Path | None, points: int | None = No
         parallel=TRIALS_PER_GPU if device == "cuda" else usable_cores(),
         gpus=1 / TRIALS_PER_GPU if device == "cuda" else 0.0,
         bf16=torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bf16(),
+        validation=len(task.validation),
     )
     setting.save()
     return setting
+
+
+def forget_other(study: Mapping[str, Any], folder: Path) -> None:
+    """Throw away a teacher, and a choice of loader workers, that are of another comparison in the same folder."""
+    kept, this = folder / "study.json", json.dumps(study, sort_keys=True)
+    if not kept.exists() or kept.read_text(encoding="utf-8") != this:
+        shutil.rmtree(folder / "teacher", ignore_errors=True)
+        (folder / WORKERS).unlink(missing_ok=True)
+        kept.write_text(this, encoding="utf-8")
 
 
 def study_of(plan: Plan, data: Path | None) -> dict[str, Any]:
@@ -116,8 +127,3 @@ def save_data(task: Task, held_out: HeldOut, folder: Path) -> None:
         arrays[f"x_{name}"] = split.inputs.permute(0, 2, 3, 1).contiguous().numpy()
         arrays[f"y_{name}"] = split.targets.numpy()
     np.savez(folder / "data.npz", **arrays)
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""What each profile runs: sizes, rounds, and how many trials each arm really trains."""
+"""What each profile runs: sizes, rounds, arms."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ IMAGE_SPACE: dict[str, dict[str, Any]] = {
 TEXT_SPACE: dict[str, dict[str, Any]] = {**IMAGE_SPACE, "learning_rate": {**IMAGE_SPACE["learning_rate"]}}
 TEXT_SPACE["learning_rate"] |= {"low": 5e-5, "high": 5e-4}
 
+ARMS = {"image": ("naive", "tuned", "torchdistill"), "text": ("naive", "tuned", "trainer", "trainer_tuned")}
+"""What a user would otherwise build, by kind of task."""
+
+WAVES = 2
+"""Times that an arm fills all its places for trials, where it does not run all of them. What happens once is in the
+first, and the next ones say what a trial takes."""
+
 _ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
 _ON_CPU_OFF = ("one_thread",)
 IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
 TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")
+TECHNIQUES = {"image": (*IMAGE_OFF, *_ON_CPU_OFF), "text": (*TEXT_OFF, *_ON_CPU_OFF)}
+"""What can be taken from autockd, by kind of task."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +45,8 @@ class Plan:
         training: epochs and batch size of a trial.
         trials: configurations of the list.
         rounds: times that each arm runs.
-        real: trials that an arm really runs, where not all; its wall time is projected to all of them.
+        arms: what autockd is compared with; its time is projected from a few trials.
         off: techniques that are taken from autockd one at a time.
-        off_trials: trials of autockd and of these arms in the waterfall, whose times are not projected.
     """
 
     kind: str
@@ -49,9 +57,8 @@ class Plan:
     training: dict[str, Any]
     trials: int
     rounds: int
-    real: Mapping[str, int]
+    arms: tuple[str, ...]
     off: tuple[str, ...] = ()
-    off_trials: int = 0
     space: Mapping[str, dict[str, Any]] = field(default_factory=lambda: IMAGE_SPACE)
 
 
@@ -75,11 +82,10 @@ PROFILES: dict[str, dict[str, Plan]] = {
             task={"source": "digits", "limit_train": 200, "limit_test": 100, "augmentation": {"crop_padding": 1}},
             teacher_epochs=2,
             training={"epochs": 2, "batch_size": 32},
-            trials=4,
+            trials=6,
             rounds=2,
-            real={"naive": 2, "tuned": 2, "torchdistill": 2},
-            off=(*IMAGE_OFF, *_ON_CPU_OFF),
-            off_trials=2,
+            arms=ARMS["image"],
+            off=TECHNIQUES["image"],
         ),
     },
     "ci": {
@@ -91,7 +97,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             training={"epochs": 2, "batch_size": 64},
             trials=16,
             rounds=3,
-            real={"naive": 2, "tuned": 2},
+            arms=("naive", "tuned"),
         ),
     },
     "cpu": {
@@ -104,9 +110,8 @@ PROFILES: dict[str, dict[str, Plan]] = {
             training={"epochs": 4, "batch_size": 128},
             trials=32,
             rounds=3,
-            real={"naive": 2, "tuned": 4, "torchdistill": 2},
-            off=(*IMAGE_OFF, *_ON_CPU_OFF),
-            off_trials=4,
+            arms=ARMS["image"],
+            off=TECHNIQUES["image"],
         ),
         "texts": Plan(
             kind="text",
@@ -116,9 +121,8 @@ PROFILES: dict[str, dict[str, Plan]] = {
             training={"epochs": 2, "batch_size": 32},
             trials=32,
             rounds=3,
-            real={"trainer": 1, "trainer_tuned": 1, "naive": 2, "tuned": 2},
-            off=(*TEXT_OFF, *_ON_CPU_OFF),
-            off_trials=4,
+            arms=ARMS["text"],
+            off=TECHNIQUES["text"],
         ),
     },
     "gpu": {
@@ -130,9 +134,8 @@ PROFILES: dict[str, dict[str, Plan]] = {
             training={"epochs": 10, "batch_size": 128},
             trials=32,
             rounds=3,
-            real={"naive": 4, "tuned": 4, "torchdistill": 4},
+            arms=ARMS["image"],
             off=IMAGE_OFF,
-            off_trials=8,
         ),
         "texts": Plan(
             kind="text",
@@ -142,12 +145,8 @@ PROFILES: dict[str, dict[str, Plan]] = {
             training={"epochs": 3, "batch_size": 32},
             trials=32,
             rounds=3,
-            real={"trainer": 2, "trainer_tuned": 2, "naive": 4, "tuned": 4},
+            arms=ARMS["text"],
             off=TEXT_OFF,
-            off_trials=8,
         ),
     },
 }
-
-ARMS = {"image": ("naive", "tuned", "torchdistill"), "text": ("naive", "tuned", "trainer", "trainer_tuned")}
-"""What a user would otherwise build, by kind of task."""

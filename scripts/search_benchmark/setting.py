@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-NAME = "setting.json"
+NAME, WORKERS = "setting.json", "workers.txt"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Setting:
         gpus: a trial's share of the GPU.
         workers: worker processes of a loader; the best of those that were tried, for the tuned arm.
         bf16: whether the tuned arms compute in bf16: where the hardware does.
+        validation: samples of the validation split.
     """
 
     folder: str
@@ -49,6 +51,7 @@ class Setting:
     gpus: float
     workers: int = 0
     bf16: bool = True
+    validation: int = 0
 
     @property
     def path(self) -> Path:
@@ -71,15 +74,13 @@ class Result:
 
     Attributes:
         metrics: validation metric of each trial that it ran, its best epoch's, in the order of the points.
-        began: moment of the first trial's first step, in Unix seconds.
-        ended: moment of the last trial's end.
+        ends: moments of these trials' ends, in Unix seconds, from the first to the last.
         seconds: wall time by what it went into, where the arm says so.
         facts: what else it says of itself.
     """
 
     metrics: list[float]
-    began: float
-    ended: float
+    ends: list[float]
     seconds: Mapping[str, float] = field(default_factory=dict)
     facts: Mapping[str, float] = field(default_factory=dict)
 
@@ -91,6 +92,11 @@ class Result:
     def load(cls, path: Path) -> Result:
         """Read what `save` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
 
 
 def sobol_points(space: Mapping[str, Mapping[str, Any]], count: int) -> list[dict[str, float]]:

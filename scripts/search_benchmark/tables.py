@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,7 +24,9 @@ def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
         walls = _median([run for run in runs if run.arm == ratio.arm])
         spread = f"{ratio.median:.1f} ({min(ratio.rounds):.1f} to {max(ratio.rounds):.1f})"
         gap = f"{100 * ratio.difference:+.2f} ({100 * ratio.error:.2f})"
-        verdict = "" if ratio.holds else "void: the metrics differ"
+        verdict = {True: "", False: "void: the metrics differ", None: "one round cannot tell whether it holds"}[
+            ratio.holds
+        ]
         lines.append(f"| {ratio.arm} | {walls:.0f} s | {spread} | {ratio.trials} | {gap} | {verdict} |")
     return "\n".join(lines)
 
@@ -51,9 +54,15 @@ def shares_table(runs: Sequence[Measured]) -> str:
 def as_json(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> dict[str, Any]:
     """All of it."""
     return {
-        "ratios": [{**asdict(ratio), "median": ratio.median, "holds": ratio.holds} for ratio in ratios],
+        "ratios": [_numbers(ratio) for ratio in ratios],
         "runs": [asdict(run) for run in runs],
     }
+
+
+def _numbers(ratio: Ratio) -> dict[str, Any]:
+    """JSON has no NaN."""
+    error = None if math.isnan(ratio.error) else ratio.error
+    return {**asdict(ratio), "error": error, "median": ratio.median, "holds": ratio.holds}
 
 
 def _median(runs: Sequence[Measured]) -> float:

@@ -12,17 +12,16 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from search_benchmark.setting import Setting
+from search_benchmark.setting import WORKERS, Setting, usable_cores
 
 SCRIPTS = Path(__file__).parents[1]
 
 
 def best_workers(setting: Setting) -> Setting:
     """The setting with the number of workers that is fastest; kept in its folder."""
-    kept = setting.path / "workers.txt"
+    kept = setting.path / WORKERS
     if not kept.exists():
-        cores = len(os.sched_getaffinity(0))
-        tried = sorted({0, 1, max(1, cores // setting.parallel)})
+        tried = sorted({0, 1, max(1, usable_cores() // setting.parallel)})
         seconds = {workers: _side_by_side(setting, workers) for workers in tried}
         kept.write_text(str(min(seconds, key=lambda workers: seconds[workers])))
         print(f"seconds of an epoch by loader workers: {seconds}", file=sys.stderr)
@@ -38,7 +37,10 @@ def _side_by_side(setting: Setting, workers: int) -> float:
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(setting.parallel)
     ]
-    return max(float(process.communicate()[0].splitlines()[-1]) for process in running)
+    said = [process.communicate()[0] for process in running]
+    if any(process.returncode for process in running):
+        raise SystemExit(f"the tuned arm fails with {workers} loader workers; run {' '.join(command)}")
+    return max(float(lines.splitlines()[-1]) for lines in said)
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def without_channels_last(module: ModuleType) -> None:
 
 def without_one_thread(module: ModuleType) -> None:
     """As many threads in each trial as there are cores, as torch has it by itself."""
-    _changed(module, threads=os.cpu_count() or 1)
+    _changed(module, threads=len(os.sched_getaffinity(0)))
 
 
 def _changed(module: ModuleType, **change: Any) -> None:

@@ -20,12 +20,14 @@ STUDY = "study.yaml"
 OFF_ENV, LENGTH_ENV = "AUTOCKD_BENCHMARK_OFF", "AUTOCKD_BENCHMARK_LENGTH"
 
 
-def command(study: dict[str, Any], setting: Setting, out: Path, trials: int) -> list[str]:
+def command(study: dict[str, Any], setting: Setting, out: Path, trials: int, off: str | None) -> list[str]:
     """Write the study into `out`; the command that runs it."""
     weights = {name: str(setting.path / name / "model.safetensors") for name in ("teacher", "student")}
     points = [{**point} for point in setting.points[:trials]]
     search = {**study["search"], "trials": trials, "enqueue": points}
     whole = {**study, "teacher": {**study["teacher"]}, "search": search}
+    if off == "bf16" and setting.bf16:
+        whole["resources"] = {"teacher_precision": "bf16"}  # it follows the students' by itself
     if setting.kind == "text":
         folders = {name: str(setting.path / name) for name in ("teacher", "student")}
         whole["teacher"]["model"] = {**setting.teacher, "path": folders["teacher"], "weights": weights["teacher"]}
@@ -64,8 +66,7 @@ def read_result(out: Path, trials: int) -> Result:
         }
     return Result(
         [ends[number].value or 0.0 for number in range(trials)],
-        first,
-        max(event.time for event in ends.values()),
+        sorted(event.time for event in ends.values()),
         finish.split,
         facts,
     )

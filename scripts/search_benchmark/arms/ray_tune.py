@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_benchmark.setting import Result, Setting
+from search_benchmark.setting import Result, Setting, usable_cores
 
 ARMS = ("naive", "tuned", "torchdistill")
 
@@ -27,13 +27,18 @@ def trial(config: dict[str, Any], setting: Setting, arm: str, seed: int) -> None
 
     torch.manual_seed(seed)
     if arm == "tuned":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // setting.parallel) if setting.gpus else 1)
-    began, best = time.time(), -1.0
+        torch.set_num_threads(cores_of(setting))
+    best = -1.0
     for metric, student in epochs_of(config, setting, arm):
         if metric > best:
             best = metric
             torch.save(student.state_dict(), f"{tune.get_context().get_trial_dir()}/best.pt")
-        tune.report({"metric": metric, "best_metric": best, "began": began, "ended": time.time()})
+        tune.report({"metric": metric, "best_metric": best, "ended": time.time()})
+
+
+def cores_of(setting: Setting) -> int:
+    """A trial's share of the cores, all of which are in use."""
+    return max(1, usable_cores() // setting.parallel)
 
 
 def epochs_of(config: dict[str, Any], setting: Setting, arm: str) -> Iterator[tuple[float, nn.Module]]:
@@ -57,10 +62,10 @@ def search(setting: Setting, out: Path, trials: int, arm: str, seed: int) -> Res
 
     points = setting.points[:trials]
     space = {name: tune.uniform(-1e9, 1e9) for name in points[0]}  # only its names matter: every point is given
-    resources = {"cpu": max(1, (os.cpu_count() or 1) // setting.parallel), "gpu": setting.gpus}
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(trial, setting=setting, arm=arm, seed=seed), resources if setting.gpus else {"cpu": 1}
+            tune.with_parameters(trial, setting=setting, arm=arm, seed=seed),
+            {"cpu": cores_of(setting), "gpu": setting.gpus},
         ),
         param_space=space,
         tune_config=tune.TuneConfig(
@@ -85,7 +90,7 @@ def search(setting: Setting, out: Path, trials: int, arm: str, seed: int) -> Res
     metrics = [0.0] * trials
     for row in rows:
         metrics[order[tuple(sorted(row["config"].items()))]] = row["best_metric"]
-    return Result(metrics, min(row["began"] for row in rows), max(row["ended"] for row in rows))
+    return Result(metrics, sorted(row["ended"] for row in rows))
 
 
 def test(setting: Setting, folder: str) -> float:

@@ -31,7 +31,7 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = load_model(setting, "teacher").to(device).eval()
     current: dict[str, Any] = {}
-    metrics, began = [0.0] * trials, 0.0
+    metrics, ends = [0.0] * trials, []
 
     class Distilling(transformers.Trainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
@@ -46,8 +46,8 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
             return (loss, outputs) if return_outputs else loss
 
     def space(optuna_trial: Any) -> dict[str, Any]:
-        nonlocal began
-        began = began or time.time()
+        if current:
+            ends.append(time.time())  # of the one before
         point = setting.points[optuna_trial.number]
         current.clear()
         current.update(point, number=optuna_trial.number)
@@ -70,11 +70,11 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
     trainer.hyperparameter_search(
         space, lambda found: found["eval_accuracy"], n_trials=trials, direction="maximize", backend="optuna"
     )
-    ended = time.time()
+    ends.append(time.time())
     current.clear()
     trainer.model = load_model(setting, "student").to(device)  # the search keeps no model: any student costs the same
     trainer.evaluate(test, metric_key_prefix="test")
-    return Result(metrics, began, ended)
+    return Result(metrics, ends)
 
 
 def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int) -> Any:

@@ -90,6 +90,19 @@ def test_the_bound_is_that_of_all_workers() -> None:
     assert bound.workers == 2
 
 
+def test_trials_that_share_a_gpu_share_its_peaks() -> None:
+    shared = bound_of([chosen(parallel=4, gpus=0.5), *history()[1:]], 50.0)  # two GPUs, as above two cores
+    assert shared is not None
+    assert shared.seconds == (16e9 + 2 * 8e9) / 4e9 / 2
+    assert shared.training_share == 2 * 8e9 / (4e9 / 2) / 20
+    whole = bound_of([chosen(parallel=2, gpus=2.0), *history()[1:]], 50.0)  # a second GPU for a trial is no faster
+    assert whole == bound_of(history(), 50.0)
+
+
+def test_an_assistant_counts_as_a_teacher() -> None:
+    assert time_split(history(), {**SECONDS, "assistant": 3.0})["teacher"] == 5 + 3
+
+
 def test_without_peaks_or_work_there_is_no_bound() -> None:
     assert bound_of([chosen(peaks=None), *history()[1:]], 50.0) is None
     assert bound_of([event for event in history() if not isinstance(event, TrialFinished)], 50.0) is None
