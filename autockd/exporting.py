@@ -218,6 +218,7 @@ def row_to_export(summary: StudySummary, pick: str) -> tuple[TrialRow | None, st
 def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: str) -> dict[str, float | str | int]:
     """The metric of a bundle on a split; see `autockd.study.evaluate`."""
     loaded = load_bundle(bundle)
+    recorded = _recorded(loaded, split, runtime) if config is None else None  # of the bundle's own data
     if config is None:
         if loaded.config.task is None:
             raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
@@ -230,7 +231,6 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
         raise ExportError(f"split: there is no {split!r} -> use {', '.join(splits)}")
     samples = splits[split]
     value = evaluate_bundle(loaded, samples, runtime=cast(RuntimeName, runtime))
-    recorded = _recorded(loaded, split, runtime)
     result: dict[str, float | str | int] = {
         "bundle": str(bundle),
         "split": split,

@@ -194,3 +194,5 @@ class TrialReport(Record):
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
     outcome: TrialOutcome | None = None
+    problem: str = ""
+    """Of the machine, such as a full disk: the study ends here, and the trial stays open, to go on when it resumes."""

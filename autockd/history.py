@@ -16,7 +16,6 @@ from autockd.records import (
     Evaluated,
     Event,
     Exported,
-    PrecisionChoice,
     PrecisionChosen,
     RungReached,
     StudyFinished,
@@ -71,10 +70,9 @@ class History:
         return frozenset(event.arm for event in self.events if isinstance(event, TrialStarted))
 
     @property
-    def precision(self) -> PrecisionChoice | None:
-        """The arithmetic of its trials."""
-        event = self._last(PrecisionChosen)
-        return event.choice if event else None
+    def precision(self) -> PrecisionChosen | None:
+        """The arithmetic of its trials, and the workers that it last had."""
+        return self._last(PrecisionChosen)
 
     @property
     def evaluated(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from autockd.config.models import ModelConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task
+from autockd.errors import StudyError
 from autockd.exporting import LEDGER, row_to_export
 from autockd.records import Evaluated, Event, FinalistsChosen, TestOpened, TrialStarted
 from autockd.report import StudySummary
@@ -81,6 +82,7 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
     subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     if not subjects:
         return
+    _require_same(history.test_opened, held_out, session.config.name)
     scores = machine.call(score, subjects, taught, task, held_out, machine.allocation.device, machine.whole_cpus)
     for subject, found in zip(subjects, scores, strict=True):
         recorder.record(
@@ -94,6 +96,15 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
                     **vars(found),
                 }
             )
+        )
+
+
+def _require_same(opened: TestOpened | None, held_out: HeldOut, study: str) -> None:
+    """That the test split is the one which some of the models may have been scored on already."""
+    if opened is not None and opened.test_fingerprint not in ("", held_out.fingerprint):
+        raise StudyError(
+            f"{study} cannot go on: its test split has changed since it was opened. Its fingerprint was "
+            f"{opened.test_fingerprint[:12]}, now it is {held_out.fingerprint[:12]}; put the data back"
         )
 
 

@@ -100,11 +100,14 @@ def _traced(config: StudyConfig) -> int | None:
 
 def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoice:
     device, known = machine.allocation.device, session.history.precision
-    if known is not None and known.device == device:
-        return known
+    workers = {"parallel": machine.allocation.parallel, "gpus": machine.allocation.gpus}
+    if known is not None and known.choice.device == device:
+        now = known.model_copy(update={"time": time.time(), **workers})
+        if (known.parallel, known.gpus) != (now.parallel, now.gpus):
+            session.recorder.record(now)
+        return now.choice
     choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
-    parallel, gpus = machine.allocation.parallel, machine.allocation.gpus
-    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, parallel=parallel, gpus=gpus))
+    session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, **workers))
     return choice
 
 
@@ -210,6 +213,12 @@ def _showing_progress(session: Session, machine: Cluster, role: str, path: Path)
         machine.meanwhile = before
 
 
+_NOTHING_TO_TEACH = (
+    "two standardised logits are the same for every sample, so the soft loss teaches nothing; "
+    "set standardise_logits to false"
+)
+
+
 def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
     """Draw the plan of the study's own trial, or of each compared method that has a schedule.
 
@@ -219,7 +228,10 @@ def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
         trial = trial_config(arm.study, {})
         moment = setting.teacher_of(trial.method).record.second_moment
         plan = compile_plan(trial, len(task.train), moment)
-        for warning in (*make_method(trial.method).warnings(plan.run, moment), *space_warnings(arm.study, moment)):
+        told = (*make_method(trial.method).warnings(plan.run, moment), *space_warnings(arm.study, moment))
+        if task.outputs == 2 and getattr(trial.method, "standardise_logits", False):
+            told += (_NOTHING_TO_TEACH,)
+        for warning in told:
             session.recorder.warn(f"{arm.label}: {warning}" if arm.label else warning)
         if not arm.label or _has_schedule(plan):
             path = session.folder / (f"plan-{arm.label}.png" if arm.label else "plan.png")

@@ -31,7 +31,7 @@ from autockd.config.tasks import Glue, Text
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError
 from autockd.folders import cache_folder, studies_folder
 from autockd.records import Event, StudyStarted
-from autockd.report.tables import StudySummary, summary_of
+from autockd.report.tables import StudySummary, summary_if_begun, summary_of
 from autockd.tracking.redaction import without_secrets
 
 if TYPE_CHECKING:
@@ -232,7 +232,7 @@ class Study:
         to: Path | None = None,
         *,
         pick: str | None = None,
-        onnx: bool = True,
+        onnx: bool | None = None,
         int8: bool | None = None,
         force: bool = False,
         warn: Callable[[str], None] = lambda text: None,
@@ -245,7 +245,7 @@ class Study:
             pick: constraints on it, such as `latency_ms <= 2`, where no number is given: the best trial's own student
                 among those that fulfil them; None takes what the study exports, and an empty text the best of all.
             to: where to; None is the study's `bundle` folder.
-            onnx: whether to write ONNX too.
+            onnx: whether to write ONNX too; None is what the study says.
             int8: whether to write int8 ONNX too; None is what the study says, as far as there is ONNX.
             warn: is told what the int8 model loses.
             force: whether to replace what lies there.
@@ -256,8 +256,10 @@ class Study:
             ExportError: the bundle cannot be written or does not reproduce the student.
         """
         from autockd.data import load_task
-        from autockd.exporting import chosen_row, export_trial, winner
+        from autockd.export.folders import refuse_if_taken
+        from autockd.exporting import BUNDLE, chosen_row, export_trial, winner
 
+        onnx = self.config.export.onnx if onnx is None else onnx
         if int8 and not onnx:
             raise ConfigError.of("export.int8", "is made from the ONNX model", "write that too, or leave int8 out")
         summary = self.status()
@@ -266,6 +268,8 @@ class Study:
             row, run = winner(summary, own)
         else:
             row, run = chosen_row(summary, trial, pick or ""), None
+        to = to or self.folder / BUNDLE
+        refuse_if_taken(to, force=force)
         task, held_out = load_task(self.config.task)
         wanted = onnx and (self.config.export.int8 if int8 is None else int8)
         options: dict[str, Any] = {"onnx": onnx, "int8": wanted, "held_out": held_out, "force": force, "warn": warn}
@@ -330,10 +334,8 @@ class Study:
 
 def list_studies(studies: Path) -> list[StudySummary]:
     """Every study of a folder that has begun, the latest first."""
-    found = [
-        summary_of(path.parent / LEDGER) for path in studies.glob(f"*/{CONFIG}") if (path.parent / LEDGER).exists()
-    ]
-    return sorted(found, key=lambda summary: -summary.started)
+    found = [summary_if_begun(path.parent / LEDGER) for path in studies.glob(f"*/{CONFIG}")]
+    return sorted((summary for summary in found if summary is not None), key=lambda summary: -summary.started)
 
 
 def preview(config: StudyConfig) -> Preview:

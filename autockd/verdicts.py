@@ -55,7 +55,7 @@ class PairedComparison(Record):
     """Lower end of the confidence interval of that mean (Student's t); NaN for a single seed."""
     high: float
     p_value: float
-    """Of the paired t-test, two-sided; NaN for a single seed."""
+    """Of the paired t-test, two-sided; NaN for a single seed, and for seeds that all differ alike."""
     verdict: Verdict
     """What may be said of the first."""
 
@@ -126,7 +126,8 @@ def compare_paired(one: Sequence[float], other: Sequence[float], direction: str)
     """Whether one finalist is better than another, over the same seeds in the same order.
 
     A paired t-test (scipy's `ttest_rel`) at 95 %: `better` or `worse` only where the interval of the mean difference
-    leaves out 0, which few seeds seldom allow.
+    leaves out 0, which few seeds seldom allow, and seeds that all differ alike never, as metrics that count samples do
+    by chance: there is no spread to judge by.
 
     Args:
         one: metric by seed.
@@ -139,15 +140,14 @@ def compare_paired(one: Sequence[float], other: Sequence[float], direction: str)
     mean = statistics.fmean(gaps)
     if len(gaps) < 2:
         low = high = p_value = float("nan")
-    elif len(set(gaps)) == 1:  # no spread at all: the test is not defined, and the interval is a point
-        low = high = mean
-        p_value = 1.0 if mean == 0 else 0.0
+    elif len(set(gaps)) == 1:  # the test is not defined
+        low, high, p_value = mean, mean, float("nan")
     else:
         test = stats.ttest_rel(one, other)
         interval = test.confidence_interval(CONFIDENCE)
         low, high, p_value = float(interval.low), float(interval.high), float(test.pvalue)
     verdict: Verdict = "cannot be told apart"
-    if low > 0 or high < 0:
+    if low != high and (low > 0 or high < 0):
         verdict = "better" if (mean > 0) == (direction == "maximize") else "worse"
     return PairedComparison(seeds=len(gaps), difference=mean, low=low, high=high, p_value=p_value, verdict=verdict)
 
@@ -261,8 +261,7 @@ def _said(found: PairedComparison, metric: str, direction: str) -> str:
     if found.seeds == 1:
         return f"{found.verdict}: {_signed(gain, metric)}, and one seed says nothing of chance"
     if found.low == found.high:  # scores are counts of samples, so equal gaps do happen; an interval would be a sham
-        told = "no difference" if gain == 0 else f"by {_amount(abs(gain), metric)}"
-        return f"{found.verdict}{':' if gain == 0 else ''} {told} with each of them, which leaves no spread to judge by"
+        return f"{found.verdict}: {_signed(gain, metric)} with each of them, which leaves no spread to judge by"
     low, high = sorted((sign * found.low, sign * found.high))
     interval = f"(95 % interval {_number(low, metric)} to {_number(high, metric)})"
     if found.verdict == "cannot be told apart":

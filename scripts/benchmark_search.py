@@ -10,9 +10,9 @@ at a time, and are projected to all, each further one taking as long as those of
 except in the waterfall, where each run lacks one technique, and is compared with a run of as many trials that has all.
 
     profile   what                                             time
-    tiny      digits, ResNet-20 -> ResNet-8, both narrow        about 8 minutes on 2 cores: tries whether all of it works
+    tiny      digits, ResNet-20 -> ResNet-8, both narrow        about 8 minutes on 2 cores: tries that all of it works
     ci        digits at 32x32, ResNet-110 -> ResNet-8           about 5 minutes on 2 cores, no files needed
-    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    TODO on 2 cores
+    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 70 minutes on 2 cores
     gpu       both at full size                                about 20 minutes on one H100, reckoned
 """
 

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("name", metavar="STUDY", help="a study's name, or its folder")
     parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="the bundle's folder")
     parser.add_argument("--trial", type=int, default=None, metavar="N", help="another trial than the best")
-    parser.add_argument("--no-onnx", action="store_false", dest="onnx", help="write no ONNX model")
+    parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, help="an ONNX model too, or not")
     parser.add_argument("--int8", action=argparse.BooleanOptionalAction, help="an int8 ONNX model too, or not")
     parser.add_argument("--force", action="store_true", help="replace a bundle that stands there")
     parser.add_argument("--studies", type=Path, default=studies_folder(), help="folder of all studies")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 
@@ -24,6 +25,9 @@ from autockd.folders import CACHE_ENV
 from autockd.records import PrecisionChoice
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import build_network
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no mistake
+hypothesis.settings.load_profile("unhurried")
 
 TEACHER, STUDENT = CifarResNet(depth=8, width=4), CifarResNet(depth=8, width=2)
 RECIPE = {"epochs": 4, "batch_size": 32, "learning_rate": 0.1}

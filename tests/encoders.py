@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 import torch
 
+from autockd.data import Split, Texts, TextTask
+
 Family = Literal["bert", "roberta", "distilbert"]
 
 WORDS = ("the", "a", "film", "is", "was", "not", "very", "good", "bad", "dull", "and", "it", "##ing", "##s")
+_FILLER = ("the", "film", "is", "and", "it", "was", "very", "a")
 SENTENCES = (
     "The film is good.",
     "It was not very good, and a bit dull; nothing happens and it goes on, and on, and on.",
@@ -90,3 +93,28 @@ def _byte_tokenizer() -> Any:
 
     words = ["<s>", "<pad>", "</s>", "<unk>", *sorted(ByteLevel.alphabet()), "<mask>"]
     return RobertaTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[], model_max_length=128)
+
+
+def _is_good(row: int) -> bool:
+    return row * 7 % 3 == 0
+
+
+def make_text_task(train: int = 43, validation: int = 30, *, scores: bool = False) -> TextTask:
+    """Sentences of several lengths that hold either `good` or `bad`, as classes or as scores."""
+
+    def split(count: int, start: int) -> Split:
+        rows = range(start, start + count)
+        texts = [" ".join([*_FILLER[: 1 + row % 8], ("bad", "good")[_is_good(row)]]) for row in rows]
+        labels = torch.tensor([_is_good(row) for row in rows]).long()
+        return Split(Texts(tuple(texts)), labels.float() * 4 if scores else labels)
+
+    return TextTask(
+        name="films",
+        train=split(train, 0),
+        validation=split(validation, 100),
+        classes=() if scores else ("bad", "good"),
+        seed=1,
+        metric="pearson_spearman" if scores else "accuracy",
+        fingerprint="scores" if scores else "classes",
+        max_length=32,
+    )

@@ -28,7 +28,7 @@ from autockd.cli.options import (
     TrialsOfEach,
     changed_by_options,
 )
-from autockd.cli.output import say, show, tolerate_encodings, write, write_json
+from autockd.cli.output import plain_data, say, show, tolerate_encodings, write, write_json
 
 app = typer.Typer(
     name="autockd",
@@ -122,7 +122,7 @@ def validate(file: File, overrides: Overrides = None, as_json: Json = False) -> 
 
     study = validated(file, overrides or (), as_json=as_json)
     if as_json:
-        write_json({"valid": True, "problems": [], "config": study.model_dump(mode="json")})
+        write_json({"valid": True, "problems": [], "config": plain_data(study)})
     else:
         write(describe(file, study))
 
@@ -270,7 +270,7 @@ def report(
 
 
 @app.command(
-    epilog="Examples:\n\nautockd export mine\n\nautockd export mine --trial 7 --to bundle-7 --int8\n\n"
+    epilog="Examples:\n\nautockd export mine --to shipped\n\nautockd export mine --trial 7 --to bundle-7 --int8\n\n"
     "autockd export mine --pick 'latency_ms <= 2' --to fast"
 )
 def export(
@@ -290,7 +290,10 @@ def export(
     to: Annotated[
         Path | None, typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.")
     ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx/--no-onnx", help="Whether to write and check an ONNX model.")] = True,
+    onnx: Annotated[
+        bool | None,
+        typer.Option("--onnx/--no-onnx", help="Whether to write and check ONNX; the study's export.onnx decides."),
+    ] = None,
     int8: Annotated[
         bool | None,
         typer.Option("--int8/--no-int8", help="Whether to write an int8 ONNX model; the study's export.int8 decides."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from autockd.errors import UsageError
+
 if TYPE_CHECKING:
     from autockd.config import StudyConfig
     from autockd.config.loading import Change
@@ -20,6 +22,8 @@ def compared(methods: str | None, overrides: Sequence[str]) -> Change:
         overrides: `key=value` texts that the study is changed by.
     """
     labels = None if methods is None else [label.strip() for label in methods.split(",") if label.strip()]
+    if labels == []:
+        raise UsageError("--methods: names no method -> name some, with commas between them, or leave it out")
     is_named = any(override.startswith("name=") for override in overrides)
 
     def change(study: StudyConfig) -> StudyConfig:

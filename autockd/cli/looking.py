@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from autockd.cli.output import say, show, write, write_json
+from autockd.cli.output import plain_data, say, show, write, write_json
 from autockd.cli.text import printable
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import studies_folder
@@ -74,7 +74,7 @@ def show_studies(studies: Path | None, *, as_json: bool) -> None:
     folder = studies or studies_folder()
     summaries = list_studies(folder)
     if as_json:
-        write_json([summary.model_dump(mode="json") for summary in summaries])
+        write_json([plain_data(summary) for summary in summaries])
     elif summaries:
         show(studies_table(summaries))
     else:
@@ -125,7 +125,7 @@ def report_study(name: str, studies: Path | None, to: Path | None, *, as_json: b
     folder, content = open_study(name, studies).report(to)
     if as_json:
         files = [str(path) for path in files_of(folder)]
-        write_json({"folder": str(folder), "files": files, "report": content.model_dump(mode="json")})
+        write_json({"folder": str(folder), "files": files, "report": plain_data(content)})
         return
     write(str(folder / PAGE))
     say("\n".join(content.summary))

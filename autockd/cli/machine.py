@@ -60,8 +60,8 @@ def _gpu(index: int) -> Device:
 
 
 def nearest_folder(path: Path) -> Path:
-    """The path itself, or the closest thing above it that exists: where it would be made."""
-    return next(candidate for candidate in (path, *path.parents) if candidate.exists())
+    """The path itself, or the closest thing above it that can be seen: where it would be made."""
+    return next(candidate for candidate in (path, *path.parents) if os.access(candidate, os.F_OK))
 
 
 def why_not_writable(folder: Path) -> str | None:

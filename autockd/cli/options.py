@@ -15,6 +15,11 @@ def shipped_names(incomplete: str) -> list[str]:
     return [space.name for space in shipped_spaces() if space.name.startswith(incomplete)]
 
 
+def folder(text: str) -> Path:
+    """A folder as it was named; `~` is the user's home."""
+    return Path(text).expanduser()
+
+
 def study_files(incomplete: str) -> list[str]:
     """Names of shipped search spaces, study files, and folders on the way to one, for a shell that completes a word."""
     parent, start = Path(incomplete).parent, "" if incomplete.endswith("/") else Path(incomplete).name
@@ -27,8 +32,8 @@ def study_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the studies in the folder that was named, for a shell that completes a word."""
     from autockd.folders import studies_folder
 
-    folder = context.params.get("studies") or studies_folder()
-    names = (path.parent.name for path in Path(folder).glob("*/study.yaml"))
+    studies = context.params.get("studies") or studies_folder()
+    names = (path.parent.name for path in Path(studies).glob("*/study.yaml"))
     return sorted(name for name in names if name.startswith(incomplete))
 
 
@@ -65,6 +70,7 @@ StudiesFolder = Annotated[
     Path | None,
     typer.Option(
         "--studies",
+        parser=folder,
         metavar="DIR",
         envvar="AUTOCKD_STUDIES",
         help="Folder of all studies; `studies` in the current folder if not given.",

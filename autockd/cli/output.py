@@ -12,6 +12,7 @@ import typer
 from autockd.cli.text import printable
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.console import Console, RenderableType
 
 _WIDE = 160
@@ -31,6 +32,11 @@ def write(text: str) -> None:
 def write_json(value: Any) -> None:
     """One JSON document."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def plain_data(record: BaseModel) -> Any:
+    """A record as JSON has it: a NaN, which JSON lacks, is the text `NaN`, as in a ledger."""
+    return json.loads(record.model_dump_json())
 
 
 def show(renderable: RenderableType) -> None:

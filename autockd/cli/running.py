@@ -38,7 +38,7 @@ def run_file(
     """Run the study that FILE names, or one that `change` makes of it, or say what it would do; print the result."""
     config = load_file(file, overrides, smoke=smoke, change=change)
     check_inputs(config, file)
-    folder = (studies or studies_folder()).expanduser().absolute()
+    folder = (studies or studies_folder()).absolute()
     if dry_run:
         show_dry_run(config, folder, as_json=as_json)
         return

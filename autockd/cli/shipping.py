@@ -21,7 +21,7 @@ def export_student(
     to: Path | None,
     *,
     pick: str | None,
-    onnx: bool,
+    onnx: bool | None,
     int8: bool | None,
     force: bool,
     studies: Path | None,

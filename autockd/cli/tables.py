@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from autockd.cli.output import plain_data
 from autockd.cli.text import cost_text, count_text, duration, kilobytes, metric_text, plural, printable
 from autockd.records import Evaluated
 from autockd.report.pareto import pareto_front
@@ -127,10 +128,11 @@ def summary_data(summary: StudySummary) -> dict[str, Any]:
     finalists = finalists_of(summary)
     made = judgements(finalists, summary.metric, summary.direction)
     winner = winner_of(finalists, summary.direction)
-    return summary.model_dump(mode="json") | {
+    data: dict[str, Any] = plain_data(summary)
+    return data | {
         "winner": winner.trial if winner else None,
-        "over_seeds": [finalist.model_dump(mode="json") for finalist in finalists],
-        "judgements": [judgement.model_dump(mode="json") for judgement in made],
+        "over_seeds": [plain_data(finalist) for finalist in finalists],
+        "judgements": [plain_data(judgement) for judgement in made],
         "conclusions": finalist_lines(summary),
     }
 

@@ -49,6 +49,8 @@ def _fits(study: StudyConfig, label: str) -> bool:
     name = label.removesuffix(STANDARDISED)
     if name in NEED_ASSISTANT:
         return study.assistant is not None
+    if study.task.is_binary:
+        return name == label  # two standardised logits are the same for every sample
     return not study.task.is_regression or (name == label and name not in NEED_CLASSES)
 
 

@@ -24,6 +24,8 @@ def kind_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
     models = {"teacher.model": study.teacher.model, "student.model": study.student.model}
     if study.assistant is not None:
         models["assistant.model"] = study.assistant.model
+    if message := _missing_package(str(getattr(study.task, "path", None) or "")):
+        yield "task.path", message
     for field, model in models.items():
         if message := _misfit(model, study.task.kind):
             yield f"{field}.family", message

@@ -182,7 +182,10 @@ def _assign(data: dict[str, Any], key: str, value: Any, origin: str) -> Problem 
     *parents, last = key.split(".")
     here: Any = data
     for part in parents:
-        here = here.setdefault(part, {}) if isinstance(here, dict) else None
+        if isinstance(here, dict):
+            below = here.get(part, {})
+            here[part] = dict(below) if isinstance(below, dict) else below  # an anchor may share it with other sections
+            here = here[part]
     if not isinstance(here, dict):
         return Problem(key, "leads through a value that has no keys", "name a field of a section", origin)
     here[last] = value

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.schema import StudyConfig
-from autockd.config.space import AnyDimension, Choice, active_params, as_tuple, ordered
+from autockd.config.space import AnyDimension, Choice, IntRange, active_params, as_tuple, ordered
 from autockd.config.training import TRAINING_DIMENSIONS
-from autockd.config.trial import STUDENT_DIMENSIONS, conditioned_space, default_params, trial_config
+from autockd.config.trial import STUDENT_DIMENSIONS, baseline_config, conditioned_space, default_params, trial_config
 
 Mistake = tuple[str, str]
 """A dotted field and the message about it."""
@@ -45,7 +45,7 @@ def space_mistakes(study: StudyConfig) -> list[Mistake]:
         space = dict(ordered(conditioned_space(study)))
     except ValueError as error:
         return [(_BASE, str(error))]
-    mistakes = [*_base_mistakes(study), *_corner_mistakes(study, space)]
+    mistakes = [*_base_mistakes(study), *_baseline_mistakes(study), *_corner_mistakes(study, space)]
     mistakes = mistakes or list(_shortest_schedule_mistakes(study, space)) or list(_joint_mistakes(study, space))
     return [*mistakes, *_first_trial_mistakes(study, space)]
 
@@ -57,6 +57,11 @@ def name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
     if method is not None and (not isinstance(method, Choice) or not set(study.own_methods) <= set(METHOD_CONFIGS)):
         yield f"{_BASE}.method", f"must be of type choice, among {', '.join(METHOD_CONFIGS)}"
     known = known_dimensions(study)
+    if "student_width" in space and getattr(study.student.model, "widths", None) is not None:
+        yield (
+            f"{_BASE}.student_width",
+            "changes nothing where student.model.widths names the widths; remove one of them",
+        )
     for name, dimension in space.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
@@ -73,6 +78,15 @@ def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
     """The study's own values must make a trial."""
     for message in _trial_mistakes(study, {}):
         yield "method", message
+
+
+def _baseline_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    """So must every baseline in its place; a comparison has none."""
+    for place, baseline in enumerate(() if study.compare else study.search.baselines):
+        try:
+            baseline_config(study, baseline)
+        except ValidationError as error:
+            yield from ((f"search.baselines.{place}", message) for message in _messages(error))
 
 
 def _corner_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
@@ -128,7 +142,15 @@ def _corners(space: Space) -> Iterator[tuple[str, tuple[object, ...], dict[str, 
         asked = {key: value for other in dimension.when for key, value in conditions[other].items()}
         asked |= {other: as_tuple(allowed)[0] for other, allowed in dimension.when.items()}
         conditions[name] = asked
-        yield name, dimension.corners, asked
+        yield name, _extremes(name, dimension), asked
+
+
+def _extremes(name: str, dimension: AnyDimension) -> tuple[object, ...]:
+    """Values that tell whether all can be: the ends, and of depths, every sixth of which there is, the second too."""
+    if name != "student_depth" or not isinstance(dimension, IntRange):
+        return dimension.corners
+    second = min(dimension.low + (dimension.step or 1), dimension.high)
+    return tuple(dict.fromkeys([dimension.low, second, *dimension.corners]))
 
 
 def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
@@ -156,8 +178,12 @@ def _trial_mistakes(study: StudyConfig, params: Mapping[str, object]) -> list[st
     try:
         trial_config(study, params)
     except ValidationError as error:
-        return [detail["msg"].removeprefix("Value error, ") for detail in error.errors()]
+        return _messages(error)
     return []
+
+
+def _messages(error: ValidationError) -> list[str]:
+    return [detail["msg"].removeprefix("Value error, ") for detail in error.errors()]
 
 
 def as_number(value: object) -> float:

@@ -52,6 +52,11 @@ class _Task(Config):
         """Whether targets are scores, not classes."""
         return False
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether it is known before any data is read that there are two classes."""
+        return False
+
 
 class _ImageTask(_Task):
     """What all image tasks share."""
@@ -155,6 +160,11 @@ class Glue(_TextTask):
     def is_regression(self) -> bool:
         """Whether targets are scores: those of stsb are."""
         return self.task == "stsb"
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether there are two classes: all tasks have them but mnli, with three, and stsb."""
+        return self.task not in ("mnli", "stsb")
 
     @model_validator(mode="after")
     def _metric_fits(self) -> Self:

@@ -50,8 +50,8 @@ class Plan:
         columns: names of the coefficients, such as hard_weight, smoothing, margin, learning_rate.
         table: float64 [steps, coefficients], on the CPU.
         run: the run it was made for.
-        restarts: steps at which training goes back to the best weights so far, with a fresh optimizer: the first
-            step of each later stage of a method.
+        restarts: steps at which training goes back to the best weights so far, those of this moment among them, with
+            a fresh optimizer: the first step of each later stage of a method.
     """
 
     columns: tuple[str, ...]

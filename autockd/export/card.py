@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 
 from autockd.config.models import CifarResNet, Encoder, TorchvisionModel
 from autockd.export.card_metadata import dataset_name, front_matter
-from autockd.export.card_usage import FILES, IMAGES_IN_ONNX, IMAGES_IN_TORCH, TEXTS_IN_ONNX, TEXTS_IN_TRANSFORMERS
+from autockd.export.card_usage import (
+    FIGURES,
+    FILES,
+    IMAGES_IN_ONNX,
+    IMAGES_IN_TORCH,
+    TEXTS_IN_ONNX,
+    TEXTS_IN_TRANSFORMERS,
+)
 from autockd.export.description import BundleConfig, ImageBundleConfig, TextBundleConfig
 from autockd.export.figures import Figures, ModelFigures
 
@@ -39,7 +46,8 @@ def model_card(config: BundleConfig, *, parameters: int, figures: Figures | None
     for title, paragraphs in sections.items():
         if paragraphs:
             parts += [*([f"## {title}"] if title else []), *paragraphs]
-    return "\n\n".join([*parts, *_usage(config, onnx=figures is not None), FILES])
+    files = FILES.format(figures="" if figures is None else FIGURES)
+    return "\n\n".join([*parts, *_usage(config, onnx=figures is not None), files])
 
 
 def plain(text: object, longest: int = 120) -> str:

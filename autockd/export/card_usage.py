@@ -50,6 +50,6 @@ logits = session.run(["logits"], dict(tokens))[0]
 FILES = """## Files
 
 `autockd.json` says where the model comes from and how it was judged, `parity.json` how closely the files reproduce it
-on validation samples, `figures.json` what the ONNX models cost and give, and `manifest.json` the SHA-256 and size of
-every other file. No file holds code.
+on validation samples,{figures} and `manifest.json` the SHA-256 and size of every other file. No file holds code.
 """
+FIGURES = " `figures.json` what the ONNX models cost and give,"

@@ -26,7 +26,7 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
         EnvironmentProblem: the folder cannot be written.
     """
     target = target.absolute()
-    _refuse_if_taken(target, force=force)
+    refuse_if_taken(target, force=force)
     stage = _sibling(target, "partial")
     try:
         stage.mkdir(parents=True)
@@ -41,7 +41,12 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _refuse_if_taken(target: Path, *, force: bool) -> None:
+def refuse_if_taken(target: Path, *, force: bool) -> None:
+    """See to it that a bundle may be written somewhere.
+
+    Raises:
+        ExportError: something stands there, and is not to be replaced, or is no bundle.
+    """
     if not os.path.lexists(target):
         return
     if not force:

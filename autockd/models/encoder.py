@@ -24,6 +24,16 @@ ENCODER_WEIGHTS = "model.safetensors"
 """The name under which transformers looks for weights in a folder."""
 
 
+WHOLE_MASKS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
+"""Architectures that take a mask for each pair of tokens as it is. One for each token they first look at, to leave it
+out where nothing is masked, and that waits for a GPU in every step."""
+
+
+def whole_mask(mask: Tensor) -> Tensor:
+    """Which tokens each token attends to: bool [B, 1, L, L], from an attention mask [B, L]."""
+    return mask.bool()[:, None, None, :].expand(-1, -1, mask.shape[1], -1)
+
+
 class TextEncoder(nn.Module):
     """A sequence classifier of transformers that takes tokens and returns logits.
 
@@ -47,7 +57,15 @@ class TextEncoder(nn.Module):
         Args:
             tokens: input_ids and attention_mask, int64 [B, L], and token_type_ids where the tokenizer gives them.
         """
+        mask = tokens["attention_mask"]
+        if mask.device.type == "cuda" and self._takes_whole_masks:
+            tokens = {**tokens, "attention_mask": whole_mask(mask)}
         return cast(Tensor, self.hf(**tokens).logits.float())
+
+    @property
+    def _takes_whole_masks(self) -> bool:
+        config = self.hf.config
+        return config.model_type in WHOLE_MASKS and config._attn_implementation == "sdpa"
 
     def train(self, mode: bool = True) -> TextEncoder:
         """As `nn.Module.train`."""

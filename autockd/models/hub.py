@@ -93,7 +93,7 @@ def quiet_transformers() -> Iterator[None]:
 
 def _fetched(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         with quiet_transformers():
@@ -106,7 +106,7 @@ def _fetched(name: str, revision: str | None) -> Path:
             "-> name a local folder with the model, or download it once where there is a network (`hf download "
             f"{name}`)"
         ) from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except Exception as error:  # proxies and broken connections raise what the hub's library passes through
         at = f" at revision {revision}" if revision else ""
         reason = " ".join(str(error).split())[:200]
         raise ModelError(

@@ -34,7 +34,7 @@ class Vocabulary:
     places: Tensor
 
     def tokens(self, tokens: Tokens) -> Tokens:
-        """The same samples with ids as the trimmed model has them; the id of padding stays the same.
+        """The same samples with ids as the trimmed model has them, padding's among them.
 
         Raises:
             ValueError: a sample has an id that was not among the used ones.
@@ -42,7 +42,7 @@ class Vocabulary:
         ids = self.places.to(tokens.ids.device)[tokens.ids.long()]
         if bool((ids < 0).any()):
             raise ValueError("the texts hold tokens that the vocabulary was not trimmed for")
-        return replace(tokens, ids=ids.int())
+        return replace(tokens, ids=ids.int(), pad_id=int(self.places[tokens.pad_id]))
 
     def restored(self, state: Mapping[str, Tensor], *, decay: float = 1.0) -> dict[str, Tensor]:
         """The state of a trimmed model, with the whole embedding.

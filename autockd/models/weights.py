@@ -23,6 +23,7 @@ from autockd.hashing import bytes_hash
 
 _WRAPPERS = ("state_dict", "model")
 _PREFIXES = ("module.", "_orig_mod.")  # put on every name by DataParallel and by torch.compile
+_OUTDATED = ".embeddings.position_ids"  # the numbers from 0 on, which transformers wrote until 4.31
 _LISTED = 5
 
 
@@ -32,8 +33,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         ModelError: the file cannot be read (see `read_state`), or its names or shapes are not the model's.
     """
-    state = read_state(path)
-    misfits = _misfits(model.state_dict(), state)
+    wanted = model.state_dict()
+    state = {n: tensor for n, tensor in read_state(path).items() if n in wanted or not n.endswith(_OUTDATED)}
+    misfits = _misfits(wanted, state)
     if misfits:
         raise ModelError(
             f"weights: {path} does not fit {type(model).__name__}: {'; '.join(misfits)} -> give weights of the same "
@@ -164,9 +166,8 @@ def _unwrapped(state: Any, path: Path) -> dict[str, torch.Tensor]:
 
 
 def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    while state and (prefix := next((one for one in _PREFIXES if all(name.startswith(one) for name in state)), None)):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 

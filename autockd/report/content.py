@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from autockd.records import Provenance, Record
@@ -188,10 +191,29 @@ class ReportContent(Record):
     @property
     def undistilled(self) -> Standing | None:
         """The student without distillation."""
-        same = [standing for standing in self.standings if standing.method == "none"]
-        return next((standing for standing in same if standing.kind == "baseline"), same[0] if same else None)
+        return undistilled_among(self.standings, self.direction)
 
     @property
     def has_seeds(self) -> bool:
         """Whether anything ran again with fresh seeds."""
         return any(standing.seeds for standing in self.standings)
+
+
+def undistilled_among(standings: Sequence[Standing], direction: str) -> Standing | None:
+    """The student without distillation: the baseline, or the best by validation where that is a method like others."""
+    same = [standing for standing in standings if standing.method == "none"]
+    baseline = next((standing for standing in same if standing.kind == "baseline"), None)
+    sign = 1 if direction == "maximize" else -1
+
+    def worth(standing: Standing) -> float:
+        known = standing.validation or (() if standing.searched is None else (standing.searched,))
+        return sign * statistics.fmean(known) if known else -math.inf
+
+    return baseline or max(same, key=worth, default=None)
+
+
+def preset_among(standings: Sequence[Standing]) -> Standing | None:
+    """The study's own values; where methods are compared, those of the winner's method."""
+    winner = next((standing for standing in standings if standing.kind == "winner"), None)
+    presets = [standing for standing in standings if standing.kind == "preset"]
+    return next((preset for preset in presets if winner is None or preset.arm == winner.arm), None)

@@ -49,7 +49,7 @@ def cards_of(content: ReportContent) -> list[Card]:
     winner, plain, teacher = content.of_kind("winner"), content.undistilled, content.of_kind("teacher")
     if winner is None:
         return []
-    named = ((winner, "winner"), (plain, "no distillation"), (teacher, "teacher"))
+    named = ((winner, "winner"), (None if plain == winner else plain, "no distillation"), (teacher, "teacher"))
     cards = [_score_card(content, row, name) for row, name in named if row is not None]
     if winner.parameters is not None:
         about = ""

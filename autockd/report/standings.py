@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from autockd.records import Evaluated
-from autockd.report.content import Kind, Standing
+from autockd.report.content import Kind, Standing, preset_among, undistilled_among
 from autockd.report.statistics import Finalist, PairedComparison, compare_paired, finalists_of, winner_of
-from autockd.report.tables import StudySummary, TrialRow
+from autockd.report.tables import StudySummary, TrialRow, best_of_arms
 
 _ORDER: dict[Kind, int] = {"teacher": 0, "winner": 1, "preset": 2, "candidate": 3, "baseline": 4}
 
@@ -17,7 +17,8 @@ def standings_of(summary: StudySummary) -> tuple[Standing, ...]:
     """All models of the comparison: the teacher, the winner, the preset, further finalists, the baselines."""
     finalists = {finalist.trial: finalist for finalist in finalists_of(summary)}
     winner = winner_among(summary, finalists.values())
-    rows = [row for row in summary.trials if _takes_part(row, finalists, winner)]
+    chosen = {winner, *(row.trial for row in best_of_arms(summary).values())}
+    rows = [row for row in summary.trials if _takes_part(row, finalists, chosen)]
     found = [_standing(row, finalists.get(row.trial), summary, winner) for row in rows]
     found = _with_comparisons(_with_distinct_names(found), summary.direction)
     teacher = _teacher(summary)
@@ -34,10 +35,11 @@ def winner_among(summary: StudySummary, finalists: Iterable[Finalist]) -> int | 
     return winner.trial if winner else summary.best_trial if picked is None else picked
 
 
-def _takes_part(row: TrialRow, finalists: Mapping[int, Finalist], winner: int | None) -> bool:
+def _takes_part(row: TrialRow, finalists: Mapping[int, Finalist], chosen: Collection[int | None]) -> bool:
+    """Finalists do; where nothing ran again, baselines, presets, the winner, and the best of each compared method."""
     if finalists:
         return row.trial in finalists
-    return row.value is not None and (row.role in ("baseline", "default") or row.trial == winner)
+    return row.value is not None and (row.role in ("baseline", "default") or row.trial in chosen)
 
 
 def _teacher(summary: StudySummary) -> list[Standing]:
@@ -118,10 +120,7 @@ def _with_distinct_names(standings: Sequence[Standing]) -> list[Standing]:
 
 def _with_comparisons(standings: Sequence[Standing], direction: str) -> list[Standing]:
     """Each against the student without distillation and against the preset, wherever both have fresh seeds."""
-    undistilled = [standing for standing in standings if standing.method == "none"]
-    plain = next((standing for standing in undistilled if standing.kind == "baseline"), None)
-    plain = plain or next(iter(undistilled), None)
-    preset = next((standing for standing in standings if standing.kind == "preset"), None)
+    plain, preset = undistilled_among(standings, direction), preset_among(standings)
     return [
         standing.model_copy(
             update={

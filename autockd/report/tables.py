@@ -147,13 +147,18 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     return StudySummary.model_validate(fields)
 
 
+def summary_if_begun(ledger: Path) -> StudySummary | None:
+    """What a study's ledger says, now; None where it says nothing yet, or what came before it has failed."""
+    return summarise(read_events(ledger)) if ledger.exists() else None
+
+
 def summary_of(ledger: Path) -> StudySummary:
     """What a study's ledger says, now.
 
     Raises:
         StudyError: the study has not begun.
     """
-    summary = summarise(read_events(ledger)) if ledger.exists() else None
+    summary = summary_if_begun(ledger)
     if summary is None:
         raise StudyError(f"{ledger.parent}: this study has not begun; start one with `autockd run`")
     return summary

@@ -38,11 +38,13 @@ def gap_text(gap: float, metric: str, *, sign: bool = True) -> str:
 
 
 def interval_text(found: PairedComparison, metric: str) -> str:
-    """A difference with its interval at 95 %: `+1.30 (+0.20 to +2.40)`; a single seed has no interval."""
+    """A difference with its interval at 95 %: `+1.30 (+0.20 to +2.40)`; one seed, and seeds that all differ alike, have
+    none.
+    """
     gap, low, high = (
         gap_text(number, metric).removesuffix(" points") for number in (found.difference, found.low, found.high)
     )
-    return gap if found.seeds < 2 else f"{gap} ({low} to {high})"
+    return gap if found.seeds < 2 or found.low == found.high else f"{gap} ({low} to {high})"
 
 
 def moment(seconds: float) -> str:
@@ -54,7 +56,11 @@ def _headline(content: ReportContent, winner: Standing) -> str:
     named = winner.name.removeprefix("winner: ")
     text = f"The winner is {named}, with {_score(content, winner)}"
     others = [(content.undistilled, "without distillation"), (content.of_kind("teacher"), "of the teacher")]
-    beside = [f"{_score(content, other, brief=True)} {what}" for other, what in others if other is not None]
+    beside = [
+        f"{_score(content, other, brief=True)} {what}"
+        for other, what in others
+        if other is not None and other != winner
+    ]
     text += f", beside {' and '.join(beside)}." if beside else "."
     return f"{text} {_size(content, winner)}".rstrip()
 
@@ -112,6 +118,9 @@ def _verdict(found: PairedComparison, whom: str, content: ReportContent) -> str:
             f"Against {whom} the difference is {gap_text(found.difference, metric)} on {content.judged_on} under one "
             "seed: that cannot be told apart from chance."
         )
+    if found.low == found.high:
+        gap = f"{gap_text(found.difference, metric)} on {content.judged_on} with each of {found.seeds} seeds"
+        return f"It cannot be told apart from {whom} ({gap}, which leaves no spread to judge by)."
     low, high = gap_text(found.low, metric).removesuffix(" points"), gap_text(found.high, metric)
     numbers = (
         f"{gap_text(found.difference, metric)} on {content.judged_on}, 95 % interval {low} to {high}, "
@@ -213,7 +222,7 @@ def _what_is_missing(content: ReportContent) -> Iterator[str]:
     if not content.test_opened:
         yield "The test split has not been opened; all values are of the validation split, on which trials were chosen."
     if not winner.costs.get("latency_ms"):
-        yield "Latency was not measured."
+        yield "The search measured no latency."
 
 
 def _what_is_unequal(content: ReportContent) -> Iterator[str]:

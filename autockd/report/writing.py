@@ -22,7 +22,11 @@ REPORT = "report"
 """The folder's name, in a study's."""
 
 PAGE, CONTENT, TRIALS, FINALISTS = "report.html", "report.json", "trials.csv", "finalists.csv"
-_SUFFIXES = (".html", ".json", ".csv", ".png")
+PICTURES = (
+    *("methods", "plan", "learning_curves", "reliability", "agreement", "cost", "search_history", "pareto_front"),
+    *("slices", "importance", "rungs", "parallel_coordinates"),
+)
+"""Names of all charts that there are; a report has some of them."""
 
 
 def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
@@ -52,6 +56,7 @@ def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
         runs = finalists_csv(content, summary.finalists, summary.evaluated)
         (stage / FINALISTS).write_text(runs, encoding="utf-8")
         for chart in charts_of(sections):
+            assert chart.name in PICTURES, "a report knows its own files"
             save_chart(chart, stage)
     return content
 
@@ -93,5 +98,6 @@ def _is_report(folder: Path) -> bool:
         return False
     entries = list(folder.iterdir())
     names = {path.name for path in entries}
-    is_ours = all(path.suffix in _SUFFIXES and path.is_file() and not path.is_symlink() for path in entries)
-    return not entries or (is_ours and {PAGE, CONTENT} <= names)
+    known = {PAGE, CONTENT, TRIALS, FINALISTS, *(f"{name}.png" for name in PICTURES)}
+    is_plain = all(path.is_file() and not path.is_symlink() for path in entries)
+    return not entries or (is_plain and {PAGE, CONTENT} <= names <= known)

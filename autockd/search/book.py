@@ -31,6 +31,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.search.journal import new_optuna_study, tell
+from autockd.search.pace import Pace
 from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.proposals import (
     BASELINE,
@@ -86,7 +87,8 @@ class StudyBook:
         self._rungs = Rungs(study.search.stopping, direction, self._lag)
         self._outcomes: dict[int, TrialOutcome] = {}
         self._orphans: deque[int] = deque()
-        self._slowest_epoch: float | None = None
+        self._configs: dict[int, TrialConfig] = {}
+        self._pace = Pace()
         self._told = first
         name, objectives = f"{study.name} {arm}".rstrip(), study.search.objectives
         self._optuna = new_optuna_study(name, journal, direction, objectives)
@@ -139,7 +141,8 @@ class StudyBook:
         failed trial, and the next one is proposed.
         """
         if self._orphans:
-            return self._proposal(self._starts[self._orphans.popleft()])
+            is_full = self.running - len(self._orphans) >= self._parallel
+            return None if is_full else self._proposal(self._starts[self._orphans.popleft()])
         while not self.finished and self.running < self._parallel and self._tell_up_to(self._next - self._lag):
             number = self._next
             self._optuna.sampler = make_sampler(self._study, number - self._first, self._parallel, self._arm)
@@ -161,10 +164,9 @@ class StudyBook:
             if record.epoch <= standing.epochs:
                 continue
             self._record(EpochFinished(time=time.time(), trial=report.trial, record=record))
-            seconds = record.train_seconds + record.evaluate_seconds
-            self._slowest_epoch = max(seconds, self._slowest_epoch or 0.0)
+            self._pace.note(self._config(report.trial), record)
             told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
-            standing = standing.model_copy(update=told)
+            standing = self._standing[report.trial] = standing.model_copy(update=told)
         cost = {name: getattr(report, name) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
         self._standing[report.trial] = standing.model_copy(update=cost)
         if report.outcome is not None:
@@ -199,10 +201,15 @@ class StudyBook:
         self._tell_up_to(self._next - 1)
 
     def _proposal(self, started: TrialStarted) -> Proposal:
-        config = TrialConfig.model_validate(started.config)
+        config = self._config(started.trial)
         stopping = self._study.search.stopping
         rungs = () if started.role == "baseline" else rung_epochs(stopping, config.training.epochs)
-        return Proposal(started.trial, config, rungs, stopping.rule == "ladder", self._slowest_epoch)
+        return Proposal(started.trial, config, rungs, stopping.rule == "ladder", self._pace.longest(config))
+
+    def _config(self, number: int) -> TrialConfig:
+        if number not in self._configs:
+            self._configs[number] = TrialConfig.model_validate(self._starts[number].config)
+        return self._configs[number]
 
     def _start(self, number: int, trial: optuna.Trial) -> TrialStarted | None:
         role = trial.user_attrs.get(ROLE, "sampled")
@@ -269,6 +276,7 @@ class StudyBook:
                 case EpochFinished(trial=number, record=record) if number in self._trials:
                     told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
                     self._standing[number] = self._standing[number].model_copy(update=told)
+                    self._pace.note(self._config(number), record)
                 case RungReached() if event.trial in self._trials:
                     self._note_verdict(event)
                     if event.stopped:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autockd.config.trial import TrialConfig
 from autockd.records import EpochFinished, Event, FinalistFinished, TrialOutcome, TrialReport, TrialStarted
+from autockd.search.pace import Pace
 from autockd.search.proposal import Proposal, finalist_folder
 
 
@@ -48,13 +49,13 @@ class FinalistBook:
         self._record = record
         self._parallel = parallel
         self._open: dict[int, TrialOutcome] = {}
-        self._slowest_epoch: float | None = None
+        self._pace = Pace()
         done = set()
         for event in history:
             if isinstance(event, FinalistFinished):
                 done.add((event.trial, event.seed))
-            elif isinstance(event, EpochFinished):
-                self._note_epoch(event.record.train_seconds + event.record.evaluate_seconds)
+            elif isinstance(event, EpochFinished) and event.trial in trials:
+                self._pace.note(trials[event.trial], event.record)
         self._closed = {number: None for number, run in enumerate(self._runs) if run in done}
         self._waiting = deque(number for number in range(len(self._runs)) if number not in self._closed)
 
@@ -93,13 +94,13 @@ class FinalistBook:
         self._open[number] = TrialOutcome(state="failed")
         trial, seed = self._runs[number]
         config = self._trials[trial].model_copy(update={"seed": seed})
-        return Proposal(number, config, slowest_epoch=self._slowest_epoch, trial=trial, seed=seed)
+        return Proposal(number, config, slowest_epoch=self._pace.longest(config), trial=trial, seed=seed)
 
     def report(self, report: TrialReport) -> bool:
         """Take what a worker tells; whether the run has ended."""
         if report.trial in self._open:
             for record in report.records:
-                self._note_epoch(record.train_seconds + record.evaluate_seconds)
+                self._pace.note(self._trials[self._runs[report.trial][0]], record)
             cost = {name: getattr(report, name) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
             known = self._open[report.trial]
             epochs = max([known.epochs, *(record.epoch for record in report.records)])
@@ -118,6 +119,3 @@ class FinalistBook:
         self._record(FinalistFinished(time=time.time(), trial=trial, seed=seed, **outcome.model_dump()))
         del self._open[number]
         self._closed[number] = None
-
-    def _note_epoch(self, seconds: float) -> None:
-        self._slowest_epoch = max(seconds, self._slowest_epoch or 0.0)

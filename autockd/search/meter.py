@@ -19,7 +19,8 @@ class Meter:
         self._before = (0.0, 0.0, 0.0)
 
     def go_on_from(self, cost: dict[str, float]) -> None:
-        """Add what was counted before, as `cost` said it."""
+        """From here on add to what was counted before, as `cost` said it."""
+        self._wall, self._cpu = time.monotonic(), time.process_time()
         self._before = (cost["seconds"], cost["cpu_seconds"], cost["gpu_seconds"])
 
     @property

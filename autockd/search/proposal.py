@@ -29,7 +29,7 @@ class Proposal:
         config: its mathematics.
         rungs: epochs after which it reports a rung and waits for the verdict.
         ladder: whether a rung is a whole schedule, compressed to so many epochs, instead of a part of the run.
-        slowest_epoch: seconds of the longest epoch of any trial so far; None before the first.
+        slowest_epoch: seconds of the longest epoch so far of such a student and batch size; None before the first.
         trial, seed: of a finalist's run, the trial that runs again, and its fresh seed; None for the trial itself.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ def allocate(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> Al
     """
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     wanted = config.gpus_per_trial
-    share = (1 / TRIALS_PER_GPU if gpus else 0.0) if wanted is None else wanted
+    share = _gpu_share(config, nodes) if wanted is None else wanted
     slots = sum(_slots(node, config.cpus_per_trial, share) for node in nodes)
     where = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
     if slots < 1:
@@ -74,6 +75,18 @@ def allocate(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> Al
         share,
         f"{parallel} trials at a time with {each} each, of {cpus:g} cores and {gpus:g} GPUs{where}",
     )
+
+
+def _gpu_share(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> float:
+    """A trial's share of a GPU: it is divided among as many as will run on it, and no further; 0 without a GPU."""
+    places = [(int(node["GPU"]), int(node.get("CPU", 0) // config.cpus_per_trial)) for node in nodes if node.get("GPU")]
+    gpus = sum(there for there, _ in places)
+    if not gpus:
+        return 0.0
+    on_one = max(math.ceil(min(trials, TRIALS_PER_GPU * there) / there) for there, trials in places if there)
+    if config.parallel_trials is not None:
+        on_one = min(on_one, math.ceil(config.parallel_trials / gpus))
+    return 1 / max(1, on_one)
 
 
 def _slots(node: Mapping[str, float], cpus: int, gpus: float) -> int:

@@ -61,7 +61,8 @@ def drive(
 
     def explain(number: int) -> str:
         trace = book.folder(study, number) / TRACE
-        return f"{LOST}; where it hung is in {trace}" if trace.exists() else LOST
+        has_hung = trace.exists() and trace.stat().st_size > 0  # one that was killed leaves it behind empty
+        return f"{LOST}; where it hung is in {trace}" if has_hung else LOST
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(share)),

@@ -9,6 +9,7 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from autockd.errors import EnvironmentProblem
 from autockd.search.proposal import Book
 from autockd.search.trainable import read_report
 
@@ -70,9 +71,15 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         self._book: Book | None = book
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """A trial goes on, or ends at a rung."""
+        """A trial goes on, or ends at a rung.
+
+        Raises:
+            EnvironmentProblem: its worker says that no trial can go on there.
+        """
         assert self._book is not None
         report = read_report(result)
+        if report is not None and report.problem:
+            raise EnvironmentProblem(report.problem)
         stops = report is not None and self._book.report(report)
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 

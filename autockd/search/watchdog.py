@@ -13,8 +13,8 @@ from typing import TextIO
 PATIENCE = 60.0
 """Seconds of silence that are always allowed."""
 
-FIRST_PATIENCE = 1800.0
-"""Seconds that an epoch may take before the length of any epoch is known."""
+FIRST_PATIENCE = 7200.0
+"""Seconds that an epoch may take before the length of any epoch of such a student is known."""
 
 TRACE = "hang.txt"
 """In a trial's folder: what every thread of a worker did when it was given up."""
@@ -26,7 +26,7 @@ class Watchdog:
     Args:
         folder: the trial's folder.
         factor: how many times its longest epoch so far a trial may be silent.
-        slowest: seconds of the longest epoch known; None where none is.
+        slowest: seconds of the longest epoch of such a student; None where none is known.
     """
 
     def __init__(self, folder: Path, factor: float, slowest: float | None) -> None:

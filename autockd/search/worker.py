@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from autockd.config.methods import MethodConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.distillation import make_method
-from autockd.errors import AutockdError, StudyError, TrialFailed
+from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed
 from autockd.folders import cache_folder
 from autockd.models import save_weights
 from autockd.models.weights import link_weights
@@ -116,10 +118,12 @@ class TrialWorker:
     def advance(self) -> TrialReport:
         """Train for a while. The last report has the outcome; an exception of the trial becomes a failed one.
 
+        One with a `problem` is of a machine on which no trial can go on: it comes to no outcome, and is not kept.
+
         After a loss the first report is the last one that the lost worker had kept, for it may not have arrived.
         """
         records: list[EpochRecord] = []
-        rung, outcome = None, None
+        rung, outcome, problem = None, None, ""
         self._watchdog.expect()
         try:
             if self._is_new and (kept := self._go_on()):
@@ -127,6 +131,8 @@ class TrialWorker:
             rung = self._train(records)
             if rung is None and self._is_at_the_end:
                 outcome = self._finish()
+        except EnvironmentProblem as error:
+            problem = str(error)
         except AutockdError as error:
             outcome = self._failed(str(error))
         except Exception as error:  # a trial must never end the study
@@ -134,13 +140,19 @@ class TrialWorker:
         finally:
             self._watchdog.rest()
         number, cost = self._proposal.number, self._meter.cost()
-        report = TrialReport(trial=number, records=tuple(records), rung=rung, outcome=outcome, **cost)
+        told = {"records": tuple(records), "rung": rung, "outcome": outcome, "problem": problem}
+        report = TrialReport(trial=number, **told, **cost)
+        if problem:
+            return report
         self._report = report
         if outcome is not None:
             if self._tracer is not None:
                 self._tracer.close()
             self._trainer = None
-            self.save()
+            try:
+                self.save()
+            except EnvironmentProblem as error:
+                return TrialReport(trial=number, problem=str(error), **cost)
         return report
 
     def save(self) -> None:
@@ -218,6 +230,8 @@ class TrialWorker:
         trial, setting = self._legs[self._leg], self._setting
         teacher, device = setting.teacher_of(trial.method), torch.device(setting.precision.device)
         bound_memory(setting.gpus, device)
+        if self._micro_batches > 1:
+            release_memory()  # of the attempt that had too little: the exception that ended it held on to it until now
         if trial.method.name != "none" and self._bank is None:
             self._bank = open_bank(teacher, self._task, device)
         self._trainer = Trainer(
@@ -282,6 +296,8 @@ class TrialWorker:
 
     def _after_mishap(self, error: Exception) -> TrialOutcome | None:
         """A failed outcome; None where the trial can go on with less memory, from its checkpoint or anew."""
+        if isinstance(error, torch.AcceleratorError):
+            _leave()
         text = f"{type(error).__name__}: {error}"
         if not is_out_of_memory(error):
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
@@ -294,8 +310,14 @@ class TrialWorker:
         self._micro_batches = 2
         self._trainer, self._is_new = None, True
         self._leg = 0
-        release_memory()
         return None
+
+
+def _leave() -> None:
+    """End this process: a GPU's context that has failed fails every trial after; Tune starts this one on another."""
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def _legs(proposal: Proposal) -> list[TrialConfig]:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from autockd.errors import StudyError
+from autockd.errors import EnvironmentProblem, StudyError
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a state so that a kill at any moment leaves the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a state so that a kill at any moment leaves the old file or the new one, whole.
+
+    Raises:
+        EnvironmentProblem: the file cannot be written; the old one stays.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as stream:
-        torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        reason = error.strerror or str(error)
+        raise EnvironmentProblem(f"checkpoint: cannot write {path} ({reason}) -> free space there") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

@@ -70,6 +70,8 @@ class FusedTrainer:
         fused = FusedResNet(networks).to(self.device, dtype)
         self.model: FusedResNet = fused.to(memory_format=memory_format(precision))
         self.optimizer = FusedSGD(self.model, [trial.training for trial in trials])
+        rates = [plan.table[:, plan.columns.index("learning_rate")] for plan in self.plans]
+        self._rates = torch.stack(rates, dim=1).to(self.device, dtype)  # [steps, K]: no step waits for a copy
         self.epoch = 0
         self.best = [(math.nan, 0)] * len(trials)
         self._feed = make_feed(
@@ -106,7 +108,7 @@ class FusedTrainer:
             self.optimizer.zero_grad()
             losses = self._losses(batch, teacher, rows)
             torch.stack([parts.total for parts in losses]).sum().backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step([row["learning_rate"] for row in rows])
+            self.optimizer.step(self._rates[step])
             totals += torch.stack([_stack(parts) for parts in losses]) * len(batch.targets)
             step += 1
         return totals
@@ -124,7 +126,7 @@ class FusedTrainer:
 
     def _evaluate(self) -> list[float]:
         single = self.model.float() if self._dtype == torch.float32 else _Casting(self.model, self._dtype)
-        answers = predict(single, self._validation)  # [N, K, outputs]
+        answers = predict(single, self._validation, precision=self.precision.precision)  # [N, K, outputs]
         compute = METRICS[self.task.metric].compute
         targets = self.task.validation.targets
         return [compute(answers[:, place], targets) for place in range(len(self.trials))]
@@ -172,9 +174,9 @@ class FusedSGD:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, rates: Sequence[float]) -> None:
-        """Change the weights; a learning rate for each student."""
-        rate = self._column(rates)
+    def step(self, rates: Tensor) -> None:
+        """Change the weights; a learning rate for each student, [K]."""
+        rate = rates[:, None]
         for parameter, buffer in zip(self._parameters, self._buffers, strict=True):
             assert parameter.grad is not None, "every layer is used"
             weight, momentum = self._apart(parameter), self._apart(buffer)  # [K, rest]

@@ -14,7 +14,7 @@ from autockd.data.task import Task
 from autockd.limits import Work
 from autockd.records import Precision
 from autockd.training.networks import make_feed
-from autockd.training.precision import autocast
+from autockd.training.precision import autocast, without_tf32
 from autockd.training.threads import for_each
 from autockd.training.work import epoch_work
 
@@ -51,7 +51,8 @@ class LiveTeacher:
                 logits = model(inputs)
             answers[places] = logits.float()[: len(places)].cpu()
 
-        for_each(answer, self._feed.answering(indices, views), self.threads)
+        with without_tf32(self.device):
+            for_each(answer, self._feed.answering(indices, views), self.threads)
         return answers
 
     def second_moment(self) -> float:

@@ -27,8 +27,9 @@ def memory_share(gpus: float, total: int) -> float:
 def bound_memory(gpus: float, device: torch.device) -> None:
     """Keep this process to its share of a GPU: one that wants more runs out of memory, and not those beside it."""
     if device.type == "cuda" and 0 < gpus < 1:
-        total = torch.cuda.get_device_properties(device).total_memory
-        torch.cuda.set_per_process_memory_fraction(memory_share(gpus, total), device)
+        index = torch.cuda.current_device() if device.index is None else device.index
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(memory_share(gpus, total), index)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -78,8 +78,8 @@ def trim_network(network: nn.Module, config: ModelConfig, training: TrainingConf
     assert isinstance(network, TextEncoder), "an encoder's configuration makes a text encoder"
     assert isinstance(task, TextTask), "which texts are given to"
     splits = [split.inputs for split in (task.train, task.validation)]
-    ids = [_tokens(config, texts, task.max_length).ids for texts in splits if isinstance(texts, Texts)]
-    return trim_vocabulary(network, torch.cat(ids))
+    found = [_tokens(config, texts, task.max_length) for texts in splits if isinstance(texts, Texts)]
+    return trim_vocabulary(network, torch.cat([*(tokens.ids for tokens in found), torch.tensor([found[0].pad_id])]))
 
 
 def based_on(config: ModelConfig, base: Path | str | None) -> ModelConfig:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -52,9 +53,7 @@ class StepProgram:
         self.totals = torch.zeros(4, device=self._device)
         """What the steps of the epoch so far returned, added up."""
         self._rate = torch.zeros((), device=self._device)
-        self._stream: torch.cuda.Stream | None = None
-        if self._device.type == "cuda":
-            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        self._stream = _stream(self._device) if self._device.type == "cuda" else None
         self._optimizer: torch.optim.Optimizer | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = 0
@@ -135,3 +134,9 @@ class StepProgram:
         with torch.cuda.stream(self._stream):
             yield
         outside.wait_stream(self._stream)
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of this process's recorded steps: what libraries set aside for a stream, they keep for good."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

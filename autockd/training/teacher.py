@@ -134,7 +134,7 @@ def prepare_teacher(
     origin = _origin(config, weights)
     precision = choose() if origin == "trained" else None
     if precision is not None:
-        _train(config, task, precision, weights, watch, lesson)
+        _train(recipe, task, precision, weights, watch, lesson)
     if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
@@ -267,5 +267,7 @@ def _trainer(config: TeacherConfig, task: Task, precision: PrecisionChoice, less
     trial = TrialConfig(method=method, training=config.training, student=config.model, seed=config.seed)
     if lesson is None:
         return Trainer(trial, task, precision)
-    moment = lesson.teacher.record.second_moment
-    return Trainer(trial, task, precision, bank=lesson.open_bank(), second_moment=moment)
+    teacher = lesson.teacher
+    moment = teacher.record.second_moment
+    # Its folder is no part of the trial: another study has it elsewhere, and goes on from the same checkpoint.
+    return Trainer(trial, task, precision, bank=lesson.open_bank(), second_moment=moment, base=teacher.folder)

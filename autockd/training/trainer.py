@@ -157,6 +157,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress).copy(),
             "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -173,6 +174,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         torch.set_rng_state(state["rng"])
+        if state.get("cuda_rng") is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
 
     def _train_epoch(self, epoch: int) -> Tensor:
         """One pass over the training samples; returns the sums of total, hard, soft loss and active share."""
@@ -204,7 +207,7 @@ class Trainer:
 
     def _begin_step(self, step: int) -> dict[str, float]:
         if step in self.plan.restarts:
-            self._restart_from_best()
+            self._restart(step)
         return self.plan.row(step)
 
     def _end_step(self, row: dict[str, float]) -> None:
@@ -237,15 +240,24 @@ class Trainer:
         targets, metric = self.task.validation.targets, self.task.metric
         return evaluate(self.model, self._validation, targets, metric, precision=self.precision.precision)
 
-    def _restart_from_best(self) -> None:
-        """A new stage begins: the best weights so far, a fresh optimizer."""
-        self.model.load_state_dict(self._best)
-        self.progress.decay = self.progress.best_decay
+    def _restart(self, step: int) -> None:
+        """A new stage begins at a step: the best weights of the stages before it, a fresh optimizer.
+
+        Where a stage ends within an epoch, its last weights are a candidate that has not been validated yet.
+        """
+        is_within_epoch = step % self.plan.run.steps_per_epoch != 0
+        if not (is_within_epoch and self._is_better(self._evaluate())):
+            self.model.load_state_dict(self._best)
+            self.progress.decay = self.progress.best_decay
         self.optimizer = make_optimizer(self.model, self.trial.training)
 
-    def _keep_best(self, metric: float) -> None:
+    def _is_better(self, metric: float) -> bool:
+        """Than all epochs so far."""
         sign = 1 if self.task.direction == "maximize" else -1
-        if self.progress.best_epoch == 0 or sign * metric > sign * self.progress.best_metric:
+        return self.progress.best_epoch == 0 or sign * metric > sign * self.progress.best_metric
+
+    def _keep_best(self, metric: float) -> None:
+        if self._is_better(metric):
             self.progress.best_metric, self.progress.best_epoch = metric, self.progress.epoch
             self.progress.best_decay = self.progress.decay
             self._best = _copy(self.model.state_dict())

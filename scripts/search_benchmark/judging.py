@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from search_benchmark.measuring import Measured
 
@@ -21,10 +20,9 @@ class Ratio:
         arm: the arm.
         rounds: wall time over autockd's, round by round.
         trials: that it really ran in each.
-        difference: mean over configurations of autockd's metric minus the arm's.
-        error: standard error of that difference between two runs that differ by their seed alone; NaN where there was
-            one round.
-        holds: whether the difference lies within two standard errors.
+        difference: mean over configurations and rounds of autockd's metric minus the arm's.
+        error: standard error of that difference, from how either differs from round to round, each with another order
+            of samples; NaN where there was one round.
     """
 
     arm: str
@@ -40,7 +38,10 @@ class Ratio:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the arm learns what autockd learns; otherwise the ratio is void. None where one round cannot say."""
+        """Whether the arm learns what autockd learns: the difference lies within two standard errors.
+
+        Otherwise the ratio is void. None where one round cannot say.
+        """
         return None if math.isnan(self.error) else abs(self.difference) <= 2 * self.error
 
 
@@ -50,34 +51,29 @@ def ratio_of(arm: str, runs: Sequence[Measured], samples: int) -> Ratio:
     Args:
         arm: its name.
         runs: of both, all rounds.
-        samples: that a metric is a share of. No standard error is believed that is below half the smallest step of the
-            configurations' mean.
+        samples: that a metric is a share of. No standard error is believed that is below half the smallest step of a
+            run's mean.
     """
     mine = {run.round: run for run in runs if run.arm == OURS}
     theirs = [run for run in runs if run.arm == arm and run.round in mine]
-    ours = next(iter(mine.values())).result.metrics
     count = min(run.trials for run in theirs)
-    means = [statistics.mean(run.result.metrics[place] for run in theirs) for place in range(count)]
+    ours, other = ([statistics.mean(run.result.metrics[:count]) for run in some] for some in (mine.values(), theirs))
     return Ratio(
         arm=arm,
         rounds=tuple(run.projected / mine[run.round].projected for run in theirs),
         trials=count,
-        difference=statistics.mean(ours[place] - means[place] for place in range(count)),
-        error=reseeded_error(theirs, count, least=1 / (2 * samples * count)),
+        difference=statistics.mean(ours) - statistics.mean(other),
+        error=standard_error(ours, other, least=1 / (2 * samples * count)),
     )
 
 
-def reseeded_error(runs: Sequence[Measured], count: int, least: float = 0.0) -> float:
-    """Standard error of (one run's mean) - (mean over the given runs' means), from how these differ among themselves.
+def standard_error(ours: Sequence[float], theirs: Sequence[float], least: float = 0.0) -> float:
+    """Of the difference of two means over rounds; NaN for a single round.
 
-    Each run has another seed for orders and augmentation; NaN for a single one.
+    A round counts as one observation, whatever the number of its configurations: they share the order of samples, and
+    so its luck.
     """
-    if len(runs) < 2:
+    if len(ours) < 2 or len(theirs) < 2:
         return math.nan
-    differences = [
-        one.result.metrics[place] - other.result.metrics[place]
-        for one, other in combinations(runs, 2)
-        for place in range(count)
-    ]
-    single = statistics.mean(difference**2 for difference in differences) / 2  # variance of one metric
-    return max(least, math.sqrt(single * (1 + 1 / len(runs)) / count))
+    variance = sum(statistics.variance(some) / len(some) for some in (ours, theirs))
+    return max(least, math.sqrt(variance))

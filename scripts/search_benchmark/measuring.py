@@ -82,7 +82,7 @@ def _command(
     if arm.startswith("autockd"):
         off = arm.partition(" -")[2] or None
         words = autockd.command(dict(study), setting, out, trials, off)
-        return words, autockd.environment(out, setting, off)
+        return words, autockd.environment(out, setting, off, number)
     sizes = [setting.folder, str(out), f"--trials={trials}", f"--seed={number}"]
     if arm.startswith("trainer"):
         tuned = ["--tuned"] if arm == "trainer_tuned" else []

@@ -96,6 +96,7 @@ def study_of(plan: Plan, data: Path | None) -> dict[str, Any]:
         "method": {"name": "kd"},
         "training": {**recipe, **plan.training, "learning_rate": peak},
         "search": {"space": dict(plan.space), "baselines": [], "enqueue_defaults": False},
+        "resources": dict(plan.resources),
     }
 
 

@@ -26,10 +26,10 @@ WAVES = 2
 first, and the next ones say what a trial takes."""
 
 _ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
-_ON_CPU_OFF = ("one_thread",)
+_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread",), ("cuda_graphs",)
 IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
 TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")
-TECHNIQUES = {"image": (*IMAGE_OFF, *_ON_CPU_OFF), "text": (*TEXT_OFF, *_ON_CPU_OFF)}
+TECHNIQUES = {"image": (*IMAGE_OFF, *_ON_CPU_OFF, *_ON_GPU_OFF), "text": (*TEXT_OFF, *_ON_CPU_OFF)}
 """What can be taken from autockd, by kind of task."""
 
 
@@ -47,6 +47,8 @@ class Plan:
         rounds: times that each arm runs.
         arms: what autockd is compared with; its time is projected from a few trials.
         off: techniques that are taken from autockd one at a time.
+        space: what the configurations are drawn from.
+        resources: the `resources` section of autockd's study.
     """
 
     kind: str
@@ -60,6 +62,7 @@ class Plan:
     arms: tuple[str, ...]
     off: tuple[str, ...] = ()
     space: Mapping[str, dict[str, Any]] = field(default_factory=lambda: IMAGE_SPACE)
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
 
 _PAIR = {
@@ -85,7 +88,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=6,
             rounds=2,
             arms=ARMS["image"],
-            off=TECHNIQUES["image"],
+            off=(*IMAGE_OFF, *_ON_CPU_OFF),
         ),
     },
     "ci": {
@@ -111,7 +114,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=32,
             rounds=3,
             arms=ARMS["image"],
-            off=TECHNIQUES["image"],
+            off=(*IMAGE_OFF, *_ON_CPU_OFF),
         ),
         "texts": Plan(
             kind="text",
@@ -122,7 +125,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=32,
             rounds=3,
             arms=ARMS["text"],
-            off=TECHNIQUES["text"],
+            off=(*TEXT_OFF, *_ON_CPU_OFF),
         ),
     },
     "gpu": {
@@ -131,18 +134,19 @@ PROFILES: dict[str, dict[str, Plan]] = {
             **_PAIR,
             task={"source": "huggingface", "augmentation": _CROPS},
             teacher_epochs=20,
-            training={"epochs": 10, "batch_size": 128},
+            training={"epochs": 5, "batch_size": 128},
             trials=32,
             rounds=3,
             arms=ARMS["image"],
-            off=IMAGE_OFF,
+            off=(*IMAGE_OFF, *_ON_GPU_OFF),
+            resources={"cuda_graphs": True},
         ),
         "texts": Plan(
             kind="text",
             **_CUT,
             task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 20000},
             teacher_epochs=2,
-            training={"epochs": 3, "batch_size": 32},
+            training={"epochs": 2, "batch_size": 32},
             trials=32,
             rounds=3,
             arms=ARMS["text"],

@@ -298,11 +298,26 @@ def test_status_shows_one_study_or_all(place: Place) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("finished")
+def test_a_study_that_failed_before_it_began_hides_no_other(place: Place) -> None:
+    weights = "teacher.model.weights=studies/tiny/bundle/model.safetensors"  # of a student, which is narrower
+    assert place.autockd("run", "tiny.yaml", "name=never", weights).returncode == 2
+    assert (place.folder / "studies" / "never" / "ledger.jsonl").exists()
+    assert [study["study"] for study in json.loads(place.done("status", "--json").stdout)] == ["tiny"]
+    assert place.autockd("status", "never").returncode == 2
+
+
+def test_a_home_folder_is_found_by_every_command(place: Place) -> None:
+    assert f"no study in {Path.home() / 'of-nobody'}" in place.done("status", "--studies=~/of-nobody").stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("finished")
 def test_the_bundle_gives_the_recorded_metric_again(place: Place) -> None:
     for runtime in ("torch", "onnx"):
         result = json.loads(place.done("evaluate", "studies/tiny/bundle", "--runtime", runtime, "--json").stdout)
         assert result["value"] == pytest.approx(result["recorded"], abs=1e-9)
-    assert "%" in place.done("evaluate", "studies/tiny/bundle", "--data", "tiny.yaml").stdout
+    elsewhere = json.loads(place.done("evaluate", "studies/tiny/bundle", "--data", "tiny.yaml", "--json").stdout)
+    assert (elsewhere["value"], "recorded" in elsewhere) == (result["recorded"], False)
     without = place.autockd("evaluate", "studies/tiny/bundle", "--runtime", "int8")
     assert without.returncode == 5
     assert "has no model.int8.onnx -> export with int8" in without.stderr
@@ -330,6 +345,8 @@ def test_another_trial_is_exported_elsewhere_and_nothing_is_overwritten(place: P
     assert not (place.folder / "other" / "model.onnx").exists()
     assert place.autockd(*words).returncode == 5
     place.done(*words, "--force")
+    taken = place.autockd("export", "tiny")
+    assert (taken.returncode, "bundle: exists already" in taken.stderr) == (5, True)
     assert place.autockd("export", "tiny", "--trial", "99").returncode == 2
     wrong = place.autockd("export", "tiny", "--trial", "last")
     assert wrong.returncode == 2
@@ -419,6 +436,13 @@ def server(place: Place, finished: subprocess.CompletedProcess[str]) -> Iterator
         process.wait(30)
 
 
+def listening_on(port: int) -> set[str]:
+    """Addresses, in the kernel's hexadecimal, on which somebody listens for TCP connections to a port."""
+    lines = [line for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    sockets = [line.split()[1:4:2] for line in lines]
+    return {local.split(":")[0] for local, state in sockets if state == "0A" and int(local.split(":")[1], 16) == port}
+
+
 @pytest.mark.slow
 def test_ui_serves_the_latest_study_on_this_machine_alone(server: tuple[subprocess.Popen[str], int]) -> None:
     process, port = server
@@ -430,6 +454,7 @@ def test_ui_serves_the_latest_study_on_this_machine_alone(server: tuple[subproce
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
                 assert answer.read() == b"OK"
+                assert listening_on(port) == {"0100007F"}
                 return
         except OSError:
             assert time.monotonic() < deadline, "the server does not answer"

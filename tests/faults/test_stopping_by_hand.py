@@ -124,6 +124,26 @@ def test_a_full_disk_ends_a_study_that_then_goes_on(begin: Begin, undisturbed: C
 
 
 @only_in_the_long_run
+def test_a_full_disk_of_the_workers_ends_a_study_too(
+    nursery: Nursery, begin: Begin, undisturbed: Callable[..., Story]
+) -> None:
+    """They cannot keep a student, so no trial can end; none is called a failure."""
+    changes = ("tracking.enabled=false", "search.stopping.rule=none")
+    study = begin("full-workers", *changes)
+    command = study.go()
+    study.wait_for("trial_finished", 1, command)
+    wait_until(lambda: bool(training(nursery)), 5.0 * PATIENCE)
+    for pid in training(nursery):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (512, 512))
+    assert command.wait() == 3, command.stderr
+    assert "cannot write" in command.stderr
+    study.look()
+    study.nursery.clear(10.0)
+    study.finish()
+    check_invariant(study.folder, study.seen, undisturbed(*changes))
+
+
+@only_in_the_long_run
 def test_a_finished_study_is_closed_for_more_trials(begin: Begin) -> None:
     """Its test split is open: nobody chooses trials who has seen it."""
     study = begin("closed", "search.trials=4", "tracking.enabled=false")

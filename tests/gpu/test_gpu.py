@@ -9,11 +9,14 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from encoders import make_text_task, make_tiny_encoder
 
-from autockd.config.models import CifarResNet
+from autockd.config.methods import NoDistillation
+from autockd.config.models import CifarResNet, Encoder
 from autockd.config.schema import TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
@@ -70,6 +73,21 @@ def test_a_trial_runs(name: str, precision: str, make_trial: MakeTrial, task: Ta
     assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
 
 
+def waits(trainer: Trainer) -> int:
+    """How often the host waits for the device in the third epoch."""
+    for epoch in (1, 2):  # whatever is made once, such as a recorded step
+        trainer._train_epoch(epoch)
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer._train_epoch(3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(warning.message) for warning in caught)
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("recorded", [False, True])
 @pytest.mark.parametrize("name", METHODS)
 def test_no_step_waits_for_the_device(
@@ -77,21 +95,43 @@ def test_no_step_waits_for_the_device(
 ) -> None:
     """An epoch begins with copies to the device, which are waited for; more steps add none."""
 
-    def waits(batch_size: int) -> int:
+    def trained(batch_size: int) -> Trainer:
         trial = make_trial(name, batch_size=batch_size)
-        trainer = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
-        for epoch in (1, 2):  # whatever is made once, such as a recorded step
-            trainer._train_epoch(epoch)
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                trainer._train_epoch(3)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        return sum("synchroniz" in str(warning.message) for warning in caught)
+        return Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
 
-    assert waits(4) == waits(40)
+    assert waits(trained(4)) == waits(trained(40))
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_a_step_that_waits_is_counted(make_trial: MakeTrial, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the tests beside this one would compare nothing with nothing."""
+
+    def waiting(batch_size: int) -> Trainer:
+        trainer = Trainer(make_trial("none", batch_size=batch_size), task, choice())
+        train = trainer._train_batch
+
+        def train_and_wait(*words: Any) -> torch.Tensor:
+            totals = train(*words)
+            totals.sum().item()
+            return totals
+
+        monkeypatch.setattr(trainer, "_train_batch", train_and_wait)
+        return trainer
+
+    assert waits(waiting(4)) > waits(waiting(40))
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+def test_no_step_on_texts_waits_for_the_device(tmp_path: Path) -> None:
+    texts = make_text_task(train=48, validation=8)
+    student = Encoder(path=str(make_tiny_encoder(tmp_path / "base")))
+
+    def trained(batch_size: int) -> Trainer:
+        recipe = TrainingConfig(epochs=3, batch_size=batch_size, optimizer="adamw", max_grad_norm=1.0)
+        trial = TrialConfig(method=NoDistillation(), training=recipe, student=student, seed=0)
+        return Trainer(trial, texts, choice())
+
+    assert waits(trained(4)) == waits(trained(24))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

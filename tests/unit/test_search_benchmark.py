@@ -7,15 +7,20 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from autockd.config.tasks import Digits
+from autockd.data import load_task
+from autockd.data.order import EpochOrder
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 
 import benchmark_search
 from search_benchmark.ablation.sitecustomize import MODULES
-from search_benchmark.judging import ratio_of, reseeded_error
+from search_benchmark.judging import ratio_of, standard_error
 from search_benchmark.measuring import Measured, project
 from search_benchmark.preparing import forget_other
 from search_benchmark.profiles import ARMS, IMAGE_SPACE, PROFILES, TECHNIQUES
@@ -58,25 +63,31 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     assert ratio.holds
 
 
+def rounds(arm: str, *metrics: list[float]) -> list[Measured]:
+    return [run(arm, number, 100, each) for number, each in enumerate(metrics)]
+
+
 def test_a_ratio_is_void_where_the_students_are_not_as_good() -> None:
-    theirs = [run("naive", number, 100, [0.60 + 0.01 * number, 0.62, 0.61 - 0.01 * number]) for number in range(3)]
-    ours = [run("autockd", number, 10, [0.50, 0.52, 0.51]) for number in range(3)]
-    ratio = ratio_of("naive", [*theirs, *ours], samples=500)
-    assert ratio.difference == pytest.approx(-0.1)
-    assert not ratio.holds
-    assert "void" in ratios_table([ratio], [*theirs, *ours])
-    same = [run("autockd", number, 10, [0.605, 0.62, 0.605]) for number in range(3)]
+    theirs = rounds("naive", [0.60, 0.62, 0.61], [0.61, 0.63, 0.62], [0.59, 0.61, 0.60])
+    worse = rounds("autockd", [0.50, 0.52, 0.51], [0.51, 0.53, 0.52], [0.50, 0.52, 0.51])
+    ratio = ratio_of("naive", [*theirs, *worse], samples=500)
+    assert ratio.difference == pytest.approx(-0.0967, abs=1e-4)
+    assert ratio.holds is False
+    assert "void" in ratios_table([ratio], [*theirs, *worse])
+    same = rounds("autockd", [0.605, 0.62, 0.605], [0.61, 0.62, 0.60], [0.60, 0.63, 0.62])
     assert ratio_of("naive", [*theirs, *same], samples=500).holds
 
 
-def test_the_error_is_that_of_two_seeds() -> None:
-    runs = [run("naive", 0, 1, [0.5, 0.7]), run("naive", 1, 1, [0.6, 0.8])]
-    assert reseeded_error(runs, 2) == pytest.approx(math.sqrt(0.1**2 / 2 * 1.5 / 2))
-    assert math.isnan(reseeded_error(runs[:1], 2))
+def test_the_luck_of_an_order_is_one_observation_however_many_configurations_share_it() -> None:
+    assert standard_error([0.5, 0.6], [0.5, 0.5]) == pytest.approx(math.sqrt(0.005 / 2))
+    assert math.isnan(standard_error([0.5], [0.5, 0.6]))
+    lucky = rounds("naive", [0.70] * 8, [0.60] * 8, [0.62] * 8)
+    ours = rounds("autockd", [0.60] * 8, [0.61] * 8, [0.60] * 8)
+    assert ratio_of("naive", [*lucky, *ours], samples=500).holds
 
 
 def test_equal_runs_leave_an_error_of_half_the_smallest_step_of_their_mean() -> None:
-    runs = [run(arm, number, 10, [0.5, 0.7]) for arm in ("autockd", "naive") for number in (0, 1)]
+    runs = [*rounds("naive", [0.5, 0.7], [0.5, 0.7]), *rounds("autockd", [0.5, 0.7], [0.5, 0.7])]
     assert ratio_of("naive", runs, samples=100).error == 1 / (2 * 100 * 2)
 
 
@@ -169,3 +180,23 @@ def test_what_takes_a_technique_away_can_be_called_as_what_it_takes_the_place_of
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == set(MODULES) - {"warm_workers"}
+
+
+ORDER = """
+from autockd.config.tasks import Digits
+from autockd.data import load_task
+from autockd.data.order import EpochOrder
+
+task, _ = load_task(Digits(limit_train=200))
+print(EpochOrder.of(task, 1).indices.tolist())
+"""
+
+
+def test_every_round_has_another_order_of_the_same_samples() -> None:
+    folders = os.pathsep.join([str(SCRIPTS / "search_benchmark" / "ablation"), str(SCRIPTS.parent)])
+    environment = {**os.environ, "PYTHONPATH": folders, "AUTOCKD_BENCHMARK_ORDER": "3"}
+    done = subprocess.run([sys.executable, "-c", ORDER], capture_output=True, text=True, check=True, env=environment)
+    task, _ = load_task(Digits(limit_train=200))
+    found, plain = json.loads(done.stdout), EpochOrder.of(task, 1).indices.tolist()
+    assert found == EpochOrder.of(replace(task, seed=task.seed + 3), 1).indices.tolist() != plain
+    assert sorted(found) == sorted(plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -92,7 +93,9 @@ def test_equal_gaps_are_equal_though_floats_round() -> None:
     one = finalist(1, "sampled", "kd", test=(0.3, 0.4, 0.7))
     other = finalist(0, "baseline", "none", test=(0.2, 0.3, 0.6))
     (found,) = judgements((other, one), "accuracy", "maximize")
-    assert found.sentence.endswith("better by 10.0 points with each of them, which leaves no spread to judge by")
+    told = "cannot be told apart: +10.0 points with each of them, which leaves no spread to judge by"
+    assert found.sentence.endswith(told)
+    assert math.isnan(found.comparison.p_value)
     (same,) = judgements((one.model_copy(update={"trial": 0, "role": "baseline"}), one), "accuracy", "maximize")
     told = "cannot be told apart: no difference with each of them, which leaves no spread to judge by"
     assert same.sentence.endswith(told)
@@ -151,3 +154,9 @@ def test_spreads() -> None:
     assert spread_text((0.95,), "accuracy") == "95.0 %"
     assert spread_text((0.5, 0.6), "matthews") == "0.5500 ± 0.0707"
     assert spread_text((), "accuracy") == "-"
+
+
+def test_a_student_beyond_the_studys_limits_does_not_win_and_is_a_rival_still() -> None:
+    barred = BEST.model_copy(update={"is_barred": True})
+    assert winner_of([NONE, KD, PRESET, barred], "maximize") == PRESET
+    assert winner_of([NONE, KD, barred], "maximize") is None

@@ -69,7 +69,7 @@ def _reading(field: str, path: str, place: str) -> Iterator[None]:
     datasets.disable_progress_bars()
     try:
         yield
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # of the library, of what it reads with, and of the network
         told = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         reason = next(iter(str(told or error).splitlines()), type(error).__name__)
         raise data_error(field, f"{path!r} cannot be loaded: {reason}", f"check {place}") from error

@@ -89,6 +89,12 @@ def _targets(parts: list[Any], column: str) -> tuple[tuple[str, ...], list[Indic
     return tuple(map(str, values)), [np.array([index[v] for v in part], dtype=np.int64) for part in labels]
 
 
+def _opened(decoder: Any, value: Any) -> Any:
+    if value is None:
+        raise ValueError("there is none")
+    return decoder.decode_example(value)
+
+
 def _samples(dataset: Any, column: str, targets: Indices, image_size: int | None) -> Samples:
     import datasets
 
@@ -99,7 +105,7 @@ def _samples(dataset: Any, column: str, targets: Indices, image_size: int | None
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             chunk = rows[start : start + _ROWS_AT_A_TIME].tolist()
             for row, value in zip(chunk, encoded[chunk][column], strict=True):
-                yield f"row {row} of the split {str(dataset.split)!r}", partial(decoder.decode_example, value)
+                yield f"row {row} of the split {str(dataset.split)!r}", partial(_opened, decoder, value)
 
     def read(rows: Indices) -> torch.Tensor:
         return decode(items(rows), len(rows), image_size)

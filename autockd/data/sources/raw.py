@@ -45,14 +45,24 @@ class RawImages:
     test: Samples | None = None
 
 
+_MOST_CLASSES = 100_000
+
+
 def data_error(field: str, message: str, remedy: str = "") -> DataError:
     """A DataError that names the field, such as `task.path`, the rule with the value that breaks it, and the remedy."""
     return DataError(str(Problem(field, message, remedy)))
 
 
 def numbered_classes(*targets: Indices) -> tuple[str, ...]:
-    """Names for classes that have none: "0", "1", ... up to the largest label."""
-    return tuple(str(index) for index in range(1 + max(int(part.max(initial=-1)) for part in targets)))
+    """Names for classes that have none: "0", "1", ... up to the largest label.
+
+    Raises:
+        DataError: it is so large that labels must be something else.
+    """
+    largest = max(int(part.max(initial=-1)) for part in targets)
+    if largest >= _MOST_CLASSES:
+        raise data_error("task", f"labels go up to {largest}, so they number no classes", "number classes from 0 on")
+    return tuple(str(index) for index in range(1 + largest))
 
 
 def listed(names: Sequence[object], most: int = 12) -> str:

@@ -69,6 +69,9 @@ def checked_texts(columns: Mapping[str, Sequence[str | None]], part: str, field:
     for name, column in columns.items():
         if (row := next((row for row, text in enumerate(column) if text is None), None)) is not None:
             raise data_error(field, f"row {row} of {part} has no text in {name!r}", remedy)
+        if (row := next((row for row, text in enumerate(column) if not isinstance(text, str)), None)) is not None:
+            other = f"row {row} of {part} has {column[row]!r} in {name!r}, and not a text"
+            raise data_error(field, other, "name another column, or write it as text")
     texts = Texts(*(tuple(text for text in column if text is not None) for column in columns.values()))
     for row, sample in enumerate(zip(*texts.columns, strict=True)):
         if not any(text.strip() for text in sample):

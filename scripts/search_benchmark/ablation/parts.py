@@ -1,11 +1,20 @@
-"""Each technique's place taken by what a user would have without it; the mathematics of a trial stays."""
+"""What a run of autockd is changed by: another order of samples, or, in a technique's place, what a user would have
+without it. The mathematics of a trial stays.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
+
+
+def with_order(module: ModuleType) -> None:
+    """Another order and other views of the samples, of the same splits: as the baselines have it, round by round."""
+    own, shift = module.EpochOrder.of, int(os.environ["AUTOCKD_BENCHMARK_ORDER"])
+    module.EpochOrder.of = lambda task, epoch: own(replace(task, seed=task.seed + shift), epoch)
 
 
 def without_bank(module: ModuleType) -> None:
@@ -56,7 +65,7 @@ def without_fused_optimizer(module: ModuleType) -> None:
     def unfused(*args: Any, **kwargs: Any) -> Any:
         optimizer = make(*args, **kwargs)
         for group in optimizer.param_groups:
-            group["fused"] = False
+            group["fused"] = None
         return optimizer
 
     module.make_optimizer = unfused
@@ -68,6 +77,12 @@ def without_warm_workers(module: ModuleType) -> None:
 
     config = tune.TuneConfig
     tune.TuneConfig = lambda **settings: config(**{**settings, "reuse_actors": False})
+
+
+def without_cuda_graphs(module: ModuleType) -> None:
+    """Every kernel of every step launched by itself."""
+    trainer = module.Trainer
+    module.Trainer = lambda *args, **named: trainer(*args, **{**named, "recorded": False})
 
 
 def without_real_lengths(module: ModuleType) -> None:
@@ -89,9 +104,9 @@ def without_resident_data(module: ModuleType) -> None:
 
     class Loaded(Dataset):  # type: ignore[type-arg]
         def __init__(self, feed: Any, targets: Any, order: Any) -> None:
-            self.images, self.views = feed._padded, feed._views
-            self.targets, self.order = targets, order
-            scale, shift = feed._normalise.scale.flatten(), feed._normalise.shift.flatten()
+            self.images, self.views = feed._padded.cpu(), feed._views
+            self.targets, self.order = targets.cpu(), order
+            scale, shift = (part.flatten().cpu() for part in (feed._normalise.scale, feed._normalise.shift))
             self.std = (1 / (255 * scale)).tolist()
             self.mean = (-shift / (255 * scale)).tolist()
 
@@ -111,10 +126,11 @@ def without_resident_data(module: ModuleType) -> None:
 
     def epoch(self: Any, order: Any) -> Iterator[Any]:
         layout = torch.channels_last if self._feed._normalise.channels_last else torch.contiguous_format
+        device = self._targets.device
         start = 0
         for images, targets in DataLoader(Loaded(self._feed, self._targets, order), batch_size=self._batch_size):
             rows = slice(start, start + len(targets))
             start = rows.stop
-            yield module.Batch(images.to(memory_format=layout), targets, rows)
+            yield module.Batch(images.to(device, memory_format=layout), targets.to(device), rows)
 
     module.Batches.epoch = epoch

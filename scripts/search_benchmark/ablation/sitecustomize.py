@@ -1,7 +1,8 @@
-"""Takes one technique from autockd, in every process of a run: the driver and the workers that Ray starts.
+"""Changes autockd in every process of a run: the driver and the workers that Ray starts.
 
-Python imports this module by itself where its folder is on PYTHONPATH. What is taken is named by AUTOCKD_BENCHMARK_OFF.
-Nothing of autockd is imported before autockd itself imports it.
+Python imports this module by itself where its folder is on PYTHONPATH. AUTOCKD_BENCHMARK_OFF names a technique that is
+taken away, AUTOCKD_BENCHMARK_ORDER is added to the seed of the samples' order. Nothing of autockd is imported before
+autockd itself imports it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MODULES = {
     "bf16": "autockd.training.probes",
     "channels_last": "autockd.training.probes",
     "one_thread": "autockd.training.probes",
+    "cuda_graphs": "autockd.search.worker",
     "resident_data": "autockd.training.batches",
     "fused_optimizer": "autockd.training.optimizer",
     "warm_workers": "autockd.search.runner",
@@ -28,14 +30,14 @@ MODULES = {
 """The module that each technique is in."""
 
 
-class Taker:
+class Changer:
     """Finds the one module, and changes it as soon as it is there."""
 
-    def __init__(self, technique: str) -> None:
-        self._technique = technique
+    def __init__(self, module: str, change: str) -> None:
+        self._module, self._change = module, change
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
-        if name != MODULES[self._technique]:
+        if name != self._module:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         assert spec is not None
@@ -46,11 +48,13 @@ class Taker:
             run(module)
             import parts
 
-            getattr(parts, f"without_{self._technique}")(module)
+            getattr(parts, self._change)(module)
 
         spec.loader.exec_module = run_and_take  # type: ignore[method-assign]
         return spec
 
 
 if technique := os.environ.get("AUTOCKD_BENCHMARK_OFF"):
-    sys.meta_path.insert(0, Taker(technique))  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Changer(MODULES[technique], f"without_{technique}"))  # type: ignore[arg-type]
+if os.environ.get("AUTOCKD_BENCHMARK_ORDER"):
+    sys.meta_path.insert(0, Changer("autockd.data.order", "with_order"))  # type: ignore[arg-type]

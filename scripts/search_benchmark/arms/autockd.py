@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 HOOK = HERE.parent / "ablation"
 
 STUDY = "study.yaml"
-OFF_ENV, LENGTH_ENV = "AUTOCKD_BENCHMARK_OFF", "AUTOCKD_BENCHMARK_LENGTH"
+OFF_ENV, LENGTH_ENV, ORDER_ENV = "AUTOCKD_BENCHMARK_OFF", "AUTOCKD_BENCHMARK_LENGTH", "AUTOCKD_BENCHMARK_ORDER"
 
 
 def command(study: dict[str, Any], setting: Setting, out: Path, trials: int, off: str | None) -> list[str]:
@@ -27,7 +27,7 @@ def command(study: dict[str, Any], setting: Setting, out: Path, trials: int, off
     search = {**study["search"], "trials": trials, "enqueue": points}
     whole = {**study, "teacher": {**study["teacher"]}, "search": search}
     if off == "bf16" and setting.bf16:
-        whole["resources"] = {"teacher_precision": "bf16"}  # it follows the students' by itself
+        whole["resources"] = {**study["resources"], "teacher_precision": "bf16"}  # it follows the students' by itself
     if setting.kind == "text":
         folders = {name: str(setting.path / name) for name in ("teacher", "student")}
         whole["teacher"]["model"] = {**setting.teacher, "path": folders["teacher"], "weights": weights["teacher"]}
@@ -39,13 +39,11 @@ def command(study: dict[str, Any], setting: Setting, out: Path, trials: int, off
     return [sys.executable, "-m", "autockd", "run", str(out / STUDY), "--studies", str(out / "studies")]
 
 
-def environment(out: Path, setting: Setting, off: str | None) -> dict[str, str]:
-    """A cache of its own, so that every run is a first one; the hook that takes a technique away."""
-    own = {"AUTOCKD_CACHE": str(out / "cache")}
-    if off is not None:
-        path = os.pathsep.join(part for part in (str(HOOK), os.environ.get("PYTHONPATH", "")) if part)
-        own |= {"PYTHONPATH": path, OFF_ENV: off, LENGTH_ENV: str(setting.max_length)}
-    return own
+def environment(out: Path, setting: Setting, off: str | None, seed: int) -> dict[str, str]:
+    """A cache of its own, so that every run is a first one; the hook that reorders samples, or takes a technique."""
+    path = os.pathsep.join(part for part in (str(HOOK), os.environ.get("PYTHONPATH", "")) if part)
+    own = {"AUTOCKD_CACHE": str(out / "cache"), "PYTHONPATH": path, ORDER_ENV: str(seed)}
+    return own if off is None else {**own, OFF_ENV: off, LENGTH_ENV: str(setting.max_length)}
 
 
 def read_result(out: Path, trials: int) -> Result:

@@ -154,7 +154,7 @@ def test_finalists_are_shown_over_their_seeds(finals: list[Event]) -> None:
     said = finalist_lines(summary)
     assert said[0] == (
         "best student (continuation preset, trial 1) against no distillation, 2 seeds: "
-        "better by 2.0 points with each of them, which leaves no spread to judge by"
+        "cannot be told apart: +2.0 points with each of them, which leaves no spread to judge by"
     )
     assert said[1].startswith("the search saw 96.7 % on the validation split (continuation preset, trial 1), ")
     assert said[2] == "1 of 6 runs with fresh seeds failed"
@@ -170,5 +170,6 @@ def test_as_json_there_is_all_of_it(finals: list[Event]) -> None:
     (judgement,) = data["judgements"]
     assert judgement["sentence"] == data["conclusions"][0]
     assert judgement["comparison"]["difference"] == pytest.approx(0.02)
+    assert judgement["comparison"]["p_value"] == "NaN", "JSON has none, and the gaps have no spread"
     assert len(data["finalists"]) == 6
     assert summary_data(summary.model_copy(update={"finalists": ()}))["over_seeds"] == []

@@ -134,6 +134,12 @@ def test_an_unknown_label_is_refused_with_those_that_there_are() -> None:
         comparison(study(), ["none", "dk"])
 
 
+@pytest.mark.parametrize("methods", ["", " , "])
+def test_an_empty_list_of_methods_is_refused(methods: str) -> None:
+    with pytest.raises(UsageError, match="--methods: names no method"):
+        compared(methods, ())
+
+
 def test_what_the_studys_own_method_says_holds_for_those_that_share_it() -> None:
     own = study("method: {name: continuation, smoothing_start: 6, granularity: epoch, reduction: sum}")
     annealing, continuation = comparison(own, ["annealing", "continuation"]).compare
@@ -162,3 +168,11 @@ def test_baselines_points_and_an_assistant_without_use_go() -> None:
 )
 def test_a_comparison_has_a_name_of_its_own(text: str, overrides: list[str], name: str) -> None:
     assert study(text, *overrides, change=compared(None, overrides)).name == name
+
+
+@pytest.mark.parametrize(("task", "fits"), [("sst2", False), ("mnli", True)])
+def test_two_classes_are_not_compared_by_standardised_logits(task: str, fits: bool) -> None:
+    glue = (f"task={{source: glue, path: data, task: {task}}}", *SCORES[1:])
+    labels = arm_labels(study("", *glue, change=comparison).compare)
+    assert ("kd-std" in labels) == fits
+    assert {"none", "kd", "dkd", "dist", "annealing", "continuation"} <= set(labels)

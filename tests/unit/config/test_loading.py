@@ -210,6 +210,16 @@ def test_merge_keys_share_a_recipe() -> None:
     assert (study.training.epochs, study.training.batch_size) == (40, 16)
 
 
+@pytest.mark.parametrize("shared", ["*recipe", "{<<: *recipe, batch_size: 16}"])
+def test_an_override_of_one_section_leaves_the_other_that_shares_it(shared: str) -> None:
+    recipe = "training: &recipe {epochs: 40, lr_schedule: {shape: cosine}}"
+    base = BASE.replace("teacher: {", f"teacher: {{{recipe}, ")
+    changes = ("training.epochs=5", "training.lr_schedule.warmup=0.5", "method={name: kd}")
+    study = parse(f"training: {shared}\n", *changes, base=base)
+    assert (study.training.epochs, study.training.lr_schedule.warmup) == (5, 0.5)
+    assert (study.teacher.training.epochs, study.teacher.training.lr_schedule.warmup) == (40, 0.0)
+
+
 def test_yaml_aliases_repeat_a_section() -> None:
     study = parse(
         base="name: tiny\ntask: {source: digits}\nteacher: {model: &net {family: cifar_resnet, depth: 14}}\n"

@@ -222,7 +222,7 @@ def test_the_method_must_be_a_choice_of_known_ones(method: str) -> None:
     [
         ("margin: {type: float, low: -0.1, high: 0.2}", "at -0.1"),
         ("hard_loss_ramp: {type: float, low: 0.5, high: 1.5}", "at 1.5"),
-        ("student_depth: {type: int, low: 8, high: 22}", "at 22"),
+        ("student_depth: {type: int, low: 8, high: 20}", "at 9"),
         ("batch_size: {type: choice, choices: [0, 32]}", "at 0"),
         ("smoothing_shape: {type: choice, choices: [step, square]}", "at square"),
         ("momentum: {type: float, low: 0, high: 1}", "at 1"),

@@ -13,7 +13,14 @@ from pydantic import ValidationError
 
 from autockd.config.models import Encoder
 from autockd.errors import EnvironmentProblem, ModelError
-from autockd.models.encoder import ENCODER_WEIGHTS, TextEncoder, build_encoder, save_encoder
+from autockd.models.encoder import (
+    ENCODER_WEIGHTS,
+    WHOLE_MASKS,
+    TextEncoder,
+    build_encoder,
+    save_encoder,
+    whole_mask,
+)
 from autockd.models.encoder_shape import kept_layers
 from autockd.models.tokens import Tokens, load_tokenizer
 from autockd.models.weights import load_weights, save_weights
@@ -302,3 +309,18 @@ def test_a_path_that_is_no_hub_id_must_be_a_folder(path: str) -> None:
 def test_settings_that_contradict_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         Encoder.model_validate(settings)
+
+
+@pytest.mark.parametrize("architecture", WHOLE_MASKS)
+def test_a_mask_for_each_pair_of_tokens_means_the_same(architecture: str) -> None:
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 40}
+    config = AutoConfig.for_model(architecture, vocab_size=30, **sizes)
+    hf = AutoModelForSequenceClassification.from_config(config).eval()
+    assert hf.config._attn_implementation == "sdpa"
+    ids, lengths = torch.randint(5, 30, (3, 9)), torch.tensor([9, 4, 1])
+    mask = (torch.arange(9) < lengths[:, None]).long()
+    expected = hf(input_ids=ids, attention_mask=mask).logits
+    torch.testing.assert_close(hf(input_ids=ids, attention_mask=whole_mask(mask)).logits, expected)
+    assert not torch.allclose(hf(input_ids=ids).logits, expected), "the mask matters"

@@ -20,7 +20,7 @@ from autockd.report.gathering import content_of
 from autockd.report.html import page_of
 from autockd.report.sections import charts_of, sections_of
 from autockd.report.tables import summarise
-from autockd.report.writing import files_of, write_report
+from autockd.report.writing import _is_report, files_of, write_report
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>{{7*7}}"
 
@@ -157,3 +157,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists and is not a report"):
         write_report(report_events()[:1], tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "mine"
+
+
+def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    write_report(report_events(seeds=()), folder)
+    for name in ("holiday.png", "other.csv", "notes.html", "data.json"):
+        (folder / name).write_text("mine")
+        assert not _is_report(folder), name
+        (folder / name).unlink()
+    (folder / "holiday.png").write_text("mine")
+    with pytest.raises(UsageError, match="is not a report"):
+        write_report(report_events(seeds=()), folder)
+    assert (folder / "holiday.png").read_text() == "mine"
+    (folder / "holiday.png").unlink()
+    write_report(report_events(seeds=()), folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_without_seeds_no_verdict_is_given() -> None:
 def test_failures_and_what_was_not_measured_are_told() -> None:
     _, doubts, _ = told(seeds=())
     assert "2 trials failed: the loss is NaN (2)." in doubts
-    assert "Latency was not measured." in doubts
+    assert "The search measured no latency." in doubts
     assert "Baselines had one configuration" in doubts
 
 
@@ -122,6 +123,46 @@ def test_the_winner_is_chosen_by_validation_never_by_test() -> None:
     assert "It is worse than the student without distillation" in " ".join(content.summary)
     rivals = [row for row in content.standings if row.kind in ("preset", "candidate")]
     assert all(sum(row.validation) < sum(winner.validation) for row in rivals)
+
+
+def compared(seeds: tuple[int, ...], gain: float = 0.02) -> ReportContent:
+    """A comparison: `none`, with usual values of its own, and `continuation`, which has the study's preset."""
+
+    def in_arm(event: Event) -> Event:
+        if not isinstance(event, TrialStarted):
+            return event
+        if event.trial in (0, 2):  # the usual values of `none`, and the best that was found for it
+            role = "default" if event.trial == 0 else "sampled"
+            return event.model_copy(update={"arm": "none", "method": "none", "role": role})
+        return event.model_copy(update={"arm": "continuation"})
+
+    return content_of([in_arm(event) for event in without_space(report_events(seeds, gain))])
+
+
+def test_where_methods_are_compared_each_has_its_own_preset_and_no_distillation_is_the_tuned_one() -> None:
+    content = compared(SEEDS)
+    winner, presets = content.of_kind("winner"), [row for row in content.standings if row.kind == "preset"]
+    assert winner is not None
+    assert (winner.arm, {row.arm for row in presets}) == ("continuation", {"none", "continuation"})
+    undistilled = content.undistilled
+    assert undistilled is not None
+    tuned, usual = (next(row for row in content.standings if row.trial == trial) for trial in (2, 0))
+    assert undistilled == max((tuned, usual), key=lambda row: sum(row.validation))
+    own = next(row for row in presets if row.arm == "continuation")
+    assert winner.against_preset is not None
+    gap = statistics.fmean(winner.test) - statistics.fmean(own.test)
+    assert winner.against_preset.difference == pytest.approx(gap)
+    assert winner.against_none is not None
+    gap = statistics.fmean(winner.test) - statistics.fmean(undistilled.test)
+    assert winner.against_none.difference == pytest.approx(gap)
+
+
+def test_without_fresh_seeds_the_best_of_each_compared_method_is_shown() -> None:
+    content = compared(())
+    values = {row.trial: row.searched or 0.0 for row in content.standings if row.method == "none"}
+    assert set(values) >= {0, 2}
+    assert content.undistilled is not None
+    assert content.undistilled.trial == max(values, key=lambda trial: values[trial])
 
 
 def test_compared_methods_are_named_with_their_budget() -> None:

@@ -467,3 +467,28 @@ def test_optuna_seeks_the_tasks_direction(tmp_path: Path, direction: str) -> Non
     desk.work()
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(desk.journal)))
     assert optuna.load_study(study_name="s", storage=storage).direction.name == direction.upper()
+
+
+def test_a_study_that_goes_on_with_fewer_workers_runs_no_more_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    before = Desk(tmp_path / "a", study_of(), parallel=4)
+    started = [before.book.propose() for _ in range(4)]
+    after = Desk(tmp_path, study_of(), parallel=2, history=before.events)
+    first = [after.book.propose() for _ in range(3)]
+    assert first == [*started[:2], None]
+    after.book.close(0, complete(0.5))
+    assert [after.book.propose() for _ in range(2)] == [started[2], None]
+
+
+def test_a_trial_is_given_the_longest_epoch_of_its_own_student(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(), parallel=2)
+    first = desk.book.propose()
+    assert first is not None
+    assert first.slowest_epoch is None
+    desk.book.report(TrialReport(trial=0, records=(epoch_record(1),)))
+    second = desk.book.propose()
+    assert second is not None
+    assert second.slowest_epoch == 2.0
+    again = Desk(tmp_path, study_of(), parallel=2, history=desk.events).book.propose()
+    assert again is not None
+    assert again.slowest_epoch == 2.0

@@ -175,7 +175,8 @@ def test_more_seeds_add_runs_and_fewer_take_some_away() -> None:
 
 def test_the_longest_epoch_so_far_is_passed_on() -> None:
     assert Desk().propose().slowest_epoch is None
-    desk = Desk(history=(EpochFinished(time=0.0, trial=7, record=epoch(1, 4.0)),))
+    strangers = EpochFinished(time=0.0, trial=3, record=epoch(1, 9.0))
+    desk = Desk(history=(strangers, EpochFinished(time=0.0, trial=7, record=epoch(1, 4.0))))
     first = desk.propose()
     assert first.slowest_epoch == 4.0
     desk.book.report(TrialReport(trial=first.number, records=(epoch(1, 6.0),)))

@@ -11,11 +11,11 @@ HANG = """
 import sys, time
 from pathlib import Path
 from autockd.search import watchdog
-watchdog.PATIENCE = 0.3
+watchdog.PATIENCE = 1.5
 dog = watchdog.Watchdog(Path(sys.argv[1]), 2.0, 0.1)
 for _ in range(4):
     dog.expect()
-    time.sleep(0.1)
+    time.sleep(0.5)
 print("alive", flush=True)
 def stuck():
     time.sleep(60)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.data.task import Split
-from autockd.errors import ExportError
+from autockd.errors import EnvironmentProblem, ExportError
 from autockd.folders import CACHE_ENV
 from autockd.models import build_model, load_weights, read_state, weights_hash
 from autockd.models.resnet import ResNet6n2
@@ -27,6 +28,7 @@ from autockd.search.worker import TrialWorker, WorkerSetting, open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 MakeTrial = Callable[..., TrialConfig]
@@ -385,3 +387,46 @@ def test_a_student_that_cannot_be_measured_fails_its_trial(
 
     outcome = outcome_of(run(worker_of(replace(setting, measure=measure), task, make_trial("none", epochs=1))))
     assert (outcome.state, outcome.reason, outcome.costs) == ("failed", "the model cannot be exported", {})
+
+
+def test_a_failed_gpu_takes_its_process_with_it(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every later trial of that process would fail too; on another worker Tune starts this one again."""
+
+    def fail(self: Trainer) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    class Left(BaseException):
+        """Stands for the process's end."""
+
+    def leave(code: int) -> None:
+        assert code == 1
+        raise Left
+
+    monkeypatch.setattr(Trainer, "fit", fail)
+    monkeypatch.setattr(worker_module.os, "_exit", leave)
+    with pytest.raises(Left):
+        worker_of(setting, task, make_trial("none")).advance()
+
+
+@pytest.mark.parametrize("name", ["save_weights", "save_checkpoint"])
+def test_a_full_disk_is_no_failure_of_the_trial(
+    name: str, setting: WorkerSetting, task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise EnvironmentProblem("cannot write best.safetensors (No space left on device)")
+
+    with monkeypatch.context() as full:
+        full.setattr(worker_module, name, refuse)
+        *_, last = itertools.islice(told_until_its_end(worker_of(setting, task, make_trial("none"))), 99)
+    assert (last.outcome, last.problem) == (None, "cannot write best.safetensors (No space left on device)")
+    assert outcome_of(run(worker_of(setting, task, make_trial("none")))).state == "complete"
+
+
+def told_until_its_end(worker: TrialWorker) -> Iterator[TrialReport]:
+    while True:
+        report = worker.advance()
+        yield report
+        if report.outcome or report.problem:
+            return

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -21,3 +23,15 @@ def test_processes_leave_room_for_what_is_no_tensor(gpus: float, total: int, exp
 def test_a_cpu_has_no_bound(gpus: float) -> None:
     bound_memory(gpus, torch.device("cpu"))
     assert torch.ones(1 << 20).sum() == 1 << 20
+
+
+def test_a_gpu_without_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's own checks run, up to the call into the driver: trials know their GPU as `cuda` alone."""
+    bounded: list[tuple[float, int]] = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(total_memory=80 * GIB))
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch._C, "_cuda_setMemoryFraction", lambda *asked: bounded.append(asked), raising=False)
+    for name in ("cuda", "cuda:1"):
+        bound_memory(0.25, torch.device(name))
+    assert bounded == [(memory_share(0.25, 80 * GIB), 2), (memory_share(0.25, 80 * GIB), 1)]

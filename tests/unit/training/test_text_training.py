@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from encoders import make_tiny_encoder
+from encoders import make_text_task, make_tiny_encoder
 
 from autockd.config.methods import AnnealingKD, AssistantKD, ContinuationKD, HintonKD, NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
-from autockd.data import Split, Texts, TextTask
+from autockd.data import TextTask
 from autockd.data.order import EpochOrder
 from autockd.models import weights_hash
-from autockd.records import PrecisionChoice
+from autockd.records import EpochRecord, PrecisionChoice
+from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.networks import build_network
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
@@ -28,31 +29,6 @@ CPU = torch.device("cpu")
 RECIPE = TrainingConfig.model_validate(
     {"epochs": 3, "batch_size": 8, "optimizer": "adamw", "learning_rate": 3e-3, "max_grad_norm": 1.0}
 )
-WORDS = ("the", "film", "is", "and", "it", "was", "very", "a")
-
-
-def samples(count: int, start: int = 0) -> tuple[Texts, list[int]]:
-    """Sentences that hold either `good` or `bad`."""
-    rows = range(start, start + count)
-    texts = [" ".join([*WORDS[: 1 + row % 8], ("bad", "good")[row * 7 % 3 == 0]]) for row in rows]
-    return Texts(tuple(texts)), [int(row * 7 % 3 == 0) for row in rows]
-
-
-def make_task(*, scores: bool = False) -> TextTask:
-    def split(count: int, start: int) -> Split:
-        texts, labels = samples(count, start)
-        return Split(texts, torch.tensor(labels, dtype=torch.float32) * 4 if scores else torch.tensor(labels))
-
-    return TextTask(
-        name="films",
-        train=split(43, 0),
-        validation=split(30, 100),
-        classes=() if scores else ("bad", "good"),
-        seed=1,
-        metric="pearson_spearman" if scores else "accuracy",
-        fingerprint="scores" if scores else "classes",
-        max_length=32,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +56,7 @@ def trial_of(student: Encoder, method: Any, **recipe: Any) -> TrialConfig:
 def test_teacher_and_student_may_have_other_tokenizers(
     encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
-    task = make_task()
+    task = make_text_task()
     teacher = make_teacher(encoders["roberta"], task, tmp_path, fp32)
     bank = bank_of(teacher, task, tmp_path)
     trial = trial_of(Encoder(path=encoders["bert"], layers=2), HintonKD(alpha=1.0))
@@ -95,7 +71,7 @@ def test_teacher_and_student_may_have_other_tokenizers(
 def test_a_student_is_cut_from_the_teacher_as_it_was_fine_tuned(
     encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
-    task = make_task()
+    task = make_text_task()
     teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
     student = Trainer(trial_of(Encoder(layers=(0, 3)), NoDistillation()), task, fp32, base=teacher.folder).model
     tuned, cut = teacher.load(task, CPU).model.state_dict(), student.state_dict()
@@ -110,7 +86,7 @@ def test_an_assistant_is_cut_from_the_teacher_and_teaches_a_student(
     encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
     """Another study finds it in the cache; it comes back to life from its own weights."""
-    task = make_task()
+    task = make_text_task()
     teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
     config = AssistantConfig(model=Encoder(layers=3), training=RECIPE, method=HintonKD(alpha=1.0))
 
@@ -134,8 +110,39 @@ def test_an_assistant_is_cut_from_the_teacher_and_teaches_a_student(
     assert records[-1].loss < records[0].loss
 
 
+class Stopped(Exception):
+    """Stands for a kill in the middle of training."""
+
+
+def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
+    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its copy of the teacher, from which the assistant is cut, lies in another folder."""
+    monkeypatch.setattr(teacher_module, "CHECKPOINT_EVERY", 0.0)
+    task, seen = make_text_task(), []
+    config = AssistantConfig(model=Encoder(layers=3), training=RECIPE, method=HintonKD(alpha=1.0))
+
+    def prepared(study: str, stop_at: int) -> TeacherSpec:
+        teacher = make_teacher(encoders["bert"], task, tmp_path / study, fp32)
+        lesson = Lesson(teacher, lambda: bank_of(teacher, task, tmp_path / study))
+
+        def watch(record: EpochRecord) -> None:
+            seen.append(record.epoch)
+            if record.epoch == stop_at:
+                raise Stopped
+
+        target = tmp_path / study / "assistant" / "model.safetensors"
+        places: dict[str, Any] = {"device": CPU, "cache": tmp_path / "cache", "target": target, "watch": watch}
+        return prepare_teacher(config, task, choose=lambda: fp32, lesson=lesson, **places)
+
+    with pytest.raises(Stopped):
+        prepared("one", stop_at=2)
+    prepared("two", stop_at=99)
+    assert seen == [1, 2, 2, 3]
+
+
 def test_scores_are_learned_by_squared_error(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
-    task = make_task(scores=True)
+    task = make_text_task(scores=True)
     teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
     bank = bank_of(teacher, task, tmp_path)
     for method in (HintonKD(), ContinuationKD(smoothing_start=2, margin_mode="none")):
@@ -149,7 +156,7 @@ def test_scores_are_learned_by_squared_error(encoders: dict[str, str], tmp_path:
 
 def test_a_run_goes_on_bit_for_bit(encoders: dict[str, str], fp32: PrecisionChoice) -> None:
     """Dropout included, which draws from the generator that the checkpoint holds."""
-    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"]), NoDistillation())
+    task, trial = make_text_task(), trial_of(Encoder(path=encoders["bert"]), NoDistillation())
     whole = Trainer(trial, task, fp32)
     list(whole.fit())
     first = Trainer(trial, task, fp32)
@@ -166,7 +173,7 @@ def test_a_run_goes_on_bit_for_bit(encoders: dict[str, str], fp32: PrecisionChoi
 @pytest.mark.parametrize("parts", [2, 3])
 def test_accumulated_gradients_make_the_same_step(encoders: dict[str, str], fp32: PrecisionChoice, parts: int) -> None:
     """43 samples: the last batch has 3, and weighs by them."""
-    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"], dropout=0.0), NoDistillation(), epochs=1)
+    task, trial = make_text_task(), trial_of(Encoder(path=encoders["bert"], dropout=0.0), NoDistillation(), epochs=1)
     runs = [Trainer(trial, task, fp32, micro_batches=count) for count in (1, parts)]
     whole, split = [list(run.fit()) for run in runs]
     assert split[0].loss == pytest.approx(whole[0].loss, rel=1e-5)
@@ -182,7 +189,7 @@ def test_the_loss_of_an_epoch_does_not_depend_on_its_buckets(
 ) -> None:
     """With weights that stay, every sample weighs the same whichever batch, the smaller last one too, it falls into."""
     still = {"epochs": 1, "learning_rate": 1e-30, "weight_decay": 0.0}
-    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"], dropout=0.0), NoDistillation(), **still)
+    task, trial = make_text_task(), trial_of(Encoder(path=encoders["bert"], dropout=0.0), NoDistillation(), **still)
     bucketed = Trainer(trial, task, fp32)
     (by_length,) = bucketed.fit()
     order = EpochOrder.of(task, 1)
@@ -194,7 +201,7 @@ def test_the_loss_of_an_epoch_does_not_depend_on_its_buckets(
 
 
 def test_a_teacher_answers_without_dropout(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
-    task = make_task()
+    task = make_text_task()
     live = make_teacher(encoders["bert"], task, tmp_path, fp32).load(task, CPU)
     rows = torch.arange(10)
     assert torch.equal(live.logits(rows, rows * 0), live.logits(rows, rows * 0))
@@ -206,7 +213,7 @@ def test_a_trimmed_vocabulary_changes_nothing_but_the_work(
     method: Any, encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
     """The rows that are away come back as weight decay would have left them; a stage begins with the best weights."""
-    task = make_task()
+    task = make_text_task()
     teacher = make_teacher(encoders["roberta"], task, tmp_path, fp32)
     bank = bank_of(teacher, task, tmp_path)
     encoder = Encoder(path=encoders["bert"])
@@ -228,7 +235,7 @@ def test_a_trimmed_vocabulary_changes_nothing_but_the_work(
 
 
 def test_a_trimmed_run_goes_on_bit_for_bit(encoders: dict[str, str], fp32: PrecisionChoice) -> None:
-    task, trial = make_task(), trial_of(Encoder(path=encoders["bert"], trim_vocabulary=True), NoDistillation())
+    task, trial = make_text_task(), trial_of(Encoder(path=encoders["bert"], trim_vocabulary=True), NoDistillation())
     whole = Trainer(trial, task, fp32)
     list(whole.fit())
     first = Trainer(trial, task, fp32)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autockd.config.models import CifarResNet, TorchvisionModel
+from autockd.config.models import CifarResNet
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.data.order import EpochOrder
@@ -106,8 +106,9 @@ def batches_of(task: Task) -> Batches:
 class TestResuming:
     """Four epochs equal some, a checkpoint, a new Trainer, and the rest."""
 
-    @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
-    @pytest.mark.parametrize("name", METHODS)
+    @pytest.mark.parametrize(
+        ("name", "epochs"), [*((name, 2) for name in METHODS), *(("annealing", epochs) for epochs in (1, 3, 4))]
+    )
     def test_is_exact(
         self, name: str, epochs: int, make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
     ) -> None:
@@ -156,21 +157,6 @@ class TestResuming:
         whole = make(trial)
         list(whole.fit())
         assert_equal(resumed(make, trial, tmp_path).state_dict(), whole.state_dict())
-
-    @pytest.mark.slow
-    def test_keeps_the_random_numbers_of_dropout(
-        self, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
-    ) -> None:
-        small = replace(task, train=task.train.take(torch.arange(40)), validation=task.validation)
-        trial = make_trial("none", epochs=2, learning_rate=0.01)
-        trial = trial.model_copy(update={"student": TorchvisionModel(name="mobilenet_v3_small")})
-
-        def make(trial: TrialConfig) -> Trainer:
-            return Trainer(trial, small, fp32)
-
-        whole = make(trial)
-        list(whole.fit())
-        assert_equal(resumed(make, trial, tmp_path, epochs=1).state_dict(), whole.state_dict())
 
     @pytest.mark.parametrize("changes", [{"seed": 1}, {"learning_rate": 0.11}, {"epochs": 5}])
     def test_refuses_a_checkpoint_of_another_trial(
@@ -365,6 +351,54 @@ class TestAnnealing:
         next(plain.fit())
         assert_equal(trainer.model.state_dict(), plain.model.state_dict())
         assert_equal(trainer.optimizer.state_dict(), plain.optimizer.state_dict())
+
+    @pytest.mark.parametrize("improves", [True, False])
+    def test_a_stage_that_ends_within_an_epoch_leaves_its_last_weights_to_the_next_if_they_are_best(
+        self, improves: bool, make_trial: MakeTrial, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Stage two begins at the third of four steps of epoch two."""
+        settings = {"stage_fraction": 0.4, "smoothing_start": 2, "granularity": "step"}
+        trainer = make_trainer(make_trial("annealing", settings, epochs=4, learning_rate=0.1))
+        assert trainer.plan.restarts == (6,)
+        epochs = trainer.fit()
+        next(epochs)
+        best, at_end, began = trainer.best_weights, {}, {}
+
+        def evaluate(metric: float) -> float:
+            at_end.update({name: tensor.clone() for name, tensor in trainer.model.state_dict().items()})
+            return metric
+
+        metric = trainer.progress.best_metric + (0.1 if improves else -0.1)
+        monkeypatch.setattr(trainer, "_evaluate", lambda: evaluate(metric))
+        restart = trainer._restart
+
+        def observed(step: int) -> None:
+            restart(step)
+            began.update({name: tensor.clone() for name, tensor in trainer.model.state_dict().items()})
+            monkeypatch.undo()
+
+        monkeypatch.setattr(trainer, "_restart", observed)
+        next(epochs)
+        assert_differ(best, at_end)
+        assert_equal(began, at_end if improves else best)
+
+    def test_a_stage_that_ends_within_the_first_epoch_is_not_lost(
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer
+    ) -> None:
+        settings = {"stage_fraction": 0.5, "smoothing_start": 1, "granularity": "step"}
+        trainer = make_trainer(make_trial("annealing", settings, epochs=1, learning_rate=0.1))
+        assert trainer.plan.restarts == (2,)
+        fresh = {name: tensor.clone() for name, tensor in trainer.best_weights.items()}
+        began: dict[str, torch.Tensor] = {}
+        restart = trainer._restart
+
+        def observed(step: int) -> None:
+            restart(step)
+            began.update({name: tensor.clone() for name, tensor in trainer.model.state_dict().items()})
+
+        trainer._restart = observed  # type: ignore[method-assign]
+        list(trainer.fit())
+        assert_differ(fresh, began)
 
 
 def stage_one(trainer: Trainer) -> tuple[Trainer, Iterator[EpochRecord]]:
