@@ -1,4 +1,4 @@
-"""Which trials of a study have a margin, for which alone its teacher's second moment is computed."""
+"""What fits a task, and which trials have a margin, for which alone a teacher's second moment is computed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from autockd.config.kinds import uses_margin
+from autockd.config.kinds import kind_mistakes, uses_margin
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import trial_config
 from autockd.distillation import compile_plan
@@ -61,3 +61,10 @@ def test_without_margins_plans_need_no_second_moment(study: StudyConfig) -> None
 @pytest.mark.parametrize("study", WITH.values(), ids=WITH)
 def test_a_margin_is_found_wherever_a_trial_may_have_it(study: StudyConfig) -> None:
     assert uses_margin(study)
+
+
+def test_data_of_a_package_that_is_not_there_are_a_mistake_of_the_task() -> None:
+    text = study_of({"name": "kd"}).model_dump() | {"task": {"source": "npz", "path": "package:absent/data.npz"}}
+    ((field, message),) = kind_mistakes(StudyConfig.model_validate(text))
+    assert field == "task.path"
+    assert "the package absent is not installed" in message

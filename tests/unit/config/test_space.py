@@ -24,6 +24,9 @@ student: {model: {family: cifar_resnet, depth: 8}}
 """
 
 
+KD = "method: {name: kd}\n"
+
+
 def study(space: str, extra: str = "", base: str = BASE) -> StudyConfig:
     """A study whose space is `space`, lines of `name: {...}`; they start on line 7."""
     indented = "".join(f"    {line}\n" for line in space.splitlines())
@@ -305,3 +308,21 @@ def test_a_value_to_try_first_that_does_not_exist_under_its_own_conditions_is_a_
     assert study(space, "  enqueue: [{method: continuation, smoothing_start: 5}]\n")
     field, _ = mistake(space, "  enqueue: [{method: kd, smoothing_start: 5}]\n")
     assert field == "search.enqueue.0.smoothing_start"
+
+
+def test_every_sixth_depth_is_one() -> None:
+    assert "student_depth" in study("student_depth: {type: int, low: 8, high: 26, step: 6}", KD).search.space
+
+
+def test_widths_that_are_named_leave_no_width_to_search() -> None:
+    base = BASE.replace("depth: 8}", "depth: 8, widths: [4, 8, 16]}")
+    field, message = mistake("student_width: {type: int, low: 2, high: 8}", "  enqueue_defaults: false\n", base)
+    assert (field, "changes nothing where student.model.widths" in message) == ("search.space.student_width", True)
+
+
+def test_a_baseline_must_make_a_trial_too() -> None:
+    """Before any data is read: annealing's staircase of 20 epochs does not fit into half of ten."""
+    baselines = "  baselines: [{name: none}, {name: annealing}]\ntraining: {epochs: 10}\nmethod: {name: kd}\n"
+    field, message = mistake("learning_rate: {type: float, low: 0.1, high: 0.3}", baselines)
+    assert field == "search.baselines.1"
+    assert "smoothing_start is 20, beyond the schedule of 5 epochs" in message

@@ -222,3 +222,13 @@ def test_cifar10_as_jpeg() -> None:
     assert torch.bincount(task.train.targets).tolist() == [40] * 10
     assert task.train.inputs.shape == (400, 3, 32, 32)
     assert task.mean == pytest.approx((0.491, 0.482, 0.447), abs=0.03)
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    columns = {"image": [pixels(0), None, pixels(2)] * 8, "label": [0, 1, 2] * 8}
+    features = datasets.Features({"image": datasets.Image(), "label": CLASSES})
+    with datasets.Dataset.from_dict(columns, features=features) as dataset:
+        (tmp_path / "x").mkdir()
+        dataset.to_parquet(tmp_path / "x" / "train.parquet")
+    with pytest.raises(DataError, match=r"row \d+ of the split 'train' is not a readable image: there is none"):
+        load(tmp_path / "x", test_split=None)

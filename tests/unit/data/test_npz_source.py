@@ -139,3 +139,12 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"x_train in .* is damaged: .*-> write the file again"):
         load(path)
+
+
+def test_labels_that_number_no_classes_are_refused(tmp_path: Path) -> None:
+    """Such as identities, or a -1 that was written without a sign."""
+    images = np.zeros((6, 4, 4), np.uint8)
+    labels = np.array([0, 1, 2, 0, 1, 2**32 - 1], np.uint32)
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels)
+    with pytest.raises(DataError, match="labels go up to 4294967295, so they number no classes"):
+        load_task(Npz(source="npz", path=tmp_path / "data.npz"))

@@ -359,3 +359,10 @@ def test_options_that_contradict_are_refused(path: str, options: dict[str, Any],
 def test_a_task_is_named_as_its_data() -> None:
     assert config("data/Reviews.v2.csv").name == "reviews.v2"
     assert config("owner/Set-1.5").name == "set-1.5"
+
+
+def test_numbers_where_the_training_file_has_texts_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", sentences())
+    test = write(tmp_path / "b.csv", {"text": [1997, 2001], "label": sentences()["label"][:2]})
+    with pytest.raises(DataError, match=r"row 0 of .* has 1997 in 'text', and not a text -> "):
+        read_text(config(path, test_file=test))

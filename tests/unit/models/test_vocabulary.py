@@ -83,3 +83,15 @@ def test_texts_with_other_tokens_are_refused(config: Encoder) -> None:
     vocabulary = trim_vocabulary(model_of(config), Tokens.of(tokenizer, [["good film"]], 64).ids)
     with pytest.raises(ValueError, match="not trimmed for"):
         vocabulary.tokens(Tokens.of(tokenizer, [["1997"]], 64))
+
+
+def test_a_tokenizer_may_pad_with_another_id_than_the_model(config: Encoder) -> None:
+    """One that was added last, say; the model's own is 0 or 1."""
+    model = model_of(config)
+    pad = model.hf.config.vocab_size - 1
+    tokens = Tokens(torch.tensor([3, 4, 5, 3], dtype=torch.int32), torch.tensor([0, 3, 4]), None, pad)
+    with torch.no_grad():
+        whole = model(tokens.batch(torch.arange(2)))
+        vocabulary = trim_vocabulary(model, torch.cat([tokens.ids, torch.tensor([pad])]))
+        assert torch.equal(model(vocabulary.tokens(tokens).batch(torch.arange(2))), whole)
+    assert vocabulary.tokens(tokens).pad_id == len(vocabulary.used) - 1

@@ -109,7 +109,7 @@ def test_a_second_name_outlives_a_new_file_under_the_first(
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
-@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "_orig_mod.module."])
 def test_state_dicts_are_unwrapped(model: ResNet6n2, tmp_path: Path, wrapper: str | None, prefix: str) -> None:
     state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
     torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "model.pt")
@@ -237,3 +237,17 @@ def test_shared_parameters_count_once_and_buffers_never() -> None:
     tied = nn.Sequential(nn.Linear(3, 3, bias=False), nn.BatchNorm1d(3))
     tied.append(tied[0])
     assert count_parameters(tied) == 9 + 6
+
+
+def test_positions_that_older_encoders_wrote_down_are_passed_over(tmp_path: Path) -> None:
+    """Transformers kept the numbers from 0 on among the weights of BERT and its kin until version 4.31."""
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = torch.nn.ModuleDict({"embeddings": torch.nn.Embedding(3, 2)})
+
+    old, new = Encoder(), Encoder()
+    torch.save(old.state_dict() | {"bert.embeddings.position_ids": torch.arange(8)}, tmp_path / "model.pt")
+    load_weights(new, tmp_path / "model.pt")
+    assert weights_hash(new.state_dict()) == weights_hash(old.state_dict())
