@@ -231,4 +231,4 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
         (tmp_path / "x").mkdir()
         dataset.to_parquet(tmp_path / "x" / "train.parquet")
     with pytest.raises(DataError, match=r"row \d+ of the split 'train' is not a readable image: there is none"):
-        load(tmp_path / "x", test_split=None)
+        load(tmp_path / "x", test_split=None, validation_fraction=0.25)
