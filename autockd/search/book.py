@@ -276,7 +276,6 @@ class StudyBook:
                 case EpochFinished(trial=number, record=record) if number in self._trials:
                     told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
                     self._standing[number] = self._standing[number].model_copy(update=told)
-                    self._pace.note(self._config(number), record)
                 case RungReached() if event.trial in self._trials:
                     self._note_verdict(event)
                     if event.stopped:

@@ -489,6 +489,3 @@ def test_a_trial_is_given_the_longest_epoch_of_its_own_student(tmp_path: Path) -
     second = desk.book.propose()
     assert second is not None
     assert second.slowest_epoch == 2.0
-    again = Desk(tmp_path, study_of(), parallel=2, history=desk.events).book.propose()
-    assert again is not None
-    assert again.slowest_epoch == 2.0
