@@ -214,7 +214,7 @@ def _showing_progress(session: Session, machine: Cluster, role: str, path: Path)
 
 
 _NOTHING_TO_TEACH = (
-    "two standardised logits are the same for every sample, so the soft loss teaches nothing; "
+    "two standardised logits say which is larger and no more, so the soft loss has no gradient; "
     "set standardise_logits to false"
 )
 

@@ -108,7 +108,7 @@ class Study:
                 + (f"there are {', '.join(near)}" if near else "there is none yet: start one with `autockd run`")
             )
         text = (folder / CONFIG).read_text(encoding="utf-8")
-        config = parse_study(text, str(folder / CONFIG), folder, overrides)
+        config = parse_study(text, str(folder / CONFIG), folder, overrides, is_begun=True)
         return cls(without_secrets(config) if overrides else config, folder)
 
     def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:

@@ -12,7 +12,7 @@ except in the waterfall, where each run lacks one technique, and is compared wit
     profile   what                                             time
     tiny      digits, ResNet-20 -> ResNet-8, both narrow        about 8 minutes on 2 cores: tries that all of it works
     ci        digits at 32x32, ResNet-110 -> ResNet-8           about 5 minutes on 2 cores, no files needed
-    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    about 70 minutes on 2 cores
+    cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    an hour or more on 2 cores
     gpu       both at full size                                about 20 minutes on one H100, reckoned
 """
 
@@ -76,7 +76,7 @@ def report(title: str, setting: Setting, runs: list[Measured], without: list[Mea
     if without:
         parts += ["One technique off, one run each:", waterfall(without[1:], without[0])]
     parts += ["Where autockd's time goes:", shares_table(own)]
-    return "\n\n".join(parts), as_json(ratios, [*runs, *without])
+    return "\n\n".join(parts), as_json(ratios, runs, without)
 
 
 def changed(plan: Plan, options: argparse.Namespace) -> Plan:

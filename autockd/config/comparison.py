@@ -50,7 +50,7 @@ def _fits(study: StudyConfig, label: str) -> bool:
     if name in NEED_ASSISTANT:
         return study.assistant is not None
     if study.task.is_binary:
-        return name == label  # two standardised logits are the same for every sample
+        return name == label  # two standardised logits say which is larger and no more: the loss has no gradient
     return not study.task.is_regression or (name == label and name not in NEED_CLASSES)
 
 

@@ -90,8 +90,20 @@ def parse_study(
     *,
     smoke: bool = False,
     change: Change | None = None,
+    is_begun: bool = False,
 ) -> StudyConfig:
-    """As `load_study`, from text; `source` names it in messages, and relative paths count from `folder`."""
+    """As `load_study`, from text.
+
+    Args:
+        text: of the file.
+        source: names it in messages.
+        folder: where relative paths count from.
+        overrides: as of `load_study`.
+        smoke: as of `load_study`.
+        change: as of `load_study`.
+        is_begun: whether a study has begun with it. What is unchanged then was checked by the rules of that time, and
+            must be readable whatever rules there are now.
+    """
     data, lines = _parse_yaml(text, source)
     origins = {location: f"{source}:{line}" for location, line in lines.items()}
     settings: list[tuple[str, Any, str]] = []
@@ -114,17 +126,23 @@ def parse_study(
     if problems:
         raise ConfigError(problems)
     study = change(study) if change else study
-    rules = comparison_mistakes if study.compare else space_mistakes
-    if mistakes := [*kind_mistakes(study), *objective_mistakes(study)] or rules(study):
+    is_as_it_was = is_begun and not settings
+    if mistakes := () if is_as_it_was else _mistakes(study):
         raise ConfigError(
             [
                 Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))
                 for field, message in mistakes
             ]
         )
-    if study.smoke and not smoke:  # a mistake there should not wait until somebody asks for it
+    if study.smoke and not smoke and not is_begun:  # a mistake there should not wait until somebody asks for it
         parse_study(text, source, folder, overrides, smoke=True, change=change)
     return _with_absolute_paths(study, folder)
+
+
+def _mistakes(study: StudyConfig) -> Sequence[tuple[str, str]]:
+    """Fields that do not go together, and why; a space is looked at only where what it is of is right."""
+    rules = comparison_mistakes if study.compare else space_mistakes
+    return [*kind_mistakes(study), *objective_mistakes(study)] or list(rules(study))
 
 
 def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, int]]:

@@ -126,7 +126,8 @@ class ResourceConfig(Config):
     trial_timeout: Seconds | None = Field(default=None, gt=0)
     """Wall time of a trial, looked at after each epoch; one that took longer fails. Seconds, or text such as 30m."""
     hang_factor: float = Field(default=10, gt=1)
-    """A worker that is silent for so many times its longest epoch so far (a minute at least) is started again."""
+    """A worker that is silent for so many times the longest epoch of such a student so far (a minute at least, and two
+    hours before any is known) is started again."""
     profile: bool = False
     """Whether the first trial after the baselines leaves a trace of some of its steps, trials/<n>/trace.json."""
 

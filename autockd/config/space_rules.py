@@ -149,8 +149,8 @@ def _extremes(name: str, dimension: AnyDimension) -> tuple[object, ...]:
     """Values that tell whether all can be: the ends, and of depths, every sixth of which there is, the second too."""
     if name != "student_depth" or not isinstance(dimension, IntRange):
         return dimension.corners
-    second = min(dimension.low + (dimension.step or 1), dimension.high)
-    return tuple(dict.fromkeys([dimension.low, second, *dimension.corners]))
+    second = dimension.low + (dimension.step or 1)
+    return tuple(dict.fromkeys([dimension.low, *([second] if second <= dimension.high else ()), *dimension.corners]))
 
 
 def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from autockd.limits import Bound, Work
@@ -14,6 +15,8 @@ from autockd.records import (
     StudyResumed,
     TrialFinished,
 )
+
+_ROUNDING = 1e-9
 
 
 def time_split(events: Iterable[Event], seconds: Mapping[str, float]) -> dict[str, float]:
@@ -70,13 +73,13 @@ def bound_of(events: Iterable[Event], total: float) -> Bound | None:
     took = sum(
         event.record.train_seconds for event in session if isinstance(event, EpochFinished) and event.trial in counted
     )
-    share = min(1.0, chosen.gpus) or 1.0  # of what the peaks were measured on: a worker had its GPU to itself then
-    steps = sum(map(chosen.peaks.seconds, works)) / share
-    least = (sum(map(chosen.peaks.seconds, [*answers, *again])) / share + steps) / chosen.parallel
+    devices = _devices(chosen)
+    steps = sum(map(chosen.peaks.seconds, works))
+    least = (sum(map(chosen.peaks.seconds, [*answers, *again])) + steps) / devices
     return Bound(
         seconds=least,
         share=least / total,
-        training_share=steps / took if took else 0.0,
+        training_share=steps * chosen.parallel / devices / took if took else 0.0,
         workers=chosen.parallel,
     )
 
@@ -89,6 +92,13 @@ def added(works: Iterable[Work | None]) -> Work | None:
 
 def _chosen(events: Sequence[Event]) -> PrecisionChosen | None:
     return next((event for event in reversed(events) if isinstance(event, PrecisionChosen)), None)
+
+
+def _devices(chosen: PrecisionChosen) -> int:
+    """How many of what `peaks` were measured on the workers have: as many as they are, or the GPUs that they share."""
+    if not 0 < chosen.gpus < 1:
+        return chosen.parallel
+    return math.ceil(chosen.parallel / int(1 / chosen.gpus + _ROUNDING))
 
 
 def _last_session(events: Sequence[Event]) -> Sequence[Event]:

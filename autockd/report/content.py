@@ -194,6 +194,11 @@ class ReportContent(Record):
         return undistilled_among(self.standings, self.direction)
 
     @property
+    def preset(self) -> Standing | None:
+        """The study's own values, of the winner's method; None where they won, or have no student."""
+        return preset_among(self.standings)
+
+    @property
     def has_seeds(self) -> bool:
         """Whether anything ran again with fresh seeds."""
         return any(standing.seeds for standing in self.standings)

@@ -29,6 +29,7 @@ from autockd.report.content import (
     RungStep,
     Spent,
     Standing,
+    preset_among,
 )
 from autockd.report.diagnoses import diagnoses_of
 from autockd.report.pareto import pareto_front
@@ -36,8 +37,6 @@ from autockd.report.standings import standings_of
 from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise
 from autockd.report.words import caveats, sentences
 from autockd.tracking.importance import FEW_TRIALS, importance_of
-
-_PLAN_KINDS = ("winner", "preset")
 
 
 def content_of(events: Iterable[Event]) -> ReportContent:
@@ -135,7 +134,9 @@ def _importance(history: Sequence[Event]) -> ImportanceRecord:
 
 def _courses(standings: Sequence[Standing], history: Sequence[Event]) -> dict[str, Any]:
     """Learning curves, and the plans of the winner and of the preset."""
-    wanted = {row.trial for row in standings if row.kind in ("baseline", *_PLAN_KINDS)}
+    preset = preset_among(standings)
+    planned = [row for row in standings if row.kind == "winner" or row == preset]
+    wanted = {row.trial for row in (*planned, *standings) if row in planned or row.kind == "baseline"}
     epochs: dict[int, dict[int, EpochRecord]] = {}
     for event in history:
         if isinstance(event, EpochFinished) and event.trial in wanted:
@@ -148,7 +149,7 @@ def _courses(standings: Sequence[Standing], history: Sequence[Event]) -> dict[st
         numbers = tuple(record.epoch for record in records)
         values = tuple(record.metric for record in records)
         curves.append(Curve(name=row.name, kind=row.kind, trial=row.trial, epochs=numbers, values=values))
-        if row.kind in _PLAN_KINDS:
+        if row in planned:
             plans.append(_plan(row, records))
     return {"curves": curves, "plans": plans}
 

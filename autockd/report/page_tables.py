@@ -172,7 +172,7 @@ def trials_table(content: ReportContent) -> Table:
 def space_table(content: ReportContent) -> Table:
     """The dimensions, with what the winner and the preset have."""
     trials = {row.trial: row.params for row in content.trials}
-    special = [row for row in content.standings if row.kind in ("winner", "preset")]
+    special = [row for row in (content.of_kind("winner"), content.preset) if row is not None]
     rows = []
     for name, dimension in content.space.items():
         values = ", ".join(map(value_text, dimension.get("choices", ())))

@@ -135,7 +135,7 @@ def _dimensions(content: ReportContent) -> Iterator[Section]:
 def _plan(content: ReportContent) -> Iterator[Section]:
     if not content.plans:
         return
-    winner, preset = (content.of_kind(kind) for kind in ("winner", "preset"))
+    winner, preset = content.of_kind("winner"), content.preset
     text = "Coefficients at the last step of each epoch, as the trials recorded them; the margin is absolute."
     if preset is None and winner is not None and winner.name.endswith("the preset"):
         other = "The winner is the preset itself: no other trial did better."

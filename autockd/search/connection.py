@@ -33,6 +33,8 @@ RAY_ENVIRONMENT = {
 TUNE_MAX_PENDING_TRIALS_PG: workers start side by side, as many as the book has trials for. One by one, as they would by
 themselves, takes minutes on a cluster, and trials shorter than a worker's start take each other's workers: one runs.
 
+RAY_task_oom_retries: a task that Ray ends because memory is short is tried as often, and not for ever.
+
 RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER makes 127.0.0.1 the address of this machine, on any system: so none of Ray's servers
 can be reached from outside, and a cluster on the loopback interface can be joined.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,15 +77,16 @@ def allocate(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> Al
 
 
 def _gpu_share(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> float:
-    """A trial's share of a GPU: it is divided among as many as will run on it, and no further; 0 without a GPU."""
-    places = [(int(node["GPU"]), int(node.get("CPU", 0) // config.cpus_per_trial)) for node in nodes if node.get("GPU")]
-    gpus = sum(there for there, _ in places)
-    if not gpus:
+    """A trial's share of a GPU: the largest with which as many trials run as may; 0 without a GPU."""
+    if not any(int(node.get("GPU", 0)) for node in nodes):
         return 0.0
-    on_one = max(math.ceil(min(trials, TRIALS_PER_GPU * there) / there) for there, trials in places if there)
-    if config.parallel_trials is not None:
-        on_one = min(on_one, math.ceil(config.parallel_trials / gpus))
-    return 1 / max(1, on_one)
+
+    def slots(on_one: int) -> int:
+        return sum(_slots(node, config.cpus_per_trial, 1 / on_one) for node in nodes)
+
+    most = slots(TRIALS_PER_GPU)
+    wanted = min(most, config.parallel_trials or most)
+    return 1 / next(on_one for on_one in range(1, TRIALS_PER_GPU + 1) if slots(on_one) >= wanted)
 
 
 def _slots(node: Mapping[str, float], cpus: int, gpus: float) -> int:

@@ -18,7 +18,7 @@ from autockd.search.resources import Allocation
 from autockd.search.searcher import LOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import TrialTrainable
 from autockd.search.watchdog import TRACE
-from autockd.search.worker import WorkerSetting
+from autockd.search.worker import BROKEN, WorkerSetting
 from autockd.tracking.redaction import is_secret
 
 _TUNE = "ray"
@@ -60,7 +60,10 @@ def drive(
     _keep_credentials_here()
 
     def explain(number: int) -> str:
-        trace = book.folder(study, number) / TRACE
+        trace, broken = (book.folder(study, number) / name for name in (TRACE, BROKEN))
+        if broken.exists():
+            said = broken.read_text(encoding="utf-8").strip().splitlines()[-1]
+            return f"its GPU failed, and no retry is left: {said}; the whole of it is in {broken}"
         has_hung = trace.exists() and trace.stat().st_size > 0  # one that was killed leaves it behind empty
         return f"{LOST}; where it hung is in {trace}" if has_hung else LOST
 

@@ -10,6 +10,8 @@ import faulthandler
 from pathlib import Path
 from typing import TextIO
 
+from autockd.errors import EnvironmentProblem
+
 PATIENCE = 60.0
 """Seconds of silence that are always allowed."""
 
@@ -41,10 +43,18 @@ class Watchdog:
         return FIRST_PATIENCE if self._slowest is None else max(PATIENCE, self._factor * self._slowest)
 
     def expect(self, patience: float | None = None) -> None:
-        """A sign of life: the next one is due within the limit, or so many seconds."""
+        """A sign of life: the next one is due within the limit, or so many seconds.
+
+        Raises:
+            EnvironmentProblem: the trial's folder cannot be written.
+        """
         if self._stream is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self._path.open("w", encoding="utf-8")
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._stream = self._path.open("w", encoding="utf-8")
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise EnvironmentProblem(f"{self._path}: cannot write it ({reason}) -> free space there") from error
         faulthandler.dump_traceback_later(patience or self.limit, exit=True, file=self._stream)
 
     def learn(self, seconds: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -35,6 +34,9 @@ from autockd.training.trainer import Trainer
 
 REPORT_EVERY = 0.5
 """Seconds of training after which a worker reports; short epochs are reported together."""
+
+BROKEN = "gpu_failure.txt"
+"""In a trial's folder: what a GPU said before its worker left."""
 
 PROFILE = "trace.json"
 """In a trial's folder: the trace of some of its steps."""
@@ -124,8 +126,8 @@ class TrialWorker:
         """
         records: list[EpochRecord] = []
         rung, outcome, problem = None, None, ""
-        self._watchdog.expect()
         try:
+            self._watchdog.expect()
             if self._is_new and (kept := self._go_on()):
                 return kept
             rung = self._train(records)
@@ -176,6 +178,7 @@ class TrialWorker:
     def _go_on(self) -> TrialReport | None:
         """Go on from the trial's checkpoint; the report in it, or None where there is no usable checkpoint."""
         self._is_new = False
+        (self._folder / BROKEN).unlink(missing_ok=True)  # of another attempt
         try:
             state = load_checkpoint(self._checkpoint)
         except StudyError:  # the disk failed, or the machine did while it was written: the trial starts again
@@ -297,7 +300,7 @@ class TrialWorker:
     def _after_mishap(self, error: Exception) -> TrialOutcome | None:
         """A failed outcome; None where the trial can go on with less memory, from its checkpoint or anew."""
         if isinstance(error, torch.AcceleratorError):
-            _leave()
+            self._leave()
         text = f"{type(error).__name__}: {error}"
         if not is_out_of_memory(error):
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
@@ -312,12 +315,11 @@ class TrialWorker:
         self._leg = 0
         return None
 
-
-def _leave() -> None:
-    """End this process: a GPU's context that has failed fails every trial after; Tune starts this one on another."""
-    traceback.print_exc()
-    sys.stderr.flush()
-    os._exit(1)
+    def _leave(self) -> None:
+        """End this process: where a GPU has failed, it may fail every trial after. Tune starts this one on another."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / BROKEN).write_text(traceback.format_exc(), encoding="utf-8")
+        os._exit(1)
 
 
 def _legs(proposal: Proposal) -> list[TrialConfig]:

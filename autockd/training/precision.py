@@ -58,7 +58,7 @@ def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractC
 
 @contextlib.contextmanager
 def without_tf32(device: torch.device) -> Iterator[None]:
-    """Within this a GPU does not round what fp32 convolutions take to TF32: its answers are those of a CPU."""
+    """Within this a GPU does not round what fp32 convolutions take to TF32, which the CPU does not do either."""
     if device.type != "cuda":
         yield
         return

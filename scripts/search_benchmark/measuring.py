@@ -24,7 +24,7 @@ class Measured:
 
     Attributes:
         arm: its name.
-        round: counted from 0; also the seed of the baselines' orders.
+        round: counted from 0; each has another order of samples.
         trials: that it really ran.
         wall: seconds of the whole command.
         projected: the same for all configurations.

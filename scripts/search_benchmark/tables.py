@@ -51,11 +51,12 @@ def shares_table(runs: Sequence[Measured]) -> str:
     return "\n".join([*lines, "", "; ".join(facts)])
 
 
-def as_json(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> dict[str, Any]:
-    """All of it."""
+def as_json(ratios: Sequence[Ratio], runs: Sequence[Measured], without: Sequence[Measured] = ()) -> dict[str, Any]:
+    """All of it; the first of `without` has every technique."""
     return {
         "ratios": [_numbers(ratio) for ratio in ratios],
         "runs": [asdict(run) for run in runs],
+        "without": [asdict(run) for run in without],
     }
 
 

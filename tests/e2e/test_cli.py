@@ -438,7 +438,8 @@ def server(place: Place, finished: subprocess.CompletedProcess[str]) -> Iterator
 
 def listening_on(port: int) -> set[str]:
     """Addresses, in the kernel's hexadecimal, on which somebody listens for TCP connections to a port."""
-    lines = [line for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
+    lines = [line for table in tables for line in table.read_text().splitlines()[1:]]
     sockets = [line.split()[1:4:2] for line in lines]
     return {local.split(":")[0] for local, state in sockets if state == "0A" and int(local.split(":")[1], 16) == port}
 

@@ -106,7 +106,7 @@ def test_a_silent_server_costs_its_patience_and_a_warning(monkeypatch: pytest.Mo
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2pass@127.0.0.1:{deaf.getsockname()[1]}")
         began = time.monotonic()
         check = found("mlflow server")
-    assert 0.25 < time.monotonic() - began < 3
+    assert 0.25 < time.monotonic() - began < 10
     assert check.status == "warn"
     assert "hunter2pass" not in check.line
 

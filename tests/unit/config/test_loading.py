@@ -352,6 +352,15 @@ def test_an_unknown_section_in_smoke_says_so() -> None:
     assert "smoke" in found.source
 
 
+def test_what_has_begun_can_be_read_whatever_rules_came_later() -> None:
+    """Its own smoke section, and its space, were checked by others; what changes now is checked by these."""
+    text = f"{BASE}training: {{epochs: 5}}\nsmoke: {{training.epochs: 1}}\n"
+    assert parse_study(text, "study.yaml", Path("/s"), is_begun=True).training.epochs == 5
+    for overrides, is_begun in (((), False), (("training.batch_size=8",), True)):
+        with pytest.raises(ConfigError, match="smoothing_start is 20, beyond the schedule of 5 epochs"):
+            parse_study(text, "study.yaml", Path("/s"), overrides, is_begun=is_begun)
+
+
 def test_smoke_must_be_a_mapping() -> None:
     assert problem("smoke: 3\n", smoke=True).field == "smoke"
 

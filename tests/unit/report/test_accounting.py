@@ -95,6 +95,9 @@ def test_trials_that_share_a_gpu_share_its_peaks() -> None:
     assert shared is not None
     assert shared.seconds == (16e9 + 2 * 8e9) / 4e9 / 2
     assert shared.training_share == 2 * 8e9 / (4e9 / 2) / 20
+    alone = bound_of([chosen(parallel=2, gpus=0.1), *history()[1:]], 50.0)  # one GPU, which they do not fill
+    assert alone is not None
+    assert (alone.seconds, alone.training_share) == ((16e9 + 2 * 8e9) / 4e9, 2 * 8e9 / 4e9 * 2 / 20)
     whole = bound_of([chosen(parallel=2, gpus=2.0), *history()[1:]], 50.0)  # a second GPU for a trial is no faster
     assert whole == bound_of(history(), 50.0)
 

@@ -54,6 +54,12 @@ def test_a_trial_that_does_not_fit_is_refused(asked: dict[str, float], cluster: 
         allocate(ResourceConfig.model_validate(asked), [cluster])
 
 
+def test_uneven_nodes_run_as_many_as_were_asked_for() -> None:
+    nodes = [{"CPU": 32.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 64.0}]
+    found = [allocate(ResourceConfig(parallel_trials=trials), nodes) for trials in (2, 3, 4, 9)]
+    assert [(each.parallel, each.gpus) for each in found] == [(2, 1.0), (3, 0.5), (4, 1 / 3), (5, 0.25)]
+
+
 def test_it_says_how_it_was_decided() -> None:
     assert allocate(ResourceConfig(), [{"CPU": 2.0}]).reason == (
         "2 trials at a time with 1 core each, of 2 cores and 0 GPUs"

@@ -24,7 +24,7 @@ from autockd.records import PrecisionChoice, TrialOutcome, TrialReport
 from autockd.search import worker as worker_module
 from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.stopping import compressed
-from autockd.search.worker import TrialWorker, WorkerSetting, open_bank
+from autockd.search.worker import BROKEN, TrialWorker, WorkerSetting, open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
@@ -406,8 +406,22 @@ def test_a_failed_gpu_takes_its_process_with_it(
 
     monkeypatch.setattr(Trainer, "fit", fail)
     monkeypatch.setattr(worker_module.os, "_exit", leave)
+    worker = worker_of(setting, task, make_trial("none"))
     with pytest.raises(Left):
-        worker_of(setting, task, make_trial("none")).advance()
+        worker.advance()
+    said = (trial_folder(setting.study, 0) / BROKEN).read_text()
+    assert said.strip().endswith("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure_of_the_trial(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    folder = trial_folder(setting.study, 0)
+    folder.parent.mkdir(parents=True)
+    folder.write_text("")
+    report = worker_of(setting, task, make_trial("none")).advance()
+    assert report.outcome is None
+    assert "hang.txt: cannot write it" in report.problem
 
 
 @pytest.mark.parametrize("name", ["save_weights", "save_checkpoint"])
