@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+_ROUNDING = 1e-9
+
+
+def trials_on_one_gpu(share: float) -> int:
+    """How many trials have room on a GPU, each with a share of it between 0 and 1; three thirds, though they round."""
+    return int(1 / share + _ROUNDING)
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")

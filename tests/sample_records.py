@@ -1,10 +1,10 @@
-"""Records that many tests need and few look into: where a study ran, and its teacher."""
+"""Records that many tests need and few look into: where a study ran, its teacher, an epoch of a trial."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from autockd.records import Provenance, TeacherRecord
+from autockd.records import EpochRecord, Provenance, TeacherRecord
 
 PROVENANCE = Provenance(
     autockd="0.1.0", python="3.11", platform="Linux", host="ada", cpus=2, gpus=(), versions={}, git_commit=None
@@ -24,3 +24,20 @@ def teacher_record(**changes: Any) -> TeacherRecord:
         "seconds": 20.0,
     }
     return TeacherRecord(**values | changes)
+
+
+def epoch_record(epoch: int = 1, metric: float = 0.5, **changes: Any) -> EpochRecord:
+    """An epoch of a step, a second of training and one of validation, the best so far, but for what changes."""
+    values: dict[str, Any] = {
+        "epoch": epoch,
+        "step": epoch,
+        "metric": metric,
+        "best_metric": metric,
+        "best_epoch": epoch,
+        "loss": 1.0,
+        "hard_loss": 1.0,
+        "train_seconds": 1.0,
+        "evaluate_seconds": 1.0,
+        "samples_per_second": 1.0,
+    }
+    return EpochRecord(**values | changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from autockd.limits import Bound, Work
+from autockd.limits import Bound, Work, trials_on_one_gpu
 from autockd.records import (
     BankReady,
     EpochFinished,
@@ -15,8 +15,6 @@ from autockd.records import (
     StudyResumed,
     TrialFinished,
 )
-
-_ROUNDING = 1e-9
 
 
 def time_split(events: Iterable[Event], seconds: Mapping[str, float]) -> dict[str, float]:
@@ -98,7 +96,7 @@ def _devices(chosen: PrecisionChosen) -> int:
     """How many of what `peaks` were measured on the workers have: as many as they are, or the GPUs that they share."""
     if not 0 < chosen.gpus < 1:
         return chosen.parallel
-    return math.ceil(chosen.parallel / int(1 / chosen.gpus + _ROUNDING))
+    return math.ceil(chosen.parallel / trials_on_one_gpu(chosen.gpus))
 
 
 def _last_session(events: Sequence[Event]) -> Sequence[Event]:

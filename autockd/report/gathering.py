@@ -136,7 +136,7 @@ def _courses(standings: Sequence[Standing], history: Sequence[Event]) -> dict[st
     """Learning curves, and the plans of the winner and of the preset."""
     preset = preset_among(standings)
     planned = [row for row in standings if row.kind == "winner" or row == preset]
-    wanted = {row.trial for row in (*planned, *standings) if row in planned or row.kind == "baseline"}
+    wanted = {row.trial for row in standings if row in planned or row.kind == "baseline"}
     epochs: dict[int, dict[int, EpochRecord]] = {}
     for event in history:
         if isinstance(event, EpochFinished) and event.trial in wanted:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from autockd.config.schema import ResourceConfig
 from autockd.errors import EnvironmentProblem
+from autockd.limits import trials_on_one_gpu
 
 TRIALS_PER_GPU = 4
 """Trials that share a GPU where the study does not say: small students leave most of it idle."""
@@ -95,4 +96,4 @@ def _slots(node: Mapping[str, float], cpus: int, gpus: float) -> int:
     if not gpus:
         return slots
     there = node.get("GPU", 0)
-    return min(slots, int(there) * int(1 / gpus + _ROUNDING) if gpus < 1 else int(there / gpus + _ROUNDING))
+    return min(slots, int(there) * trials_on_one_gpu(gpus) if gpus < 1 else int(there / gpus + _ROUNDING))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import yaml
 
+from autockd.cli.machine import usable_cores
 from autockd.config.loading import parse_study
 from autockd.config.models import Encoder
 from autockd.config.schema import StudyConfig
@@ -21,7 +22,7 @@ from autockd.processor import cpu_has_bf16
 from autockd.search.stages import ready_teacher
 from autockd.training.networks import based_on, build_network
 from search_benchmark.profiles import Plan
-from search_benchmark.setting import WORKERS, Setting, sobol_points, usable_cores
+from search_benchmark.setting import WORKERS, Setting, sobol_points
 
 TRIALS_PER_GPU = 4
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -92,11 +91,6 @@ class Result:
     def load(cls, path: Path) -> Result:
         """Read what `save` wrote."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def sobol_points(space: Mapping[str, Mapping[str, Any]], count: int) -> list[dict[str, float]]:

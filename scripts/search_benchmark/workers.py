@@ -12,7 +12,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from search_benchmark.setting import WORKERS, Setting, usable_cores
+from autockd.cli.machine import usable_cores
+from search_benchmark.setting import WORKERS, Setting
 
 SCRIPTS = Path(__file__).parents[1]
 

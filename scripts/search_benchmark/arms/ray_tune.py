@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_benchmark.setting import Result, Setting, usable_cores
+from autockd.cli.machine import usable_cores
+from search_benchmark.setting import Result, Setting
 
 ARMS = ("naive", "tuned", "torchdistill")
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sample_records import PROVENANCE
+from sample_records import PROVENANCE, epoch_record
 
 from autockd.limits import Peaks, Work
 from autockd.records import (
     BankReady,
     BankRecord,
     EpochFinished,
-    EpochRecord,
     Event,
     PrecisionChoice,
     PrecisionChosen,
@@ -32,18 +31,7 @@ def chosen(**values: Any) -> PrecisionChosen:
 
 
 def epoch(trial: int, time: float, train: float, evaluate: float) -> EpochFinished:
-    record = EpochRecord(
-        epoch=1,
-        step=1,
-        metric=0.5,
-        best_metric=0.5,
-        best_epoch=1,
-        loss=1.0,
-        hard_loss=1.0,
-        train_seconds=train,
-        evaluate_seconds=evaluate,
-        samples_per_second=1.0,
-    )
+    record = epoch_record(train_seconds=train, evaluate_seconds=evaluate)
     return EpochFinished(time=time, trial=trial, record=record)
 
 

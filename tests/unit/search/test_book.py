@@ -14,6 +14,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sample_records import epoch_record
 
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet
@@ -22,7 +23,6 @@ from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.records import (
     EpochFinished,
-    EpochRecord,
     Event,
     RungReached,
     RungResult,
@@ -68,21 +68,6 @@ def usual_outcome(proposal: Proposal) -> TrialOutcome:
     if proposal.number == 6:
         return TrialOutcome(state="pruned", value=0.5, reason="stopped early")
     return complete(1 - abs(proposal.config.training.learning_rate - 0.2))
-
-
-def epoch_record(epoch: int, metric: float = 0.5) -> EpochRecord:
-    return EpochRecord(
-        epoch=epoch,
-        step=epoch,
-        metric=metric,
-        best_metric=metric,
-        best_epoch=epoch,
-        loss=1.0,
-        hard_loss=1.0,
-        train_seconds=1.0,
-        evaluate_seconds=1.0,
-        samples_per_second=1.0,
-    )
 
 
 class Desk:

@@ -17,13 +17,13 @@ import optuna
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sample_records import epoch_record
 
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.history import History, check_goes_on
 from autockd.records import (
     EpochFinished,
-    EpochRecord,
     Event,
     Provenance,
     RungReached,
@@ -78,22 +78,6 @@ def metric(trial: int, epoch: int) -> float:
     return round(random.Random(trial).uniform(0.1, 0.9) + 0.01 * epoch, 4)
 
 
-def epoch_record(trial: int, epoch: int) -> EpochRecord:
-    value = metric(trial, epoch)
-    return EpochRecord(
-        epoch=epoch,
-        step=epoch,
-        metric=value,
-        best_metric=value,
-        best_epoch=epoch,
-        loss=1.0,
-        hard_loss=1.0,
-        train_seconds=1.0,
-        evaluate_seconds=1.0,
-        samples_per_second=1.0,
-    )
-
-
 @dataclass
 class Worker:
     """One trial in the hands of a worker, with what its checkpoint holds: how far it is, and the last report."""
@@ -113,7 +97,7 @@ class Worker:
         first = self.epoch
         stops = [*self.proposal.rungs, EPOCHS]
         self.epoch = min(first + epochs, next(stop for stop in stops if stop > first))
-        records = tuple(epoch_record(self.number, epoch) for epoch in range(first + 1, self.epoch + 1))
+        records = tuple(epoch_record(epoch, metric(self.number, epoch)) for epoch in range(first + 1, self.epoch + 1))
         rung = outcome = None
         value = metric(self.number, self.epoch)
         if self.epoch in self.proposal.rungs:

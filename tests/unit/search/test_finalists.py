@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sample_records import epoch_record
+
 from autockd.config.methods import ContinuationKD, NoDistillation
 from autockd.config.models import CifarResNet
 from autockd.config.schema import StudentConfig, StudyConfig, TeacherConfig
@@ -51,18 +53,7 @@ STARTS = [start(0, baseline_config(STUDY, NoDistillation())), start(7, trial_con
 
 
 def epoch(number: int, seconds: float) -> EpochRecord:
-    return EpochRecord(
-        epoch=number,
-        step=number,
-        metric=0.5,
-        best_metric=0.5,
-        best_epoch=1,
-        loss=1.0,
-        hard_loss=1.0,
-        train_seconds=seconds,
-        evaluate_seconds=0.0,
-        samples_per_second=1.0,
-    )
+    return epoch_record(number, train_seconds=seconds, evaluate_seconds=0.0)
 
 
 def done(proposal: Proposal, value: float = 0.9) -> TrialReport:

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sample_records import epoch_record
+
 from autockd.config.models import CifarResNet
 from autockd.config.trial import TrialConfig
-from autockd.records import EpochRecord
 from autockd.search.pace import Pace
-
-
-def epoch(seconds: float) -> EpochRecord:
-    return EpochRecord(
-        epoch=1,
-        step=1,
-        metric=0.5,
-        best_metric=0.5,
-        best_epoch=1,
-        loss=1.0,
-        hard_loss=1.0,
-        train_seconds=seconds,
-        evaluate_seconds=1.0,
-        samples_per_second=1.0,
-    )
 
 
 def test_a_large_student_is_not_measured_by_a_small_one(make_trial: Callable[..., TrialConfig]) -> None:
@@ -30,7 +16,7 @@ def test_a_large_student_is_not_measured_by_a_small_one(make_trial: Callable[...
     large = small.model_copy(update={"student": CifarResNet(depth=110)})
     pace = Pace()
     for seconds in (3.0, 5.0, 4.0):
-        pace.note(small, epoch(seconds))
+        pace.note(small, epoch_record(train_seconds=seconds))
     assert pace.longest(make_trial("continuation", learning_rate=0.3, seed=9)) == 6.0
     assert pace.longest(large) is None
     assert pace.longest(make_trial("kd", batch_size=8)) is None
