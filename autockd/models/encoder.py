@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from autockd.config.models import Encoder
 from autockd.errors import EnvironmentProblem, ModelError
+from autockd.models.attention import ATTENTION, use_quick_attention
+from autockd.models.dropout import use_quick_dropout
 from autockd.models.encoder_shape import encoder_shape, kept_layers, label_order, resize_stack
 from autockd.models.hub import base_folder, quiet_transformers
 from autockd.models.weights import load_weights
@@ -65,7 +67,7 @@ class TextEncoder(nn.Module):
     @property
     def _takes_whole_masks(self) -> bool:
         config = self.hf.config
-        return config.model_type in WHOLE_MASKS and config._attn_implementation == "sdpa"
+        return config.model_type in WHOLE_MASKS and config._attn_implementation == ATTENTION
 
     def train(self, mode: bool = True) -> TextEncoder:
         """As `nn.Module.train`."""
@@ -101,6 +103,8 @@ def build_encoder(
         torch.default_generator.manual_seed(seed)
         shape, order = _shape(config, folder, outputs, labels)
         hf = _fresh(shape, folder) if config.initial == "random" else _pretrained(config, shape, folder, order)
+    use_quick_attention(hf)
+    use_quick_dropout(hf)
     model = TextEncoder(hf).train()
     if config.weights is not None:
         load_weights(model, config.weights)

@@ -98,6 +98,7 @@ def study_of(plan: Plan, data: Path | None) -> dict[str, Any]:
         "training": {**recipe, **plan.training, "learning_rate": peak},
         "search": {"space": dict(plan.space), "baselines": [], "enqueue_defaults": False},
         "resources": dict(plan.resources),
+        "export": {"onnx": False},  # no other arm writes one: they keep the best student's weights, as this one does
     }
 
 

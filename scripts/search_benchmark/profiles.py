@@ -27,9 +27,10 @@ first, and the next ones say what a trial takes."""
 
 _ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
 _ON_CPU_OFF, _ON_GPU_OFF = ("one_thread",), ("cuda_graphs",)
+_TEXT_ON_CPU_OFF = (*_ON_CPU_OFF, "quick_attention")
 IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
 TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")
-TECHNIQUES = {"image": (*IMAGE_OFF, *_ON_CPU_OFF, *_ON_GPU_OFF), "text": (*TEXT_OFF, *_ON_CPU_OFF)}
+TECHNIQUES = {"image": (*IMAGE_OFF, *_ON_CPU_OFF, *_ON_GPU_OFF), "text": (*TEXT_OFF, *_TEXT_ON_CPU_OFF)}
 """What can be taken from autockd, by kind of task."""
 
 
@@ -125,7 +126,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=32,
             rounds=3,
             arms=ARMS["text"],
-            off=(*TEXT_OFF, *_ON_CPU_OFF),
+            off=(*TEXT_OFF, *_TEXT_ON_CPU_OFF),
         ),
     },
     "gpu": {

@@ -39,6 +39,11 @@ def without_trimmed_vocabulary(module: ModuleType) -> None:
     module.trims_vocabulary = lambda *args: False
 
 
+def without_quick_attention(module: ModuleType) -> None:
+    """Attention and dropout of encoders as transformers and torch have them."""
+    module.use_quick_attention = module.use_quick_dropout = lambda network: None
+
+
 def without_bf16(module: ModuleType) -> None:
     """Every step in fp32, in the same memory format."""
     _changed(module, precision="fp32")

@@ -146,12 +146,12 @@ def test_scores_are_learned_by_squared_error(encoders: dict[str, str], tmp_path:
     teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
     bank = bank_of(teacher, task, tmp_path)
     for method in (HintonKD(), ContinuationKD(smoothing_start=2, margin_mode="none")):
-        trial = trial_of(Encoder(path=encoders["bert"], layers=2), method, epochs=8)
+        trial = trial_of(Encoder(path=encoders["bert"], layers=2), method, epochs=24)  # after 8 it is luck
         trainer = Trainer(trial, task, fp32, bank=bank, second_moment=teacher.record.second_moment)
         records = list(trainer.fit())
         assert trainer.model(trainer._feed.read(torch.arange(2), torch.arange(2))).shape == (2, 1)
         assert records[-1].hard_loss < records[0].hard_loss
-        assert records[-1].best_metric > 0.3
+        assert records[-1].best_metric > 0.5
 
 
 def test_a_run_goes_on_bit_for_bit(encoders: dict[str, str], fp32: PrecisionChoice) -> None:
