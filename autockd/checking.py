@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
+import torch
+from torch import nn
+
 from autockd.config.arms import Arm, arms_of
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
@@ -48,16 +53,36 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
 
     Raises:
         ModelError: an architecture or a file of weights is not usable.
+        ConfigError: one would be trained on a last batch of a single image, and cannot be.
     """
     found = []
     models = {"teacher": config.teacher.model, "student": student_model(config)}
+    sizes = {"teacher": config.teacher.training.batch_size, "student": config.training.batch_size}
     if config.assistant is not None:
         models["assistant"] = cut_from_teacher(config.assistant.model, config)
+        sizes["assistant"] = config.assistant.training.batch_size
     for role, model in models.items():
         built = build_network(model, task, seed=0)
+        if role == "student" or model.weights is None:
+            _check_last_batch(built, task, sizes[role], role)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
+
+
+def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str) -> None:
+    """Batch normalisation over a single number has no deviation, and torch refuses it."""
+    last = len(task.train) % batch_size or batch_size
+    if last > 1 or not isinstance(task, ImageTask):
+        return
+    try:
+        with torch.no_grad():
+            copy.deepcopy(network).train()(torch.zeros(1, task.channels, *task.image_size))
+    except ValueError as error:
+        field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
+        message = f"is {batch_size}, so that the last of {len(task.train)} images is a batch of its own, on which"
+        message += f" batch normalisation of the {role} cannot train"
+        raise ConfigError.of(field, message, f"choose another, such as {batch_size + 1}") from error
 
 
 def check_plans(config: StudyConfig, task: Task) -> None:

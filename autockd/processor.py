@@ -1,4 +1,4 @@
-"""The processor of this machine, as the system describes it; nothing is run on it."""
+"""The processor of this machine and its memory, as the system describes them; nothing is run on it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import platform
 from pathlib import Path
 
-_CPUINFO = Path("/proc/cpuinfo")
+_CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _SAME_KIND = ("vendor_id", "cpu family", "model", "model name", "flags")
 """Lines that are the same on processors of one kind; clock rates, say, change while one looks."""
 
@@ -27,10 +27,22 @@ def cpu_kind() -> str:
     return "; ".join(described[key] for key in _SAME_KIND if key in described) or cpu_model()
 
 
+def memory() -> tuple[int, int] | None:
+    """Bytes of memory in all and available; None where the system does not say."""
+    told = _told(_MEMINFO)
+    total, available = (told.get(key, "").split() for key in ("MemTotal", "MemAvailable"))
+    return (int(total[0]) * 1024, int(available[0]) * 1024) if total and available else None
+
+
 def _described() -> dict[str, str]:
     """What Linux says of the first core; empty elsewhere."""
+    return _told(_CPUINFO)
+
+
+def _told(path: Path) -> dict[str, str]:
+    """The `key : value` lines of a file under /proc, up to the first empty one; none where there is no such file."""
     with contextlib.suppress(OSError):
-        first_core, _, _ = _CPUINFO.read_text(encoding="utf-8", errors="replace").partition("\n\n")
-        lines = (line.partition(":") for line in first_core.splitlines())
+        first, _, _ = path.read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        lines = (line.partition(":") for line in first.splitlines())
         return {key.strip(): value.strip() for key, _, value in lines}
     return {}

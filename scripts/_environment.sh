@@ -24,9 +24,11 @@ fail() {
   exit 3
 }
 
-# prepare_environment demo|test: make .venv ready for the kind of work.
+# prepare_environment demo|test: make .venv ready for the kind of work; where two scripts start, the second one waits.
 prepare_environment() {
   local kind="$1" wanted
+  exec 9>"$ROOT/.venv.lock"
+  ! command -v flock >/dev/null || flock 9
   wanted="$(checksum)"
   is_whole || make_venv
   if [ -e "$UNFINISHED" ]; then
@@ -34,6 +36,7 @@ prepare_environment() {
     make_venv
   fi
   is_installed "$kind" "$wanted" || install_packages "$kind" "$wanted"
+  exec 9>&-
 }
 
 checksum() { cat "$ROOT/pyproject.toml" "$ROOT/scripts/_environment.sh" | cksum | tr ' ' '-'; }
@@ -53,7 +56,7 @@ is_installed() {
 
 make_venv() {
   local python
-  python="$(find_python)" || exit 3
+  python="$(find_python)" || { install_python && python="$(find_python)"; } || no_python
   if [ -e "$VENV" ]; then
     say ".venv: not usable as it is; making it again"
   fi
@@ -72,12 +75,34 @@ find_python() {
       return
     fi
   done
-  fail "${candidates[*]}: none is a Python of 3.11 or later with venv and ensurepip; install one (Debian: apt-get" \
-    "install python3-venv), or name one: PYTHON=/path/to/python3 $0"
+  return 1
+}
+
+no_python() {
+  fail "${PYTHON:-python3.11, python3.12, python3.13, python3}: none is a Python of 3.11 or later with venv and ensurepip;" \
+    "install one (Debian: apt-get install python3-venv), or name one: PYTHON=/path/to/python3 $0"
+}
+
+# Debian's, where one may install it and nobody has named another.
+install_python() {
+  [ -z "${PYTHON:-}" ] && command -v apt-get >/dev/null && may_be_root || return 1
+  say "installing python3 and python3-venv"
+  as_root apt-get update -qq >&2 && apt_install python3 python3-venv
+}
+
+may_be_root() { [ "$(id -u)" -eq 0 ] || sudo -n true 2>/dev/null; }
+
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
+
+# What takes long over a slow network is given up; what a broken-off installation would leave half-done is not.
+apt_install() {
+  local how=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends)
+  as_root timeout 300 "${how[@]}" --download-only "$@" >&2 && as_root "${how[@]}" "$@" >&2
 }
 
 install_packages() {
   local kind="$1" began=$SECONDS
+  trap 'exit 130' INT # or a pip that was interrupted would be one that gave up by itself
   touch "$UNFINISHED"
   pip_install --upgrade pip # what comes with Python can be years old, and takes twice as long to decide what fits
   if [ "$kind" = demo ]; then
@@ -91,6 +116,7 @@ install_packages() {
   compile_modules
   printf '%s %s\n' "$kind" "$2" >"$STAMP"
   rm -f "$UNFINISHED"
+  trap - INT
   say "installed in $((SECONDS - began)) s"
 }
 

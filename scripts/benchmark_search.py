@@ -1,7 +1,7 @@
 """How long the same search takes with autockd, and with what a user would otherwise build.
 
-scripts/benchmark_search.py --profile ci
-scripts/benchmark_search.py --profile cpu --images CIFAR10_FOLDER --texts GLUE_FOLDER
+python scripts/benchmark_search.py --profile ci
+python scripts/benchmark_search.py --profile cpu --images CIFAR10_FOLDER --texts GLUE_FOLDER
 
 Every arm trains the same list of configurations (Sobol, seed 0) from the same data, teacher and first weights, and is
 timed as one cold command: imports, Ray, teacher, training, evaluation and MLflow. Arms take turns, round after round; a
@@ -13,7 +13,7 @@ except in the waterfall, where each run lacks one technique, and is compared wit
     tiny      digits, ResNet-20 -> ResNet-8, both narrow        about 8 minutes on 2 cores: tries that all of it works
     ci        digits at 32x32, ResNet-110 -> ResNet-8           about 5 minutes on 2 cores, no files needed
     cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    an hour or more on 2 cores
-    gpu       both at full size                                about 20 minutes on one H100, reckoned
+    gpu       CIFAR-10 whole, 20,000 sentences                 about 20 minutes on one H100, reckoned
 """
 
 from __future__ import annotations

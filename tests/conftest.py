@@ -6,6 +6,7 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two busy OpenMP threads slow each other down
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes to whoever's server that is
+os.environ.pop("AUTOCKD_STUDIES", None)
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -117,7 +117,7 @@ def copy(
 
 @app.command(epilog="Example:\n\nautockd validate mine.yaml search.trials=12")
 def validate(file: File, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a study file and report every mistake at once, without training anything."""
+    """Check a study file and report its mistakes together, without training anything."""
     from autockd.cli.validating import describe, validated
 
     study = validated(file, overrides or (), as_json=as_json)
@@ -258,7 +258,9 @@ def report(
     study: StudyName,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.", show_default=False),
+        typer.Option(
+            "--to", metavar="DIR", help="Where to; `report` in the study's folder if not given.", show_default=False
+        ),
     ] = None,
     studies: StudiesFolder = None,
     as_json: Json = False,
@@ -276,7 +278,14 @@ def report(
 def export(
     study: StudyName,
     *,
-    trial: Annotated[str, typer.Option("--trial", metavar="best|N", help="The best trial, or one by number.")] = "best",
+    trial: Annotated[
+        str,
+        typer.Option(
+            "--trial",
+            metavar="best|N",
+            help="What the study itself exports, or the student of one trial of the search, by its number.",
+        ),
+    ] = "best",
     pick: Annotated[
         str | None,
         typer.Option(
@@ -288,7 +297,7 @@ def export(
         ),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Where to; the study's own folder if not given.")
+        Path | None, typer.Option("--to", metavar="DIR", help="Where to; `bundle` in the study's folder if not given.")
     ] = None,
     onnx: Annotated[
         bool | None,

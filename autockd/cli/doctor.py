@@ -19,7 +19,7 @@ from autockd.cli.output import write, write_json
 from autockd.cli.text import gigabytes, plural, printable
 from autockd.errors import EnvironmentProblem
 from autockd.folders import CACHE_ENV, STUDIES_ENV, cache_folder, studies_folder
-from autockd.processor import cpu_has_bf16, cpu_model
+from autockd.processor import cpu_has_bf16, cpu_model, memory
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -117,7 +117,7 @@ def _processor() -> Iterator[Check]:
 
 
 def _memory() -> Check:
-    found = machine.memory()
+    found = memory()
     if found is None:
         return Check("memory", "warn", "unknown", "check by hand that a few GB are free")
     total, available = found
@@ -195,7 +195,9 @@ def _server(uri: str) -> Check:
     shown = redact(uri)
     try:
         with urlopen(_health_url(uri), timeout=_PING_SECONDS):  # noqa: S310 - http or https, see _mlflow
-            return Check("mlflow server", "ok", f"{shown} answers; name it as tracking.uri to use it")
+            return Check(
+                "mlflow server", "ok", f"{shown} answers; studies that name no tracking.uri are recorded there"
+            )
     except HTTPError as error:
         found, remedy = f"answers with status {error.code}", "check the address and the credentials"
     except (OSError, ValueError, HTTPException) as error:

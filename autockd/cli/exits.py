@@ -19,8 +19,8 @@ DEBUG_ENV = "AUTOCKD_DEBUG"
 
 INTERRUPTED = 130
 
-GIVEN_UP = "mlflow-sink"
-"""Name of the one thread that may be left behind: it hangs in MLflow, and what it had to tell is in the ledger."""
+GIVEN_UP = frozenset({"mlflow-sink", "mlflow-registry"})
+"""Names of the threads that may be left behind: they hang in MLflow, and what they had to tell is in the ledger."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ def leave(code: int) -> NoReturn:
 
     Python would end such a thread in the middle of whatever C++ it is in, and abort over it.
     """
-    if any(thread.name == GIVEN_UP for thread in threading.enumerate()):
+    if any(thread.name in GIVEN_UP for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,15 +1,12 @@
-"""What this machine has: cores, memory, graphics, disks. Read from the system, without running anything on it."""
+"""What this machine has: cores, graphics, disks. Read from the system, without running anything on it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-_MEMINFO = Path("/proc/meminfo")
 
 
 @dataclass(frozen=True)
@@ -32,14 +29,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def memory() -> tuple[int, int] | None:
-    """Bytes of memory in all and available; None where the system does not say."""
-    total, available = (_first_value(_MEMINFO, key) for key in ("MemTotal", "MemAvailable"))
-    if not total or not available:
-        return None
-    return int(total.split()[0]) * 1024, int(available.split()[0]) * 1024
 
 
 def gpus() -> list[Device]:
@@ -81,13 +70,3 @@ def why_not_writable(folder: Path) -> str | None:
 def free_space(folder: Path) -> int:
     """Free bytes where a folder is."""
     return shutil.disk_usage(folder).free
-
-
-def _first_value(path: Path, key: str) -> str | None:
-    """The value of the first `key : value` line of a file under /proc; None where there is none."""
-    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as stream:
-        for line in stream:
-            name, _, value = line.partition(":")
-            if name.strip() == key:
-                return value.strip()
-    return None

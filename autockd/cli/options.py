@@ -96,9 +96,12 @@ Methods = Annotated[
         show_default=False,
     ),
 ]
-Smoke = Annotated[bool, typer.Option("--smoke", help="Apply the file's `smoke` section: a minute or less.")]
+Smoke = Annotated[
+    bool,
+    typer.Option("--smoke", help="Apply the file's `smoke` section: a short run that tries whether all of it works."),
+]
 Profile = Annotated[
-    bool, typer.Option("--profile", help="Trace some steps of one trial: trials/<n>/trace.json in Chrome's format.")
+    bool, typer.Option("--profile", help="Trace some steps of one trial: trials/NNNN/trace.json in Chrome's format.")
 ]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Load the data, build the models, say what would run, and stop.")

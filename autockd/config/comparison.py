@@ -8,6 +8,7 @@ from autockd.config.arms import STANDARDISED, arm_labels
 from autockd.config.kinds import NEED_ASSISTANT, NEED_CLASSES
 from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, MethodConfig
 from autockd.config.schema import SearchConfig, StudyConfig
+from autockd.config.text_defaults import method_settings
 from autockd.errors import UsageError
 
 LABELS = ("none", "kd", "kd-std", "takd", "takd-std", "dkd", "dkd-std", "dist", "annealing", "continuation")
@@ -63,7 +64,8 @@ def _usual_method(study: StudyConfig, label: str) -> MethodConfig:
         values["standardise_logits"] = name != label
     if name != label and "temperature" not in values:
         values["temperature"] = _STANDARDISED_TEMPERATURE
-    return _in_time(METHOD_CONFIGS[name].model_validate(values), study)  # type: ignore[arg-type]
+    settings = method_settings(study.task.kind, {"name": name, **values})
+    return _in_time(METHOD_CONFIGS[name].model_validate(settings), study)  # type: ignore[arg-type]
 
 
 def _in_time(method: MethodConfig, study: StudyConfig) -> MethodConfig:

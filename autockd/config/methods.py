@@ -90,7 +90,7 @@ class _Smoothed(Config):
     """The schedule of phi, shared by the methods that grow the teacher's logits from 1/T_max to their full size."""
 
     smoothing_start: int = Field(default=20, ge=1)
-    """T_max: phi starts at 1/T_max; with the step shape it takes T_max values."""
+    """T_max: phi starts at 1/T_max; with the step shape it takes T_max values. A study of texts has 10 by itself."""
     schedule_fraction: float = Field(default=1.0, gt=0, le=1)
     """rho: the share of the smoothed run after which phi has reached 1."""
     smoothing_shape: SmoothingShape = "step"
@@ -122,9 +122,9 @@ class ContinuationKD(_Smoothed):
 
     name: Literal["continuation"] = "continuation"
     hard_loss_ramp: float = Field(default=0.75, gt=0, le=1)
-    """s: the share of the run over which psi ramps up; afterwards psi is 1."""
+    """s: the share of the run over which psi ramps up; afterwards psi is 1. A study of texts has 2/3 by itself."""
     hard_loss_peak: float = Field(default=1.0, ge=0, le=1)
-    """psi_max: where the ramp ends, before psi becomes 1."""
+    """psi_max: where the ramp ends, before psi becomes 1. A study of texts has 0.5 by itself."""
     soft_loss_weight: float = Field(default=1.0, ge=0)
     """w_kd: factor on the soft loss; 1 in the paper."""
     margin: float = Field(default=0.0, ge=0)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PositiveInt, field_validator, model_validator
 
 from autockd.config.base import Config, Seconds
 from autockd.config.methods import ContinuationKD, HintonKD, MethodConfig, NoDistillation
 from autockd.config.models import ModelConfig
 from autockd.config.pick import parse_pick
 from autockd.config.space import Choice, Space, Value
-from autockd.config.tasks import TaskConfig
+from autockd.config.tasks import TEXT_SOURCES, TaskConfig
+from autockd.config.text_defaults import with_text_defaults
 from autockd.config.training import TrainingConfig, require_restorable
 
 Objective = Literal["latency_ms", "latency_ms_batch32", "parameters", "bytes"]
@@ -20,15 +22,23 @@ Objective = Literal["latency_ms", "latency_ms_batch32", "parameters", "bytes"]
 bytes of its weights."""
 
 
+_TEACHING: Mapping[str, Any] = {"learning_rate": 0.1, "batch_size": 128}
+
+
 class TeacherConfig(Config):
     """The teacher: given by its weights, or trained once by its own recipe and reused by later studies."""
 
     model: ModelConfig
     """Its architecture; `weights` in it makes it a given teacher."""
-    training: TrainingConfig = TrainingConfig(learning_rate=0.1, batch_size=128)
-    """The recipe, where no weights are given."""
+    training: TrainingConfig = TrainingConfig(**_TEACHING)
+    """The recipe, where no weights are given; what it leaves out of learning rate and batch size is 0.1 and 128."""
     seed: int = Field(default=0, ge=0)
     """Seed of its initialisation."""
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _has_defaults_of_a_teacher(cls, training: Any) -> Any:
+        return {**_TEACHING, **training} if isinstance(training, Mapping) else training
 
     @model_validator(mode="after")
     def _rows_can_be_put_back(self) -> Self:
@@ -74,7 +84,8 @@ class SearchConfig(Config):
     sampler: Literal["tpe", "nsga2", "random"] = "tpe"
     """Optuna's multivariate, grouped TPE, its NSGA-II, or random search; each for one objective or several."""
     space: Space = {}
-    """Dimensions by name: fields of the method or of `training`, `student_depth`, `student_width`, or `method`."""
+    """Dimensions by name: fields of the method or of `training`, `student_depth`, `student_width`, `student_layers`,
+    or `method`."""
     baselines: tuple[MethodConfig, ...] = (NoDistillation(),)
     """Methods run first, outside the space, to compare with; the rest of their configuration is the study's."""
     enqueue_defaults: bool = True
@@ -114,9 +125,10 @@ class ResourceConfig(Config):
     cpus_per_trial: PositiveInt = 1
     """CPU cores of a trial."""
     gpus_per_trial: float | None = Field(default=None, ge=0)
-    """GPUs of a trial, fractions allowed; null is 0 without a GPU and shares one GPU among the parallel trials."""
+    """GPUs of a trial, fractions allowed; null is 0 without a GPU, else a share with which as many run as may, four at
+    most on a GPU."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of training; auto times a step, once a study, so fp32 or bf16 is what makes results repeatable."""
+    """Arithmetic of training; auto times a step, once for a study on such a machine; fp32 or bf16 repeats anywhere."""
     teacher_precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic in which a teacher answers; auto is that of the trials, and fp32 where bf16 comes not close enough."""
     cuda_graphs: bool = False
@@ -129,7 +141,7 @@ class ResourceConfig(Config):
     """A worker that is silent for so many times the longest epoch of such a student so far (a minute at least, and two
     hours before any is known) is started again."""
     profile: bool = False
-    """Whether the first trial after the baselines leaves a trace of some of its steps, trials/<n>/trace.json."""
+    """Whether the first trial after the baselines leaves a trace of some of its steps, trials/NNNN/trace.json."""
 
 
 class TrackingConfig(Config):
@@ -138,7 +150,8 @@ class TrackingConfig(Config):
     enabled: bool = True
     """Whether to record in MLflow at all; the study's ledger is always written."""
     uri: str | None = None
-    """Tracking URI; null is a SQLite database beside the studies. Credentials come from the environment alone."""
+    """Tracking URI; null is that of MLFLOW_TRACKING_URI, or else a SQLite database beside the studies. Credentials come
+    from the environment alone."""
     experiment: str | None = None
     """Experiment name; null is the task's name."""
 
@@ -209,7 +222,18 @@ class StudyConfig(Config):
     tracking: TrackingConfig = TrackingConfig()
     export: ExportConfig = ExportConfig()
     smoke: dict[str, Any] = {}
-    """Overrides, dotted field to value, that `--smoke` applies for a run of a minute or less."""
+    """Overrides, dotted field to value, that `--smoke` applies: a short run that tries whether all of it works."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_defaults_of_its_kind(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        task = data.get("task") if isinstance(data, Mapping) else None
+        source = task.get("source") if isinstance(task, Mapping) else getattr(task, "source", None)
+        if source not in TEXT_SOURCES:
+            return validate(data)
+        study = validate(with_text_defaults(data))
+        study.model_fields_set.intersection_update(data)  # what was filled in, nobody has set
+        return study
 
     @property
     def asked(self) -> int:

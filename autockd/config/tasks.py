@@ -238,3 +238,8 @@ def _check_metric(metric: MetricName | None, *, scores: bool, what: str) -> None
 ImageTaskConfig = Digits | Torchvision | HuggingFace | ImageFolder | Npz
 TextTaskConfig = Glue | Text
 TaskConfig = Annotated[ImageTaskConfig | TextTaskConfig, Field(discriminator="source")]
+
+TEXT_SOURCES: tuple[str, ...] = tuple(
+    get_args(task.model_fields["source"].annotation)[0] for task in get_args(TextTaskConfig)
+)
+"""The sources of texts."""

@@ -12,6 +12,7 @@ from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, 
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Params, active_params
+from autockd.config.text_defaults import method_settings
 from autockd.config.training import TRAINING_DIMENSIONS, TrainingConfig, require_restorable
 from autockd.hashing import content_hash
 
@@ -70,7 +71,8 @@ def trial_config(study: StudyConfig, params: Mapping[str, object]) -> TrialConfi
     """
     rest = dict(params)
     name = str(rest.pop("method", study.method.name))
-    method: dict[str, object] = study.method.model_dump() if name == study.method.name else {"name": name}
+    is_own = name == study.method.name
+    method = study.method.model_dump() if is_own else method_settings(study.task.kind, {"name": name})
     training = study.training.model_dump()
     student = study.student.model.model_dump()
     for key, value in rest.items():

@@ -56,13 +56,18 @@ def attention(
     return found, None
 
 
-def use_quick_attention(hf: Any) -> None:
-    """Let a `PreTrainedModel` that attends with torch's fused attention use `attention`."""
+def register_attention() -> None:
+    """Make `attention` known to transformers, in this process."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
     AttentionInterface.register(ATTENTION, attention)
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def use_quick_attention(hf: Any) -> None:
+    """Let a `PreTrainedModel` that attends with torch's fused attention use `attention`."""
+    register_attention()
     if hf.config._attn_implementation == "sdpa":
         hf.set_attn_implementation(ATTENTION)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from autockd.config.models import Encoder
 from autockd.errors import EnvironmentProblem, ModelError
-from autockd.models.attention import ATTENTION, use_quick_attention
+from autockd.models.attention import ATTENTION, register_attention, use_quick_attention
 from autockd.models.dropout import use_quick_dropout
 from autockd.models.encoder_shape import encoder_shape, kept_layers, label_order, resize_stack
 from autockd.models.hub import base_folder, quiet_transformers
@@ -52,6 +52,10 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.__dict__["hf"] = hf  # not as a submodule, which would put its name before all others
         self._modules, self._parameters, self._buffers = hf._modules, hf._parameters, hf._buffers
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        register_attention()  # this may be another process than that it was built in
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
 
     def forward(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """Logits, float32 [B, outputs].
@@ -103,8 +107,8 @@ def build_encoder(
         torch.default_generator.manual_seed(seed)
         shape, order = _shape(config, folder, outputs, labels)
         hf = _fresh(shape, folder) if config.initial == "random" else _pretrained(config, shape, folder, order)
-    use_quick_attention(hf)
-    use_quick_dropout(hf)
+        use_quick_attention(hf)
+        use_quick_dropout(hf)
     model = TextEncoder(hf).train()
     if config.weights is not None:
         load_weights(model, config.weights)
@@ -159,7 +163,12 @@ def _shape(config: Encoder, folder: Path, outputs: int, labels: tuple[str, ...])
     except Exception as error:  # whatever a config.json makes the reader stumble over is the file's fault
         raise _unreadable(folder, error) from error
     order = label_order(shape, labels)
-    return encoder_shape(config, shape, outputs, labels), order
+    try:
+        return encoder_shape(config, shape, outputs, labels), order
+    except ModelError:
+        raise
+    except Exception as error:  # an architecture may not let its sizes be set
+        raise _unreadable(folder, error) from error
 
 
 def _fresh(shape: Any, folder: Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from autockd.config.models import Encoder
@@ -76,11 +77,18 @@ def _require_encoder(shape: Any) -> None:
     from transformers import MODEL_FOR_MASKED_LM_MAPPING, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     known = type(shape) in MODEL_FOR_MASKED_LM_MAPPING and type(shape) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    if not known or shape.is_encoder_decoder or getattr(shape, "is_decoder", False):
+    if not known or shape.is_encoder_decoder or getattr(shape, "is_decoder", False) or not _takes_masks(shape):
         raise ModelError(
             f"path: {shape.model_type} is no encoder that transformers has a classifier for -> name one such as BERT, "
             "RoBERTa, DistilBERT, ELECTRA, MiniLM or DeBERTa"
         )
+
+
+def _takes_masks(shape: Any) -> bool:
+    """Or padding would change its answers."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    return "attention_mask" in signature(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(shape)].forward).parameters
 
 
 def _set_dropout(shape: Any, probability: float) -> None:

@@ -66,12 +66,27 @@ def _fitted(tokenizer: Any, shape: Any) -> Any:
         tokenizer.init_kwargs.pop(ours, None)
     positions = getattr(shape, "max_position_embeddings", None)
     if positions:
-        # Some count positions from their padding's on, and have as many more: 514 are 512.
-        tokenizer.model_max_length = min(tokenizer.model_max_length, max(positions // 8 * 8, 1))
+        longest = positions // 8 * 8  # some count positions from their padding's on, and have as many more: 514 are 512
+        if shape.model_type in _FROM_PADDING:
+            longest = min(longest, positions - (shape.pad_token_id or 0) - 1)
+        tokenizer.model_max_length = min(tokenizer.model_max_length, max(longest, 1))
     if getattr(shape, "type_vocab_size", 0) < 2 and shape.model_type not in _SEGMENTED:
         names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
         tokenizer.model_input_names = names
     return tokenizer
+
+
+_FROM_PADDING = (
+    "camembert",
+    "data2vec-text",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+)
+"""Architectures whose first position is the one after their padding's id."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
                 fields |= _start(event)
             case StudyResumed():
                 fields |= {"asked": _asked(event.config), "finished": False, "resumed": event.time}
+                fields |= {"seconds": {}, "split": {}, "bound": None}
             case TeacherReady() | AssistantReady() | BankReady() | PrecisionChosen() | FinalistsChosen() | TestOpened():
                 fields |= _stage(event)
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():

@@ -59,18 +59,10 @@ def drive(
     shutil.rmtree(study / _TUNE, ignore_errors=True)
     _keep_credentials_here()
 
-    def explain(number: int) -> str:
-        trace, broken = (book.folder(study, number) / name for name in (TRACE, BROKEN))
-        if broken.exists():
-            said = broken.read_text(encoding="utf-8").strip().splitlines()[-1]
-            return f"its GPU failed, and no retry is left: {said}; the whole of it is in {broken}"
-        has_hung = trace.exists() and trace.stat().st_size > 0  # one that was killed leaves it behind empty
-        return f"{LOST}; where it hung is in {trace}" if has_hung else LOST
-
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(share)),
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(book, explain),
+            search_alg=StudySearcher(book, lambda number: why_lost(book.folder(study, number))),
             scheduler=StudyScheduler(book),
             num_samples=trials,
             reuse_actors=True,
@@ -90,6 +82,16 @@ def drive(
         if (own := _own(error)) is not None:
             raise own from error
         raise
+
+
+def why_lost(folder: Path) -> str:
+    """Why a trial of this folder ended without an outcome: what its worker left there says."""
+    trace, broken = (folder / name for name in (TRACE, BROKEN))
+    if broken.exists():
+        said = broken.read_text(encoding="utf-8").strip().splitlines()[-1]
+        return f"its GPU failed, and no retry is left: {said}; the whole of it is in {broken}"
+    has_hung = trace.exists() and trace.stat().st_size > 0  # one that was killed leaves it behind empty
+    return f"{LOST}; where it hung is in {trace}" if has_hung else LOST
 
 
 def _own(error: BaseException | None) -> AutockdError | None:

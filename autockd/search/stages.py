@@ -97,10 +97,10 @@ def _ready(
     lesson: Lesson | None,
 ) -> TeacherSpec:
     model = config.model if lesson is None else based_on(config.model, lesson.teacher.folder)
-    place = torch.device(device)
+    place, wanted = torch.device(device), study.resources.precision
 
     def choose() -> PrecisionChoice:
-        return _probe(model, config.training, task, study.resources.precision, threads, place)
+        return _probe(model, config.training, task, wanted, threads, place)
 
     progress, epochs = teacher_progress(target), config.training.epochs
 
@@ -113,6 +113,7 @@ def _ready(
             task,
             choose=choose,
             answers=answers,
+            insisted=None if wanted == "auto" else wanted,
             with_moment=uses_margin(study),
             device=place,
             threads=_side_by_side(threads, place),

@@ -7,6 +7,7 @@ where Python itself is stuck.
 from __future__ import annotations
 
 import faulthandler
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -51,7 +52,7 @@ class Watchdog:
         if self._stream is None:
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._stream = self._path.open("w", encoding="utf-8")
+                self._stream = self._path.open("a", encoding="utf-8")
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise EnvironmentProblem(f"{self._path}: cannot write it ({reason}) -> free space there") from error
@@ -67,4 +68,6 @@ class Watchdog:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
-            self._path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another worker may have this trial now
+                if self._path.stat().st_size == 0:  # else an attempt hung before this one
+                    self._path.unlink()

@@ -27,9 +27,8 @@ from autockd.errors import EnvironmentProblem, StudyError
 from autockd.hashing import content_hash
 from autockd.limits import Work
 from autockd.records import Precision
-from autockd.training.live_teacher import LiveTeacher
+from autockd.training.live_teacher import ANSWERS, LiveTeacher
 
-_FORMAT = 2
 _FLUSH_EVERY = 8192
 """Entries between two writes to disk."""
 
@@ -51,7 +50,7 @@ class BankIdentity:
     precision: Precision = "fp32"
     """Arithmetic in which the teacher answers."""
     dtype: str = "float32"
-    format: int = _FORMAT
+    format: int = ANSWERS
 
     @classmethod
     def of(cls, teacher: str, task: Task, precision: Precision = "fp32") -> BankIdentity:

@@ -26,10 +26,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch turns what its stream raises into one of its own
         with suppress(OSError):
             temporary.unlink()
-        reason = error.strerror or str(error)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise EnvironmentProblem(f"checkpoint: cannot write {path} ({reason}) -> free space there") from error
 
 

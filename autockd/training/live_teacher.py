@@ -12,11 +12,15 @@ from autockd.config.models import ModelConfig
 from autockd.data.feeds import Feed, NetworkInput
 from autockd.data.task import Task
 from autockd.limits import Work
+from autockd.models.folding import folded
 from autockd.records import Precision
 from autockd.training.networks import make_feed
 from autockd.training.precision import autocast, without_tf32
 from autockd.training.threads import for_each
 from autockd.training.work import epoch_work
+
+ANSWERS = 3
+"""Raised where answers are computed otherwise than before: what is kept of them was rounded otherwise."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,12 @@ class LiveTeacher:
 
     def work(self) -> Work | None:
         """What answering once for each training sample takes at the least."""
-        return epoch_work(self._ready, self._feed, training=False)
+        return epoch_work(self.model.to(self.device), self._feed, training=False)
 
     @cached_property
     def _ready(self) -> nn.Module:
         model = self.model.to(self.device).to(memory_format=torch.channels_last)
-        return model.requires_grad_(False).eval()
+        return folded(model.requires_grad_(False).eval())
 
     @cached_property
     def _feed(self) -> Feed:

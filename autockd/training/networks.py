@@ -76,6 +76,11 @@ def trim_network(network: nn.Module, config: ModelConfig, training: TrainingConf
     if not isinstance(config, Encoder) or not trims_vocabulary(config, training):
         return None
     assert isinstance(network, TextEncoder), "an encoder's configuration makes a text encoder"
+    if not isinstance(network.hf.get_input_embeddings(), nn.Embedding):
+        if config.trim_vocabulary:
+            kind = network.hf.config.model_type
+            raise ModelError(f"trim_vocabulary: {kind} has a word embedding of its own kind -> leave it out")
+        return None
     assert isinstance(task, TextTask), "which texts are given to"
     splits = [split.inputs for split in (task.train, task.validation)]
     found = [_tokens(config, texts, task.max_length) for texts in splits if isinstance(texts, Texts)]

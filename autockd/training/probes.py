@@ -19,6 +19,9 @@ from autockd.hashing import content_hash
 from autockd.processor import cpu_kind
 from autockd.records import PrecisionChoice
 
+_STEPS = 2
+"""Raised where a training step is computed otherwise than before, and takes another time."""
+
 AGAIN = "; timed here before"
 """Said behind the reason of a choice that was kept."""
 
@@ -36,7 +39,7 @@ def remembered(
         cache: folder of the choices, named by content.
     """
     machine = cpu_kind() if device.type == "cpu" else torch.cuda.get_device_name(device)
-    key = content_hash([of, threads, device.type, machine, torch.__version__])[:32]
+    key = content_hash([_STEPS, of, threads, device.type, machine, torch.__version__])[:32]
     kept = cache / f"{key}.json"
     with suppress(OSError, ValidationError):
         choice = PrecisionChoice.model_validate_json(kept.read_bytes())

@@ -35,7 +35,7 @@ from autockd.records import EpochRecord, Precision, PrecisionChoice, TeacherReco
 from autockd.training.bank import TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
-from autockd.training.live_teacher import LiveTeacher
+from autockd.training.live_teacher import ANSWERS, LiveTeacher
 from autockd.training.networks import based_on, build_network, make_feed
 from autockd.training.trainer import Trainer
 
@@ -97,6 +97,7 @@ def prepare_teacher(
     *,
     choose: Callable[[], PrecisionChoice],
     answers: Precision = "fp32",
+    insisted: Precision | None = None,
     with_moment: bool = True,
     device: torch.device,
     threads: int = 1,
@@ -112,6 +113,7 @@ def prepare_teacher(
         task: what it is trained and evaluated on.
         choose: decides the arithmetic of its training; asked only if it must be trained.
         answers: arithmetic in which it is to answer; it is fp32 where bf16 comes not close enough.
+        insisted: arithmetic that it must have been trained in; with None any will do that the cache has.
         with_moment: whether its second moment is wanted, for which it answers for each training sample.
         device: where it is evaluated.
         threads: batches that it answers for side by side, on a CPU.
@@ -125,12 +127,10 @@ def prepare_teacher(
         TrialFailed: its training diverged.
         EnvironmentProblem: the cache cannot be written.
     """
-    began = time.perf_counter()
-    recipe = config
-    if lesson is not None:
-        config = config.model_copy(update={"model": based_on(config.model, lesson.teacher.folder)})
+    began, base = time.perf_counter(), lesson.teacher.folder if lesson else None
+    recipe, config = config, config.model_copy(update={"model": based_on(config.model, base)})
     model = build_network(config.model, task, seed=config.seed)
-    weights = cache / f"{_address(recipe, task, model, lesson)}.safetensors"
+    weights = cache / f"{_address(recipe, task, model, lesson, insisted)}.safetensors"
     origin = _origin(config, weights)
     precision = choose() if origin == "trained" else None
     if precision is not None:
@@ -171,7 +171,7 @@ def _known(
 ) -> dict[str, Any]:
     """What its record says of its answers: from the cache where that is known for these weights and this data."""
     shape = config.model.model_dump(mode="json", exclude={"weights"})
-    key = content_hash([shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
+    key = content_hash([ANSWERS, shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
     kept = cache / f"{key}.answers.json"
     with suppress(OSError, ValidationError):
         found = _Known.model_validate_json(kept.read_bytes())
@@ -206,13 +206,17 @@ class _Known(BaseModel):
     answers_difference: float
 
 
-def _address(config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None) -> str:
+def _address(
+    config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None, insisted: Precision | None
+) -> str:
     """Name of a trained teacher: its recipe, what and whom it learned from and, where it began with weights, these."""
     parts = [config.model_dump(mode="json"), task.fingerprint]
     if isinstance(config.model, Encoder):  # a folder's content may change while its path stays
         parts.append(weights_hash(fresh.state_dict()))
     if lesson is not None:
         parts.append(lesson.teacher.identity)
+    if insisted is not None:
+        parts.append(insisted)
     return content_hash(parts)[:32]
 
 

@@ -137,6 +137,7 @@ class Trainer:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # once an epoch, or its time would count as the evaluation's
             trained = time.perf_counter()
+            self._require_finite(float(totals[0]))
             metric = self._evaluate()
             self.progress.epoch += 1
             self._keep_best(metric)
@@ -265,12 +266,16 @@ class Trainer:
     def _whole(self, state: State, decay: float) -> State:
         return self._vocabulary.restored(state, decay=decay) if self._vocabulary else state
 
+    def _require_finite(self, loss: float) -> None:
+        """Or weights that are no numbers could be the best so far: they have a correlation of 0."""
+        if not math.isfinite(loss):
+            epoch = self.progress.epoch + 1
+            raise TrialFailed(f"the loss became {loss} in epoch {epoch}; a lower learning_rate may help")
+
     def _record(self, metric: float, totals: Tensor, train_seconds: float, evaluate_seconds: float) -> EpochRecord:
         samples, tokens = len(self.task.train), self._feed.tokens
         loss, hard, soft, active = (totals / samples).tolist()
         epoch = self.progress.epoch
-        if not math.isfinite(loss):
-            raise TrialFailed(f"the loss became {loss} in epoch {epoch}; a lower learning_rate may help")
         step = epoch * self.plan.run.steps_per_epoch
         return EpochRecord(
             epoch=epoch,

@@ -160,3 +160,18 @@ def test_a_regression_has_a_loss_too(name: str) -> None:
         )
         assert parts.hard.item() == pytest.approx((0.25 + 2.25) / 2)
         assert parts.total.isfinite()
+
+
+@each_method
+def test_it_says_truly_whether_a_batch_has_parts(name: str) -> None:
+    """A trial that runs out of memory computes a batch in parts, if the loss is a mean over samples."""
+    method = method_of(name, smoothing_start=5, margin=0.1)
+    student, teacher, targets = batch(torch.float64)
+    row = method.plan(Run(10, 1), SECOND_MOMENT).row(4)
+
+    def loss(part: slice) -> Tensor:
+        return method.loss({"logits": student[part]}, {"logits": teacher[part]}, targets[part], row).total
+
+    in_parts = (3 * loss(slice(0, 3)) + 5 * loss(slice(3, 8))) / 8
+    assert torch.isclose(loss(slice(0, 8)), in_parts, rtol=1e-9).item() == method.is_mean_over_samples
+    assert method.is_mean_over_samples == (name != "dist")

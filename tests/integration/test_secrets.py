@@ -117,12 +117,15 @@ def told(place: Place) -> str:
     with log.open("wb") as stream:
         running = subprocess.Popen(command, cwd=place.home, env=place.environment, stdout=stream, stderr=stream)
     ledger = place.study / "ledger.jsonl"
-    while 1 not in finished_trials(ledger):
-        assert running.poll() is None, log.read_text()
-        time.sleep(0.02)
-    for described in (place.cache / "banks").rglob("bank.json"):
-        described.write_text("{}")
-    assert running.wait(120) == 0, log.read_text()
+    try:
+        while 1 not in finished_trials(ledger):
+            assert running.poll() is None, log.read_text()
+            time.sleep(0.02)
+        for described in (place.cache / "banks").rglob("bank.json"):
+            described.write_text("{}")
+        assert running.wait(120) == 0, log.read_text()
+    finally:
+        running.kill()
     return log.read_text()
 
 

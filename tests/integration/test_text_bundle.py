@@ -271,3 +271,18 @@ def test_a_foreign_vocabulary_is_refused(student: TextStudent, bundle: Bundle, t
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def test_an_encoder_with_rotary_positions_is_exported_and_read_again(tmp_path: Path) -> None:
+    """The base of its angles, 160,000, is the size of nothing."""
+    from transformers import AutoTokenizer, ModernBertConfig, ModernBertModel
+
+    base = make_tiny_encoder(tmp_path / "base")
+    words = len(AutoTokenizer.from_pretrained(base))
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2}
+    config = ModernBertConfig(vocab_size=words, pad_token_id=0, max_position_embeddings=128, **sizes)
+    ModernBertModel(config).save_pretrained(base)
+    student = _student(base)
+    info = write_bundle(tmp_path / "bundle", student, examples=SINGLES, onnx=False)
+    found = load_bundle(info.folder).model.state_dict()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in student.model.state_dict().items())

@@ -216,3 +216,13 @@ def test_finalists_may_change_until_the_test_split_is_open(override: str) -> Non
     assert history.asked_for_more(study("finalists.seeds=3", override)) == override.partition("=")[0]
     with pytest.raises(StudyError, match="opened its test split at"):
         check_goes_on(history, study("finalists.seeds=3", override), "data")
+
+
+def test_more_time_is_more_only_where_time_ended_the_search() -> None:
+    before = started(config=study("search.time_budget=60"))
+    cut = History([before, trial_began(1.0), ended(2.0), finished(3.0)])  # 1 of 10 trials
+    assert cut.asked_for_more(study("search.time_budget=2h")) == "search.time_budget"
+    assert cut.asked_for_more(study("search.time_budget=null")) == "search.time_budget"
+    assert cut.asked_for_more(study("search.time_budget=30")) == ""
+    whole = History([before, *(trial_began(1.0, number) for number in range(10)), finished(3.0)])
+    assert whole.asked_for_more(study("search.time_budget=2h")) == ""

@@ -1,4 +1,4 @@
-"""What is said where a teacher does not answer in the arithmetic that it was to answer in."""
+"""A teacher that does not answer in the arithmetic that it was to answer in, or is another than it was."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 from sample_records import teacher_record
 
 from autockd.config import parse_study
-from autockd.preparing import _warn_of_answers
+from autockd.config.models import Encoder
+from autockd.errors import StudyError
+from autockd.models import build_model, read_state, save_weights, weights_hash
+from autockd.preparing import _check_same, _own_copy, _warn_of_answers
 from autockd.records import Event, Noted, Precision, TeacherRecord
 from autockd.session import open_session
 
@@ -49,3 +52,19 @@ def test_a_teacher_that_answers_otherwise_is_warned_about(
     with open_session(study, tmp_path, told.append, None, "digits", resume=False) as session:
         _warn_of_answers(session, "teacher", answering(now), answering(before) if before else None)
     assert [event.text for event in told if isinstance(event, Noted)] == ([said] if said else [])
+
+
+def test_a_study_whose_teacher_has_changed_does_not_go_on(tmp_path: Path) -> None:
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", tmp_path)
+    own = tmp_path / "model.safetensors"
+    assert not isinstance(study.teacher.model, Encoder)
+    save_weights(build_model(study.teacher.model, classes=10, channels=1, image_size=(8, 8), seed=1), own)
+    right, other = teacher_record(weights_hash=weights_hash(read_state(own))), teacher_record()
+    with open_session(study, tmp_path, lambda event: None, None, "digits", resume=False) as session:
+        copy = _own_copy(study.teacher, own, right, base=None)
+        assert copy is not None
+        _check_same(session, "teacher", copy, right)
+        changed = _own_copy(study.teacher, own, other, base=None)
+        assert changed is not None
+        with pytest.raises(StudyError, match="s cannot go on: its teacher has changed"):
+            _check_same(session, "teacher", changed, other)

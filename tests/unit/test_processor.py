@@ -54,3 +54,14 @@ def test_a_system_that_says_nothing_has_a_name_all_the_same(monkeypatch: pytest.
     monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "missing")
     monkeypatch.setattr(platform, "processor", lambda: "arm")
     assert (processor.cpu_model(), processor.cpu_kind(), processor.cpu_has_bf16()) == ("arm", "arm", False)
+
+
+def test_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "meminfo"
+    path.write_text("MemTotal:       24000000 kB\nMemFree: 7 kB\nMemAvailable:   18000000 kB\n", encoding="utf-8")
+    monkeypatch.setattr(processor, "_MEMINFO", path)
+    assert processor.memory() == (24_000_000 * 1024, 18_000_000 * 1024)
+    path.write_text("MemTotal: 24000000 kB\n", encoding="utf-8")
+    assert processor.memory() is None
+    monkeypatch.setattr(processor, "_MEMINFO", tmp_path / "missing")
+    assert processor.memory() is None

@@ -144,6 +144,13 @@ def test_the_luck_is_that_of_the_searchs_best_whoever_wins() -> None:
     assert selection_bias((NONE,), "accuracy", "maximize") is None
 
 
+def test_luck_is_what_was_too_little_where_less_is_better() -> None:
+    lucky = finalist(1, "sampled", "kd", searched=0.10, validation=(0.15, 0.15, 0.15))
+    sober = lucky.model_copy(update={"searched": 0.2})
+    told = [selection_bias((found,), "mse", "minimize") for found in (lucky, sober)]
+    assert [str(text).rpartition(": ")[2] for text in told] == ["0.0500 of it was luck", "none of it was luck"]
+
+
 def test_two_baselines_of_one_method_are_told_apart() -> None:
     other = finalist(3, "baseline", "kd")
     assert names((NONE, KD, other)) == {0: "no distillation", 1: "kd (trial 1)", 3: "kd (trial 3)"}

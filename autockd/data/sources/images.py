@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from autockd.data.sources.raw import Indices, Samples, data_error
+from autockd.processor import memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +79,7 @@ def decode(items: Iterable[Item], count: int, image_size: int | None) -> torch.T
         uint8 [count, C, H, W], C = 1 or 3.
 
     Raises:
-        DataError: an image cannot be read, or sizes differ.
+        DataError: an image cannot be read, sizes differ, or all of them would take more memory than is free.
     """
     pixels = np.empty((0, 0, 0, 0), dtype=np.uint8)
     first = ""
@@ -86,6 +87,7 @@ def decode(items: Iterable[Item], count: int, image_size: int | None) -> torch.T
         image = _read(name, open_image, image_size)
         if index == 0:
             first = name
+            _require_memory(count, image)
             pixels = np.empty((count, *image.shape), dtype=np.uint8)
         if image.shape[1:] != pixels.shape[2:]:
             raise _sizes_differ(first, pixels.shape[2:], name, image.shape[1:])
@@ -93,6 +95,15 @@ def decode(items: Iterable[Item], count: int, image_size: int | None) -> torch.T
             pixels = np.repeat(pixels, 3, axis=1)
         pixels[index] = image
     return torch.from_numpy(pixels)
+
+
+def _require_memory(count: int, image: Pixels) -> None:
+    """Linux gives out more memory than there is, and kills whoever uses it."""
+    found, needed = memory(), count * image.nbytes
+    if found is not None and needed > found[1]:
+        message = f"{count:,} images of {_size(image.shape[1:])} take {needed / 1e9:.1f} GB of memory"
+        message += f", and {found[1] / 1e9:.1f} GB are free"
+        raise data_error("task", message, "set limit_train and limit_test, or a smaller image_size")
 
 
 def _read(name: str, open_image: Callable[[], Image], size: int | None) -> Pixels:

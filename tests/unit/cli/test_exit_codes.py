@@ -118,7 +118,9 @@ leave(4)
 """
 
 
-@pytest.mark.parametrize(("thread", "output"), [(GIVEN_UP, "said"), ("another", "saidpython ended\n")])
+@pytest.mark.parametrize(
+    ("thread", "output"), [*((name, "said") for name in sorted(GIVEN_UP)), ("another", "saidpython ended\n")]
+)
 def test_a_thread_that_was_given_up_is_left_where_it_is(thread: str, output: str) -> None:
     """Its end would take the exit code with it: Python aborts where it finds C++ in the way."""
     done = subprocess.run([sys.executable, "-c", LEAVING, thread], capture_output=True, text=True, check=False)
@@ -149,4 +151,4 @@ def test_no_garbage_is_looked_for_at_the_end() -> None:
 
 def test_the_thread_that_may_be_given_up_is_the_sinks(tmp_path: Path) -> None:
     sink = MlflowSink(f"sqlite:///{tmp_path}/mlflow.db", "experiment", "study", ledger=tmp_path / "ledger.jsonl")
-    assert sink._thread.name == GIVEN_UP
+    assert sink._thread.name in GIVEN_UP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 
 import pytest
 from rich.console import Console
@@ -123,8 +124,6 @@ def test_an_error_inside_leaves_the_terminal_as_it_was(story: list[Event]) -> No
 
 
 def test_a_large_study_is_folded_in_milliseconds(story: list[Event]) -> None:
-    import time
-
     progress = Progress()
     start, end = story[9], story[12]
     for event in story[:6]:
@@ -132,9 +131,13 @@ def test_a_large_study_is_folded_in_milliseconds(story: list[Event]) -> None:
     for number in range(1000):
         progress.add(start.model_copy(update={"trial": number}))
         progress.add(end.model_copy(update={"trial": number}))
-    began = time.perf_counter()
-    assert progress.summary is not None
-    assert time.perf_counter() - began < 0.25
+    spent = []
+    for _ in range(3):
+        progress.add(end)
+        began = time.process_time()
+        assert progress.summary is not None
+        spent.append(time.process_time() - began)
+    assert min(spent) < 0.25
 
 
 @pytest.mark.parametrize("is_terminal", [False, True])

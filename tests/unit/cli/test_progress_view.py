@@ -10,6 +10,8 @@ from autockd.records import (
     BankReady,
     Event,
     FinalistsChosen,
+    RungReached,
+    StudyFinished,
     StudyResumed,
     StudyStarted,
     TeacherReady,
@@ -30,7 +32,17 @@ def folded(events: list[Event]) -> StudySummary:
 def test_the_incremental_fold_equals_the_fold_of_the_whole_ledger_at_every_moment(
     story: list[Event], ending: list[Event], finals: list[Event]
 ) -> None:
-    for events in ([*story, *ending], finals):
+    start, end, place = (
+        story[0],
+        ending[-1],
+        next(n for n, event in enumerate(story) if isinstance(event, TrialFinished)),
+    )
+    assert isinstance(start, StudyStarted)
+    assert isinstance(end, StudyFinished)
+    rung = RungReached(time=110.5, trial=0, rung=1, epochs=1, value=0.5, peers=3, threshold=0.6, stopped=True)
+    resumed = StudyResumed(time=200.0, config={"search": {"trials": 8}}, provenance=start.provenance)
+    twice = [*story[:place], rung, *story[place:], *ending, resumed, end.model_copy(update={"time": 210.0})]
+    for events in ([*story, *ending], finals, twice):
         progress = Progress()
         for index, event in enumerate(events, start=1):
             progress.add(event)

@@ -31,6 +31,7 @@ SCORES = (
     "task={source: glue, path: data, task: stsb}",
     "teacher.model={family: encoder, path: base}",
     "student.model={family: encoder}",
+    "training.learning_rate=0.1",
 )
 
 Change = Callable[[StudyConfig], StudyConfig]

@@ -276,10 +276,12 @@ def test_a_smoothing_start_that_exists_only_where_any_length_fits_is_accepted() 
 
 def test_a_margin_beside_a_mode_that_ignores_it_is_a_mistake_of_the_space() -> None:
     """Half of the trials would fail; `when` mends it."""
-    space = "margin: {type: float, low: 0.01, high: 1}\nmargin_mode: {type: choice, choices: [relative, none]}"
     off = "  enqueue_defaults: false\n"
-    assert study(space.replace("high: 1}", "high: 1, when: {margin_mode: relative}}"), off)
-    assert mistakes(space, off)
+    modes = "\nmargin_mode: {type: choice, choices: [relative, none]}"
+    assert study("margin: {type: float, low: 0.01, high: 1, when: {margin_mode: relative}}" + modes, off)
+    ((field, message),) = mistakes("margin: {type: float, low: 0, high: 1}" + modes, off)
+    assert field == "search.space.margin"
+    assert message.startswith("at 1.0, with margin_mode at none: ")
 
 
 # -- the first trials

@@ -140,3 +140,14 @@ def test_a_class_with_one_image_is_named(plain: Path) -> None:
     fill(plain / "yew", 1)
     with pytest.raises(DataError, match="the class 'yew' has 1 image, too few to be split"):
         load(plain)
+
+
+def test_images_that_do_not_fit_into_memory_are_refused_once_the_first_is_open(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autockd.data.sources.images.memory", lambda: (10_000, 18 * 30))
+    load(plain, validation_fraction=0.25)  # 18 training images of 30 bytes
+    monkeypatch.setattr("autockd.data.sources.images.memory", lambda: (10_000, 18 * 30 - 1))
+    with pytest.raises(DataError, match=r"task: 18 images of 5x6 take 0\.0 GB .* -> set limit_train") as raised:
+        load(plain, validation_fraction=0.25)
+    assert "free" in str(raised.value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autockd.data.image_feed import ANSWER_BATCH, ImageFeed, Normalisation
+from autockd.data.image_feed import ANSWER_BATCH_ON_CPU, ImageFeed, Normalisation
 from autockd.data.order import EpochOrder
 from autockd.data.task import ImageTask
 
@@ -65,7 +65,7 @@ def test_evaluation_sees_every_image_once_and_as_it_is(task: ImageTask) -> None:
     assert torch.equal(torch.cat([inputs for _, inputs in chunks]), Normalisation.of(task, CPU)(task.images))
 
 
-@pytest.mark.parametrize("samples", [0, 1, ANSWER_BATCH, ANSWER_BATCH + 1])
+@pytest.mark.parametrize("samples", [0, 1, ANSWER_BATCH_ON_CPU, ANSWER_BATCH_ON_CPU + 1])
 def test_batches_of_answers_are_all_of_one_size(task: ImageTask, samples: int) -> None:
     rows = torch.arange(samples) % len(task.train)
     views = torch.arange(samples) % task.views.count
@@ -73,5 +73,5 @@ def test_batches_of_answers_are_all_of_one_size(task: ImageTask, samples: int) -
     found = list(feed.answering(rows, views))
     assert torch.cat([rows[:0], *(places for places, _ in found)]).tolist() == list(range(samples))
     for places, inputs in found:
-        assert len(inputs) == ANSWER_BATCH
+        assert len(inputs) == ANSWER_BATCH_ON_CPU
         assert torch.equal(inputs[: len(places)], feed.read(rows[places], views[places]))

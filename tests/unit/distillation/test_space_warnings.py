@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autockd.config import StudyConfig, load_study, parse_study
+from autockd.config.arms import arms_of
 from autockd.distillation.space_warnings import space_warnings
 
 STUDY = """\
@@ -78,4 +79,5 @@ def test_other_methods_and_spaces_have_no_dead_zone() -> None:
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_the_shipped_spaces_stay_out_of_it(path: Path) -> None:
-    assert space_warnings(load_study(path), 1.0) == ()
+    for arm in arms_of(load_study(path)):
+        assert space_warnings(arm.study, 1.0) == ()

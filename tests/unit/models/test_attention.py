@@ -122,6 +122,7 @@ def test_every_architecture_trains_as_without_it(architecture: str) -> None:
     """Those that ask transformers for an attention get this one; the others are left as they are."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 40}
     config = AutoConfig.for_model(architecture, vocab_size=30, intermediate_size=24, pad_token_id=0, **sizes)
     for name in [name for name in config.to_dict() if "dropout" in name and name != "summary_last_dropout"]:

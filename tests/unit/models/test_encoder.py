@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +263,7 @@ def test_weights_that_are_not_of_this_encoder_are_refused(bert: Path, tmp_path: 
     [
         ({"model_type": "gpt2"}, "gpt2 is no encoder"),
         ({"model_type": "t5"}, "t5 is no encoder"),
+        ({"model_type": "fnet"}, "fnet is no encoder"),  # its answers would depend on padding
         ({"model_type": "nonsense"}, "cannot be read as an encoder"),
         ({"auto_map": {"AutoConfig": "code.Config"}, "model_type": "unheard_of"}, "cannot be read as an encoder"),
     ],
@@ -324,3 +327,26 @@ def test_a_mask_for_each_pair_of_tokens_means_the_same(architecture: str) -> Non
     expected = hf(input_ids=ids, attention_mask=mask).logits
     torch.testing.assert_close(hf(input_ids=ids, attention_mask=whole_mask(mask)).logits, expected)
     assert not torch.allclose(hf(input_ids=ids).logits, expected), "the mask matters"
+
+
+ELSEWHERE = """
+import sys, torch
+model = torch.load(sys.argv[1], weights_only=False)
+tokens = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4, dtype=torch.int64)}
+print(model.train()(tokens).shape, model.eval()(tokens).shape)
+"""
+
+
+def test_a_pickled_one_works_in_another_process(bert: Path, tmp_path: Path) -> None:
+    torch.save(build(bert), tmp_path / "model.pt")
+    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "model.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "torch.Size([1, 2]) torch.Size([1, 2])\n", done.stderr
+
+
+def test_a_shape_that_an_architecture_does_not_let_be_set_is_refused(tmp_path: Path) -> None:
+    from transformers import FunnelConfig
+
+    FunnelConfig(vocab_size=30, d_model=16, n_head=2, d_head=8, d_inner=32).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"path: .* cannot be read as an encoder"):
+        build(tmp_path, initial="random", layers=2)

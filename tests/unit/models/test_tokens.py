@@ -144,3 +144,19 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(bases: dict[str, Path], 
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelError, match=r"path: .*tokenizer"):
         load_tokenizer(Encoder(path=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("family", "positions", "longest"), [("roberta", 64, 62), ("roberta", 66, 64), ("bert", 64, 64)]
+)
+def test_no_text_is_longer_than_the_encoder_has_positions(
+    family: Family, positions: int, longest: int, tmp_path: Path
+) -> None:
+    """Some count from their padding's id on."""
+    folder = make_tiny_encoder(tmp_path / "base", family=family)
+    shape = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(shape | {"max_position_embeddings": positions}))
+    config = Encoder(path=str(folder), initial="random")
+    tokens = Tokens.of(load_tokenizer(config), [["the film is " * 60]], 500)
+    assert len(tokens.ids) == longest
+    assert build_encoder(config, outputs=2, seed=0)(tokens.batch(torch.tensor([0]))).isfinite().all()

@@ -13,6 +13,7 @@ from autockd.records import (
     BankRecord,
     EpochFinished,
     Event,
+    FinalistFinished,
     PrecisionChoice,
     PrecisionChosen,
     StudyResumed,
@@ -116,3 +117,12 @@ def test_works_add_up() -> None:
     one = Work(flop=1.0, bytes=2.0)
     assert added([one, None, one]) == Work(flop=2.0, bytes=4.0)
     assert added([None]) is None
+
+
+def test_runs_of_finalists_are_in_the_bound_and_not_in_the_share_of_training() -> None:
+    again = FinalistFinished(time=60.0, trial=0, seed=7, state="complete", value=0.5, work=Work(flop=8e9, bytes=0))
+    plain, more = bound_of(history(), 50.0), bound_of([*history(), again], 50.0)
+    assert plain is not None
+    assert more is not None
+    assert more.seconds == plain.seconds + 8e9 / 4e9 / 2
+    assert more.training_share == plain.training_share

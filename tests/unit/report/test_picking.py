@@ -6,7 +6,7 @@ import pytest
 
 from autockd.errors import StudyError, UsageError
 from autockd.exporting import chosen_row, row_to_export
-from autockd.report.picking import picked_row
+from autockd.report.picking import barred_trials, picked_row
 from autockd.report.tables import StudySummary, TrialRow
 
 
@@ -114,3 +114,9 @@ def test_a_trial_is_named_or_picked_but_not_both() -> None:
     with pytest.raises(UsageError, match="give one of them"):
         chosen_row(SUMMARY, 1, "latency_ms <= 1")
     assert chosen_row(SUMMARY, None, "latency_ms <= 1").trial == 2
+
+
+def test_trials_that_break_the_constraints_are_barred() -> None:
+    assert barred_trials(SUMMARY, "latency_ms <= 1") == frozenset({1})
+    assert barred_trials(SUMMARY, "accuracy >= 0.75") == frozenset({4, 5}), "one without a value fulfils nothing"
+    assert barred_trials(SUMMARY, "") == frozenset()

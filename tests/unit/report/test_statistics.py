@@ -151,3 +151,13 @@ def test_one_that_cannot_win_takes_no_place_of_the_best() -> None:
     rows = [row(trial, value).model_copy(update={"params": {"x": value}}) for trial, value in enumerate(values)]
     assert finalist_trials(searched(*rows), 2) == (1, 2)
     assert finalist_trials(searched(*rows), 2, frozenset({1})) == (0, 2)
+
+
+def test_a_finalist_that_breaks_the_constraints_cannot_win() -> None:
+    chosen = FinalistsChosen(time=0.0, trials=(0, 1), seeds=(7,), barred=(1,))
+    runs = (ran(0, 7, 0.9), ran(1, 7, 0.95))
+    summary = SUMMARY.model_copy(update={"trials": (row(0, 0.9), row(1, 0.95)), "chosen": chosen, "finalists": runs})
+    assert [finalist.is_barred for finalist in finalists_of(summary)] == [False, True]
+    run = winning_run(summary)
+    assert run is not None
+    assert run.trial == 0

@@ -12,7 +12,7 @@ from test_book import complete, epoch_record, study_of
 from autockd.config.arms import Arm, arms_of
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.schema import StudyConfig
-from autockd.records import Event, TrialFinished, TrialOutcome, TrialReport, TrialStarted
+from autockd.records import Event, RungReached, TrialFinished, TrialOutcome, TrialReport, TrialStarted
 from autockd.search.book import StudyBook
 from autockd.search.proposal import Proposal
 
@@ -135,8 +135,9 @@ def test_trials_are_judged_against_those_of_their_own_arm(tmp_path: Path) -> Non
     study = comparison_of("none", "kd", stopping=stopping)
     study = study.model_copy(update={"training": study.training.model_copy(update={"epochs": 4})})
     search = Search(tmp_path, study)
-    first, second = (search.book(arm) for arm in search.arms)
-    for book, value in ((first, 0.9), (second, 0.1)):
+    for arm, value in zip(search.arms, (0.9, 0.1), strict=True):
+        search.history = list(search.events)  # as the driver hands it to the next arm
+        book = search.book(arm)
         while proposal := book.propose():
             record = epoch_record(2, metric=value)
             rung = {"rung": 1, "epochs": 2, "value": value}
@@ -145,3 +146,5 @@ def test_trials_are_judged_against_those_of_their_own_arm(tmp_path: Path) -> Non
     outcomes: list[TrialOutcome] = [event for event in search.events if isinstance(event, TrialFinished)]
     assert len(outcomes) == 2 * TRIALS
     assert {outcome.state for outcome in outcomes} == {"complete"}, "a tenth is no worse than a tenth"
+    reached = [event for event in search.events if isinstance(event, RungReached) and event.trial >= TRIALS]
+    assert {event.threshold for event in reached if event.peers >= 3} == {0.1}

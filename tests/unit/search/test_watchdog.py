@@ -11,11 +11,11 @@ HANG = """
 import sys, time
 from pathlib import Path
 from autockd.search import watchdog
-watchdog.PATIENCE = 1.5
+watchdog.PATIENCE = 4.0
 dog = watchdog.Watchdog(Path(sys.argv[1]), 2.0, 0.1)
-for _ in range(4):
+for _ in range(8):
     dog.expect()
-    time.sleep(0.5)
+    time.sleep(0.6)
 print("alive", flush=True)
 def stuck():
     time.sleep(60)
@@ -49,3 +49,19 @@ def test_the_limit_grows_with_the_longest_epoch(tmp_path: Path) -> None:
     dog.learn(50.0)
     assert dog.limit == 500.0
     assert Watchdog(tmp_path, 10.0, 0.1).limit == PATIENCE == watchdog_module.PATIENCE
+
+
+def test_where_an_earlier_attempt_hung_is_kept(tmp_path: Path) -> None:
+    (tmp_path / TRACE).write_text("in stuck")
+    dog = Watchdog(tmp_path, 2.0, 0.1)
+    dog.expect()
+    dog.rest()
+    assert (tmp_path / TRACE).read_text() == "in stuck"
+
+
+def test_another_worker_of_the_trial_may_have_cleaned_up(tmp_path: Path) -> None:
+    dog = Watchdog(tmp_path, 2.0, 0.1)
+    dog.expect()
+    (tmp_path / TRACE).unlink()
+    dog.rest()
+    assert list(tmp_path.iterdir()) == []

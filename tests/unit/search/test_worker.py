@@ -144,10 +144,14 @@ def test_a_trial_whose_worker_is_lost_goes_on(
     whole = run(worker_of(replace(setting, study=tmp_path / "whole"), task, trial, rungs=rungs, ladder=ladder))
     first = worker_of(setting, task, trial, rungs=rungs, ladder=ladder)
     arrived = [first.advance() for _ in range(arriving)]
-    first.advance()
+    lost = first.advance()
     del first
     arrived += run(worker_of(setting, task, trial, rungs=rungs, ladder=ladder))
 
+    if arriving:
+        assert arrived[arriving] in (arrived[arriving - 1], lost), (
+            "it goes on from what was kept, and does not begin anew"
+        )
     told = {record.epoch: record for report in arrived for record in report.records}
     assert [told[epoch].model_dump_json(exclude=CLOCKS) for epoch in sorted(told)] == facts(whole)
     assert {report.rung for report in arrived} == {report.rung for report in whole}
@@ -280,6 +284,24 @@ def test_after_running_out_of_memory_it_trains_on_halves(
     assert (outcome.state, outcome.micro_batches) == ("complete", 2)
     assert crowded.met[0] == size
     assert max(crowded.met[1:]) == size / 2
+
+
+@pytest.mark.usefixtures("checkpoint_each_report")
+def test_memory_that_runs_out_later_lets_it_go_on_from_its_checkpoint(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
+) -> None:
+    trial = make_trial("none")
+    worker = worker_of(setting, task, trial, rungs=(1, 2))
+    reports = [worker.advance()]
+    worker.save()
+    crowded = crowd(trial.training.batch_size - 1)
+    while reports[-1].outcome is None and len(reports) < 20:
+        reports.append(worker.advance())
+    outcome = reports[-1].outcome
+    assert outcome is not None, "or it tries for ever"
+    assert (outcome.state, outcome.micro_batches) == ("complete", 2)
+    assert crowded.met.count(trial.training.batch_size) == 1
+    assert {record.epoch for report in reports for record in report.records} == {1, 2, 3, 4}
 
 
 def test_it_tries_halves_once(

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,8 @@ from pathlib import Path
 from autockd.training.checkpoint import save_checkpoint
 for number in range(100_000):
     save_checkpoint(Path(sys.argv[1]), {"number": number, "tensor": torch.full((300_000,), float(number))})
-    if number == 0:
-        print("first", flush=True)
+    if number == 3:
+        print("third", flush=True)
 """
 
 
@@ -51,12 +50,34 @@ def test_a_write_that_fails_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     assert load_checkpoint(path) == {"number": 1}
 
 
+FULL = """
+import resource, sys, torch
+from pathlib import Path
+from autockd.errors import EnvironmentProblem
+from autockd.training.checkpoint import save_checkpoint
+path = Path(sys.argv[1])
+save_checkpoint(path, {"number": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    save_checkpoint(path, {"number": 2, "tensor": torch.zeros(300_000)})
+except EnvironmentProblem as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=False)
+    assert "checkpoint: cannot write" in done.stdout, done.stderr
+    assert load_checkpoint(path) == {"number": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
 def test_a_kill_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
     writer.stdout.readline()
-    time.sleep(0.2)
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
     writer.stdout.close()

@@ -99,6 +99,7 @@ def test_records_are_those_of_the_trainer(
 
 
 def test_no_student_hears_of_the_others() -> None:
+    torch.manual_seed(0)
     networks = [
         build_model(CifarResNet(width=2), classes=3, channels=1, image_size=(8, 8), seed=seed) for seed in range(3)
     ]

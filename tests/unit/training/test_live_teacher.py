@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autockd.data.image_feed import ANSWER_BATCH, Normalisation
+from autockd.data.image_feed import ANSWER_BATCH_ON_CPU, Normalisation
 from autockd.data.task import Task
 from autockd.models import weights_hash
 from autockd.training.live_teacher import LiveTeacher
@@ -16,7 +16,7 @@ def all_pairs(task: Task) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_it_answers_what_its_network_says_of_the_views(task: Task, live: LiveTeacher) -> None:
     indices, views = all_pairs(task)
-    assert len(indices) % ANSWER_BATCH, "the last forward pass must be a short one"
+    assert len(indices) % ANSWER_BATCH_ON_CPU, "the last forward pass must be a short one"
     found = live.logits(indices, views)
     images = task.views.render(task.views.pad(task.train.inputs), indices, views)
     expected = live.model.eval()(Normalisation.of(task, torch.device("cpu"))(images)).detach()
@@ -24,7 +24,7 @@ def test_it_answers_what_its_network_says_of_the_views(task: Task, live: LiveTea
     assert (found.dtype, found.device.type) == (torch.float32, "cpu")
 
 
-@pytest.mark.parametrize("size", [1, 7, ANSWER_BATCH, ANSWER_BATCH + 1])
+@pytest.mark.parametrize("size", [1, 7, ANSWER_BATCH_ON_CPU, ANSWER_BATCH_ON_CPU + 1])
 def test_an_answer_does_not_depend_on_its_neighbours(task: Task, live: LiveTeacher, size: int) -> None:
     indices, views = all_pairs(task)
     whole = live.logits(indices, views)

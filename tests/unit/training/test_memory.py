@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from autockd.training.memory import bound_memory, memory_share
+from autockd.training.memory import bound_memory, is_out_of_memory, memory_share
 
 GIB = 1 << 30
 
@@ -19,12 +19,6 @@ def test_processes_leave_room_for_what_is_no_tensor(gpus: float, total: int, exp
     assert memory_share(gpus, total) == pytest.approx(expected, rel=1e-3)
 
 
-@pytest.mark.parametrize("gpus", [0.0, 0.25, 1.0])
-def test_a_cpu_has_no_bound(gpus: float) -> None:
-    bound_memory(gpus, torch.device("cpu"))
-    assert torch.ones(1 << 20).sum() == 1 << 20
-
-
 def test_a_gpu_without_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's own checks run, up to the call into the driver: trials know their GPU as `cuda` alone."""
     bounded: list[tuple[float, int]] = []
@@ -35,3 +29,15 @@ def test_a_gpu_without_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPat
     for name in ("cuda", "cuda:1"):
         bound_memory(0.25, torch.device(name))
     assert bounded == [(memory_share(0.25, 80 * GIB), 2), (memory_share(0.25, 80 * GIB), 1)]
+    for gpus in (0.0, 1.0, 2.0):
+        bound_memory(gpus, torch.device("cuda"))
+    bound_memory(0.25, torch.device("cpu"))
+    assert len(bounded) == 2, "neither whole GPUs nor a CPU have a bound"
+
+
+def test_a_cpu_that_has_no_memory_left_is_known_by_what_torch_says() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))

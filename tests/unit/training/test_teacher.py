@@ -80,6 +80,12 @@ def test_a_second_study_finds_it_in_the_cache(prepare: Prepare) -> None:
     assert second.weights.read_bytes() == first.weights.read_bytes()
 
 
+def test_who_insists_on_an_arithmetic_gets_a_teacher_that_was_trained_in_it(prepare: Prepare) -> None:
+    studies: tuple[tuple[str, Any], ...] = (("one", None), ("two", "fp32"), ("three", "fp32"), ("four", None))
+    origins = [prepare(study=study, insisted=insisted).record.origin for study, insisted in studies]
+    assert origins == ["trained", "trained", "cached", "cached"]
+
+
 def test_what_a_teacher_answers_is_computed_once(prepare: Prepare, tmp_path: Path) -> None:
     first = prepare()
     (kept,) = (tmp_path / "cache").glob("*.answers.json")

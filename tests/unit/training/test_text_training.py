@@ -16,11 +16,12 @@ from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import TextTask
 from autockd.data.order import EpochOrder
+from autockd.errors import ModelError
 from autockd.models import weights_hash
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
-from autockd.training.networks import build_network
+from autockd.training.networks import build_network, trim_network
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 from autockd.training.text_feed import TextFeed
 from autockd.training.trainer import Trainer
@@ -256,3 +257,15 @@ def test_rows_that_momentum_would_have_moved_cannot_be_put_back() -> None:
     with pytest.raises(ValueError, match="trim_vocabulary needs optimizer adamw"):
         TeacherConfig(model=encoder, training=recipe)
     TeacherConfig(model=encoder, training=recipe.model_copy(update={"weight_decay": 0.0}))
+
+
+def test_a_word_embedding_of_another_kind_is_trained_whole(encoders: dict[str, str]) -> None:
+    class Words(torch.nn.Module):
+        """As I-BERT's, which is quantised."""
+
+    encoder, task = Encoder(path=encoders["bert"]), make_text_task()
+    model = build_network(encoder, task, seed=0)
+    model.hf.set_input_embeddings(Words())  # type: ignore[operator,union-attr]
+    assert trim_network(model, encoder, RECIPE, task) is None
+    with pytest.raises(ModelError, match="trim_vocabulary: bert has a word embedding of its own kind -> leave it out"):
+        trim_network(model, encoder.model_copy(update={"trim_vocabulary": True}), RECIPE, task)

@@ -301,10 +301,10 @@ class TestWeights:
 
     def test_the_best_epoch_is_not_always_the_last(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
         """Without such a run the test above would show nothing."""
-        trainer = make_trainer(make_trial("none", learning_rate=2.0, epochs=6))
-        list(trainer.fit())
-        assert trainer.progress.best_epoch < 6
-        assert_differ(trainer.best_weights, trainer.model.state_dict())
+        trainers = [make_trainer(make_trial("none", learning_rate=2.0, epochs=6, seed=seed)) for seed in range(3)]
+        early = [trainer for trainer in trainers if list(trainer.fit()) and trainer.progress.best_epoch < 6]
+        assert early
+        assert_differ(early[0].best_weights, early[0].model.state_dict())
 
     def test_less_is_better_where_the_task_says_so(
         self, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial
@@ -480,11 +480,11 @@ class TestDivergence:
         trainer = make_trainer(make_trial("none"))
         epochs = trainer.fit()
         next(epochs)
-        good = trainer.progress.best_metric
+        trainer.progress.best_metric = -0.5  # as a correlation may be, and those of no numbers are 0
         next(trainer.model.parameters()).data.fill_(math.nan)
         with pytest.raises(TrialFailed, match="nan in epoch 2"):
             next(epochs)
-        assert (trainer.progress.best_metric, trainer.progress.best_epoch) == (good, 1)
+        assert (trainer.progress.best_metric, trainer.progress.best_epoch) == (-0.5, 1)
         assert all(tensor.isfinite().all() for tensor in trainer.best_weights.values())
 
 

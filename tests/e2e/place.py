@@ -1,0 +1,50 @@
+"""A folder in which commands run, with the study that they run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+STUDY = """\
+# A ResNet-8 of width 2 on digits: too small to be good, quick enough for a test.
+name: tiny
+task: {source: digits, limit_train: 400}
+teacher:
+  model: {family: cifar_resnet, depth: 8, width: 4}
+  training: {epochs: 1, batch_size: 128, learning_rate: 0.1}
+student:
+  model: {family: cifar_resnet, depth: 8, width: 2}
+method: {name: continuation, smoothing_start: 2}
+training: {epochs: 2, batch_size: 128}
+search:
+  trials: 3
+  space:
+    learning_rate: {type: float, low: 0.01, high: 0.3, log: true}
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a study file, and the environment in which commands run there."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def autockd(self, *words: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "autockd", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def done(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same, for a command that must end well."""
+        result = self.autockd(*words)
+        assert result.returncode == 0, result.stderr
+        return result
