@@ -81,7 +81,7 @@ def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
 
 
 def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place) -> None:
-    words = ("run", "tiny.yaml", "name=brief", "--trials", "500", "--time-budget", "4s", "export.onnx=false")
+    words = ("run", "tiny.yaml", "name=brief", "--trials", "500", "--time-budget", "15s", "export.onnx=false")
     place.done(*words, "tracking.enabled=false", "--quiet")
     told = told_by(place, "brief")
     begun = {event.trial for event in told if isinstance(event, TrialStarted)}
@@ -89,8 +89,8 @@ def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place) -> No
     assert begun == set(ends), "none is left open"
     assert 0 < sum(end.state == "complete" for end in ends.values()) <= len(ends) < 500
     said = [event.text for event in told if isinstance(event, Noted)]
-    assert any(re.fullmatch(r"search\.time_budget of 4 s is used up after \d+ trials", text) for text in said)
-    assert {event.reason for event in ends.values() if event.state == "pruned"} <= {"the search's time is over (4 s)"}
+    assert any(re.fullmatch(r"search\.time_budget of 15 s is used up after \d+ trials", text) for text in said)
+    assert {event.reason for event in ends.values() if event.state == "pruned"} <= {"the search's time is over (15 s)"}
     assert [type(event) for event in told if isinstance(event, TestOpened | Exported | StudyFinished)] == [
         TestOpened,
         Exported,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -174,7 +176,48 @@ def test_a_broken_environment_is_made_again(checkout: Path, mishap: str) -> None
 def test_an_old_python_is_refused_in_words(checkout: Path) -> None:
     old = checkout / "python3.9"
     executable(old, "exit 1")
-    done = in_shell("find_python", checkout, PYTHON=str(old))
+    done = in_shell("make_venv", checkout, PYTHON=str(old))
     assert done.returncode == 3
     assert "none is a Python of 3.11 or later" in done.stderr
     assert "apt-get install python3-venv" in done.stderr
+
+
+def test_the_demo_runs_a_study_with_a_name_of_its_own_and_hands_its_end_on(checkout: Path) -> None:
+    (checkout / "scripts" / "demo").write_bytes((SCRIPTS / "demo").read_bytes())
+    executable(checkout / ".venv" / "bin" / "autockd", 'echo "$@" > "${0%/bin/autockd}/demo"; exit "${CODE:-0}"')
+    for code in ("0", "130"):
+        command = ["bash", str(checkout / "scripts" / "demo"), "search.trials=48"]
+        done = subprocess.run(command, env={**os.environ, "CODE": code}, capture_output=True, text=True, check=False)
+        assert done.returncode == int(code), done.stderr
+        asked = (checkout / ".venv" / "demo").read_text()
+        assert re.fullmatch(r"run resnet8_from_resnet20_digits name=digits-demo-\d{8}-\d{6} search\.trials=48\n", asked)
+        assert ("the demo took" in done.stderr) == (code == "0")
+
+
+APT = """
+echo "$@" >> "$LOG"
+case "$*" in update*|*--download-only*) exit 0 ;; esac
+[ -z "$PROVIDES" ] || ln -s "$PROVIDES" "${0%/apt-get}/python3"
+"""
+
+
+def test_python_is_installed_where_there_is_none_and_one_may(checkout: Path, tmp_path: Path) -> None:
+    """Debian has venv in a package of its own."""
+    tools, log = tmp_path / "tools", tmp_path / "log"
+    tools.mkdir()
+    for name in ("bash", "dirname", "env", "ln"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    executable(tools / "id", "echo 0")
+    executable(tools / "timeout", 'shift; exec "$@"')
+    (tools / "apt-get").write_text(f"#!{tools}/bash\n{APT}")
+    (tools / "apt-get").chmod(0o755)
+    place = {"PATH": str(tools), "LOG": str(log)}
+    nothing = in_shell("make_venv", checkout, **place, PROVIDES="")
+    assert nothing.returncode == 3
+    assert "none is a Python of 3.11 or later" in nothing.stderr
+    named = in_shell("make_venv", checkout, **place, PROVIDES="", PYTHON="/no/python")
+    assert named.returncode == 3
+    assert log.read_text().count("update") == 1, "who names a Python gets no other"
+    found = in_shell("install_python && find_python", checkout, **place, PROVIDES=sys.executable)
+    assert found.stdout.strip() == str(tools / "python3"), found.stderr
+    assert log.read_text().splitlines()[-1].endswith("--no-install-recommends python3 python3-venv")

@@ -99,6 +99,14 @@ class Study:
             time.sleep(0.01)
 
 
+def wait_for_an_error(sink: MlflowSink) -> None:
+    """Until it has tried to reach MLflow, and could not."""
+    deadline = time.monotonic() + 30
+    while sink._errors < 1:
+        assert time.monotonic() < deadline, "nothing went wrong"
+        time.sleep(0.01)
+
+
 def assert_submit_was_quick(study: Study) -> None:
     assert statistics.median(study.seconds) < USUAL_SUBMIT
     assert max(study.seconds) < LONGEST_SUBMIT
@@ -138,7 +146,7 @@ def test_a_study_through_a_server_that_comes_back(how: str, gate: Gate, server: 
     study.sink.start()
     with UNWELL[how](gate):
         study.tell(study.events[:12])
-        time.sleep(0.3)
+        wait_for_an_error(study.sink)
     study.tell(study.events[12:])
     summary = study.sink.close()
     assert (summary.delivered, summary.missed) == (len(study.events), 0)

