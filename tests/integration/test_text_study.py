@@ -139,6 +139,7 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         "training.epochs=1",
         "search.trials=4",
         "resources.precision=fp32",
+        "resources.parallel_trials=1",  # or the teacher has two threads, which lose time tenfold beside other tests
         "export.onnx=false",  # ONNX models of encoders have tests of their own
     ]
     config = load_study(SPACES / "minilm3_from_minilm6_stsb.yaml", small, smoke=True)

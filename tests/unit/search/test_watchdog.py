@@ -11,9 +11,9 @@ HANG = """
 import sys, time
 from pathlib import Path
 from autockd.search import watchdog
-watchdog.PATIENCE = 4.0
+watchdog.PATIENCE = 2.5
 dog = watchdog.Watchdog(Path(sys.argv[1]), 2.0, 0.1)
-for _ in range(8):
+for _ in range(5):
     dog.expect()
     time.sleep(0.6)
 print("alive", flush=True)
