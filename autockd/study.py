@@ -7,7 +7,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      optuna.journal  the sampler's memory
                      teacher/        the teacher's weights
                      trials/NNNN/    best.safetensors, last.safetensors
-                     finalists/<n>-<seed>/   the same of finalists' runs
+                     finalists/NNNN-SEED/    the same of finalists' runs
                      bundle/         the exported student
                      *.png           pictures of the schedules and of the search
                      report/         report.html, its pictures, the numbers as JSON and CSV

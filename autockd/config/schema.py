@@ -23,6 +23,7 @@ bytes of its weights."""
 
 
 _TEACHING: Mapping[str, Any] = {"learning_rate": 0.1, "batch_size": 128}
+"""Of a teacher; He et al. (2016), section 4.2."""
 
 
 class TeacherConfig(Config):

@@ -7,7 +7,7 @@ answers up to rounding, without a pass over the memory of its own.
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -22,6 +22,15 @@ def folded(network: nn.Module) -> nn.Module:
 
     try:
         with torch.no_grad():
-            return fuse(network.eval())
+            found = fuse(network.eval())
     except Exception:  # whatever a network of somebody else does that cannot be traced
         return network
+    assert isinstance(found, fx.GraphModule), "that is what tracing makes"
+    return network if _has_shared_parts(found) else found
+
+
+def _has_shared_parts(network: fx.GraphModule) -> bool:
+    """Whether a module stands in several places: a convolution that does may not do each of them alike any more."""
+    called = [node.target for node in network.graph.nodes if node.op == "call_module"]
+    shared = {target for target in called if called.count(target) > 1}
+    return any(list(network.get_submodule(target).parameters()) for target in shared)
