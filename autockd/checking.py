@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
 
@@ -77,7 +75,7 @@ def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str
         return
     try:
         with torch.no_grad():
-            copy.deepcopy(network).train()(torch.zeros(1, task.channels, *task.image_size))
+            network.train()(torch.zeros(1, task.channels, *task.image_size))
     except ValueError as error:
         field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
         message = f"is {batch_size}, so that the last of {len(task.train)} images is a batch of its own, on which"

@@ -39,13 +39,8 @@ def with_text_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(study)
     filled["method"] = _method(study.get("method", {"name": "continuation"}))
     filled["training"] = _training(study.get("training", {}), _RECIPE)
-    for role in ("teacher", "assistant"):
-        filled |= {role: _teacher(study[role])} if role in study else {}
-    if "search" in study:
-        filled["search"] = _search(study["search"])
-    if "compare" in study:
-        filled["compare"] = _methods(study["compare"])
-    return filled
+    others = {"teacher": _teacher, "assistant": _teacher, "search": _search, "compare": _methods}
+    return filled | {name: fill(study[name]) for name, fill in others.items() if name in study}
 
 
 def _teacher(given: Any) -> Any:

@@ -44,7 +44,7 @@ def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) ->
     words = ("run", "tiny.yaml", "name=hopeless", "training.learning_rate=1e30", "search.space={}", "search.trials=2")
     result = place.autockd(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
     assert result.returncode == 4, result.stderr
-    assert re.fullmatch(r"error: none of 2 trials succeeded: .*the loss became (nan|inf).*\n", result.stderr)
+    assert re.fullmatch(r"error: none of 2 trials succeeded: .*the loss became nan.*\n", result.stderr)
     assert result.stdout == ""
     told = told_by(place, "hopeless")
     assert [event.state for event in told if isinstance(event, TrialFinished)] == ["failed"] * 2

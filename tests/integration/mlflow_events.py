@@ -274,3 +274,11 @@ def _study_as_told(events: Sequence[Event]) -> dict[str, Any]:
         "reason": "",
         "curves": {"best_so_far": steps, "trials_complete": [(0, round(end.time * 1000), repr(float(end.complete)))]},
     }
+
+
+def wait_for_an_error(sink: MlflowSink) -> None:
+    """Until it has tried to reach MLflow, and could not."""
+    deadline = time.monotonic() + 30
+    while sink._errors < 1:
+        assert time.monotonic() < deadline, "nothing went wrong"
+        time.sleep(0.01)

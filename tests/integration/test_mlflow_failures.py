@@ -20,6 +20,7 @@ from mlflow_events import (
     runs_of,
     trial_of,
     until_end_of,
+    wait_for_an_error,
     whole_study,
     write,
 )
@@ -97,14 +98,6 @@ class Study:
         while len(gate.requests) < number:
             assert time.monotonic() < deadline, "the sink sends nothing"
             time.sleep(0.01)
-
-
-def wait_for_an_error(sink: MlflowSink) -> None:
-    """Until it has tried to reach MLflow, and could not."""
-    deadline = time.monotonic() + 30
-    while sink._errors < 1:
-        assert time.monotonic() < deadline, "nothing went wrong"
-        time.sleep(0.01)
 
 
 def assert_submit_was_quick(study: Study) -> None:

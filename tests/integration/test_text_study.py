@@ -146,7 +146,7 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
     found = _run(config, tmp_path / "studies")
     scores = {event.label: event for event in _of(Evaluated, found)}
     assert set(scores) == {"teacher", "none", "kd", "annealing", "best"}
-    assert scores["teacher"].validation > 0.2, "MiniLM knows what is alike before it has learnt much"
+    assert scores["teacher"].validation > 0.3, "MiniLM knows what is alike before it has learnt much"
     (exported,) = _of(Exported, found)
     loaded = load_bundle(Path(exported.bundle))
     assert loaded.config.classes == ()

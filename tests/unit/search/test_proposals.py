@@ -118,7 +118,7 @@ def test_tpe_learns_once_it_has_begun() -> None:
             store.tell(trial, found[-1])
         return sum(found[20:])
 
-    assert sum(distance("tpe", seed) for seed in range(8)) < sum(distance("random", seed) for seed in range(8))
+    assert sum(distance("tpe", seed) for seed in range(8)) < 0.8 * sum(distance("random", seed) for seed in range(8))
 
 
 def test_first_come_baselines_then_the_studys_own_values_then_the_named_points() -> None:
