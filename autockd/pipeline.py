@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 
 from autockd.checking import check_models, check_plans
@@ -68,14 +67,13 @@ def run_study(
 def _run_stages(session: Session) -> tuple[Task, HeldOut]:
     """Everything up to the final evaluation, which alone opens the test split."""
     recorder = session.recorder
-    with recorder.stage("data"):
-        task, held_out = load_task(session.config.task)
-        _begin(session, task)
-    with ExitStack() as stack:
+    with cluster(session.config, session.folder) as join:
+        with recorder.stage("data"):
+            task, held_out = load_task(session.config.task)
+            _begin(session, task)
         with recorder.stage("start"):
-            machine = stack.enter_context(cluster(session.config.resources, session.folder))
+            machine = join()
         machine.meanwhile = session.halt.check
-        session.halt.listen_again()
         recorder.choice(machine.allocation.reason)
         setting = prepare(session, task, machine)
         with recorder.stage("search"):

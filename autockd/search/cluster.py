@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
-from autockd.config.schema import ResourceConfig
+from autockd.config.schema import StudyConfig
 from autockd.data.task import Task
 from autockd.errors import AutockdError, EnvironmentProblem
-from autockd.search.connection import LOCAL, connection
+from autockd.search.connection import LOCAL, connecting
 from autockd.search.halt import Halt
 from autockd.search.nodes import Node, check_nodes, living_nodes
+from autockd.search.preload import FIRST
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation, allocate
 from autockd.search.worker import WorkerSetting
@@ -36,10 +38,12 @@ class Cluster:
     Args:
         allocation: what each trial gets.
         nodes: those that a trial fits on.
+        is_preloaded: whether workers of this machine import ahead what trials need.
     """
 
-    def __init__(self, allocation: Allocation, nodes: Sequence[Node]) -> None:
+    def __init__(self, allocation: Allocation, nodes: Sequence[Node], *, is_preloaded: bool = False) -> None:
         self.allocation = allocation
+        self._environment = {"runtime_env": FIRST} if is_preloaded else {}
         self.meanwhile: Callable[[], None] = _nothing
         """Called about once a second while a function runs on a worker; what it raises ends the wait."""
         self.whole_cpus = allocation.cpus * min(allocation.slots(node.resources) for node in nodes)
@@ -57,7 +61,7 @@ class Cluster:
         """
         import ray
 
-        remote = ray.remote(num_cpus=self.whole_cpus, num_gpus=self.allocation.gpus)(function)
+        remote = ray.remote(num_cpus=self.whole_cpus, num_gpus=self.allocation.gpus, **self._environment)(function)
         (result,) = self._wait([remote.remote(*args, **kwargs)])
         return cast(T, result)
 
@@ -77,7 +81,7 @@ class Cluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        remote = ray.remote(num_cpus=self.worker_cpus, num_gpus=self.allocation.gpus)(function)
+        remote = ray.remote(num_cpus=self.worker_cpus, num_gpus=self.allocation.gpus, **self._environment)(function)
         references = []
         for node in living_nodes():
             if slots := self.allocation.slots(node.resources):
@@ -109,21 +113,39 @@ class Cluster:
 
 
 @contextmanager
-def cluster(config: ResourceConfig, study: Path) -> Iterator[Cluster]:
+def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]:
     """Start Ray on this machine, on the loopback interface alone, or join a cluster; at the end stop or leave it.
 
     Args:
-        config: which Ray, and what a trial needs.
-        study: the study's folder, which every node of a cluster must see.
+        study: says which Ray, and what a trial needs.
+        folder: the study's, which every node of a cluster must see.
 
-    Raises:
-        ConfigError: the address is of a kind that cannot work.
-        EnvironmentProblem: the cluster cannot be reached, a node of it cannot run the study, or a trial does not fit.
+    Yields:
+        A function that waits until Ray is there and says what it has; so that something else can be done meanwhile. It
+        raises ConfigError, where the address is of a kind that cannot work, and EnvironmentProblem, where the cluster
+        cannot be reached, a node of it cannot run the study, or a trial does not fit.
     """
-    with connection(config.address):
-        nodes = living_nodes()
-        allocation = allocate(config, [node.resources for node in nodes])
-        nodes = [node for node in nodes if allocation.slots(node.resources)]
-        if config.address != LOCAL:
-            check_nodes(nodes, study)
-        yield Cluster(allocation, nodes)
+    config = study.resources
+    ahead = _keeps_every_core_busy(study)
+    with connecting(config.address, preload=study.task.kind if ahead else None) as wait:
+
+        def join() -> Cluster:
+            wait()
+            nodes = living_nodes()
+            allocation = allocate(config, [node.resources for node in nodes])
+            nodes = [node for node in nodes if allocation.slots(node.resources)]
+            if config.address != LOCAL:
+                check_nodes(nodes, folder)
+            return Cluster(allocation, nodes, is_preloaded=ahead)
+
+        yield join
+
+
+def _keeps_every_core_busy(study: StudyConfig) -> bool:
+    """Whether a study runs a trial on each core of this machine, so that no worker that Ray starts is in vain."""
+    import torch
+
+    config, cores = study.resources, os.cpu_count() or 1
+    if config.address != LOCAL or torch.cuda.is_available() or config.cpus_per_trial > 1:
+        return False
+    return min(config.parallel_trials or cores, study.search.trials) >= cores

@@ -6,12 +6,14 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
+from autockd.search.preload import preloading, start_first
 
 LOCAL = "local"
 
@@ -47,16 +49,64 @@ _PATIENCE = 5.0
 
 
 @contextmanager
-def connection(address: str) -> Iterator[None]:
-    """Start Ray on this machine, on the loopback interface alone, or join a cluster; at the end stop or leave it.
+def connecting(address: str, *, preload: str | None = None) -> Iterator[Callable[[], None]]:
+    """Start Ray on this machine, on the loopback interface alone, or join a cluster, while something else is done.
+
+    A thread does it, and lives as long as the connection: Linux ends what a thread has started for Ray with the thread.
 
     Args:
         address: `local`, `auto`, or host:port of a cluster of which this machine is a node.
+        preload: kind of the task (`image` or `text`) whose workers Ray starts and lets import ahead, one for each core
+            of this machine; None has each import what it needs once it needs it.
+
+    Yields:
+        A function that waits for the connection, and raises what stands in its way; at the end Ray is stopped, or left.
 
     Raises:
         ConfigError: the address is of a kind that cannot work.
         EnvironmentProblem: there is no cluster, or it does not let this process in.
     """
+    _import_ray(address)  # not beside the imports of others: threads can stand in each other's way there
+    is_there, is_over = threading.Event(), threading.Event()
+    problems: list[BaseException] = []
+
+    def hold() -> None:
+        try:
+            _connect(address, preload)
+            if preload:
+                start_first()
+            is_there.set()
+            is_over.wait()
+            _disconnect()
+        except BaseException as error:  # whoever waits raises it
+            problems.append(error)
+        finally:
+            is_there.set()
+
+    def wait() -> None:
+        is_there.wait()
+        if problems:
+            raise _explained(problems[0], address)
+
+    thread = threading.Thread(target=hold, name="ray")
+    thread.start()
+    try:
+        yield wait
+    finally:
+        is_over.set()
+        thread.join()
+    wait()  # for what went wrong at the end
+
+
+@contextmanager
+def connection(address: str) -> Iterator[None]:
+    """The same, waited for."""
+    with connecting(address) as wait:
+        wait()
+        yield
+
+
+def _import_ray(address: str) -> None:
     if "://" in address:
         raise ConfigError.of(
             "resources.address",
@@ -70,16 +120,15 @@ def connection(address: str) -> Iterator[None]:
     ray_constants.ENABLE_RAY_CLUSTER = False  # as in RAY_ENVIRONMENT, where this process had imported Ray before
     # What Tune says of a lost worker, a page long, the study records in a sentence.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    try:
-        _connect(address)
-    except AutockdError:
-        raise
-    except Exception as error:  # Ray raises that itself, where a machine is too busy to start it
-        raise EnvironmentProblem(f"resources.address {address!r}: {_explain(error)}") from error
-    try:
-        yield
-    finally:
-        _disconnect()
+
+
+def _explained(error: BaseException, address: str) -> BaseException:
+    """What Ray raises itself, where a machine is too busy to start it, say, as an error of ours."""
+    if isinstance(error, AutockdError) or not isinstance(error, Exception):
+        return error
+    explained = EnvironmentProblem(f"resources.address {address!r}: {_explain(error)}")
+    explained.__cause__ = error
+    return explained
 
 
 def _disconnect() -> None:
@@ -100,12 +149,12 @@ def _disconnect() -> None:
             gc.enable()
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, preload: str | None) -> None:
     import ray
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
-        with _environment(_workers_kept()):
+        with _environment(_workers_kept() | (preloading(preload) if preload else {})):
             ray.init(address=address, include_dashboard=False, **options)
         return
     _check_somebody_listens(address)

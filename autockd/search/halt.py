@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,6 @@ class Halt:
         self._is_interrupted = False
         self._is_patient = False
         self._deadline: float | None = None
-        self._listener: Callable[[int, FrameType | None], None] | None = None
 
     @property
     def is_asked(self) -> bool:
@@ -70,7 +69,6 @@ class Halt:
 
         def listen(number: int, frame: FrameType | None) -> None:
             self._is_interrupted = True
-            self._listener = None
             restore()
             if not self._is_patient:
                 raise KeyboardInterrupt
@@ -79,16 +77,9 @@ class Halt:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-        self._listener = listen
-        self.listen_again()
+        for number in before:
+            signal.signal(number, listen)
         try:
             yield
         finally:
-            self._listener = None
             restore()
-
-    def listen_again(self) -> None:
-        """Take the signals back from whoever took them meanwhile: Ray takes SIGTERM when it starts."""
-        if self._listener is not None:
-            for number in _SIGNALS:
-                signal.signal(number, self._listener)

@@ -57,7 +57,7 @@ def drive(
 ) -> None:
     """Let Tune run a trainable that reports as TrialTrainable does; the rest is as in `run_search`."""
     shutil.rmtree(study / _TUNE, ignore_errors=True)
-    _keep_credentials_here()
+    _leave_environments_alone()
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(share)),
@@ -101,8 +101,13 @@ def _own(error: BaseException | None) -> AutockdError | None:
     return error
 
 
-def _keep_credentials_here() -> None:
-    """Tune sends the driver's AWS keys to its trials, and Ray writes what is sent into logs that anybody may read."""
+def _leave_environments_alone() -> None:
+    """Trials run in the environment that Ray starts its workers in.
+
+    Tune would change it by a variable that Lightning reads, and Ray then starts other workers than those that have
+    imported everything ahead; and by the driver's AWS keys, which Ray writes into logs that anybody may read.
+    """
+    class_cache.DEFAULT_ENV_VARS = {}
     names = class_cache.ENV_VARS_TO_PROPAGATE
     class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name)}
 

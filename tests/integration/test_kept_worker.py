@@ -1,40 +1,158 @@
-"""The worker that makes a study's teacher ready is still there, with all that it has imported, when trials are over."""
+"""Workers of this machine: one that makes a teacher ready stays, and those of trials have imported everything ahead."""
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from autockd.config.schema import ResourceConfig
-from autockd.search.cluster import cluster
+from autockd.config.methods import HintonKD
+from autockd.config.models import CifarResNet
+from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, TeacherConfig
+from autockd.config.tasks import Digits
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import trial_config
+from autockd.records import TrialOutcome, TrialReport
+from autockd.search.cluster import Cluster, cluster
+from autockd.search.halt import Halt
+from autockd.search.proposal import Proposal
+from autockd.search.runner import drive
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(120),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="an idle worker would keep a GPU's memory"),
+]
 
 STOPPED_AFTER = 3.0
 """Seconds after which Ray has stopped the idle workers that it does not keep; it takes one."""
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="an idle worker would keep a GPU's memory")
+def who_runs(machine: Cluster) -> int:
+    """The process that a function runs in; workers cannot import this module, so the function travels whole."""
+
+    def process() -> int:
+        return os.getpid()
+
+    return machine.call(process)
+
+
+def study(trials: int) -> StudyConfig:
+    """On digits, with so many trials."""
+    return StudyConfig(
+        name="workers",
+        task=Digits(),
+        teacher=TeacherConfig(model=CifarResNet(depth=8, widths=(4, 4, 4))),
+        student=StudentConfig(model=CifarResNet(depth=8, widths=(4, 4, 4))),
+        method=HintonKD(),
+        training=TrainingConfig(epochs=1),
+        search=SearchConfig(trials=trials, baselines=()),
+    )
+
+
 def test_a_worker_is_kept_while_trials_run_on_every_core(tmp_path: Path) -> None:
-    with cluster(ResourceConfig(), tmp_path) as machine:
+    with cluster(study(os.cpu_count() or 1), tmp_path) as join:
+        machine = join()
         import ray
 
         class Trial:
             def process(self) -> int:
                 return os.getpid()
 
-        def process() -> int:
-            return os.getpid()
-
-        before = machine.call(process)
+        before = who_runs(machine)
         trials = [ray.remote(num_cpus=1)(Trial).remote() for _ in range(machine.whole_cpus)]
         theirs = ray.get([trial.process.remote() for trial in trials])
         time.sleep(STOPPED_AFTER)
         for trial in trials:
             ray.kill(trial)
         assert before not in theirs
-        assert machine.call(process) == before
+        assert who_runs(machine) == before
+
+
+class Book:
+    """So many trials of a study, one after the other."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._config = config
+        self._proposed = 0
+        self._closed: list[int] = []
+
+    @property
+    def finished(self) -> bool:
+        return self._proposed == self._config.search.trials
+
+    @property
+    def closed(self) -> tuple[int, ...]:
+        return tuple(self._closed)
+
+    def folder(self, study: Path, number: int) -> Path:
+        return study / str(number)
+
+    def propose(self) -> Proposal | None:
+        if self.finished:
+            return None
+        self._proposed += 1
+        return Proposal(self._proposed - 1, trial_config(self._config, {}))
+
+    def report(self, report: TrialReport) -> bool:
+        self._closed.append(report.trial)
+        return True
+
+    def give_up(self, number: int, reason: str) -> None:
+        assert number in self._closed, reason
+
+
+def looking_trainable(folder: Path) -> Any:
+    """A trainable that needs nothing of torch, and writes down what its worker has imported of it."""
+    import sys
+
+    from ray import tune
+
+    def started() -> float:
+        """When this process was started, in seconds since the epoch."""
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float(Path("/proc/uptime").read_text().split()[0])
+        return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))
+
+    class Looking(tune.Trainable):  # type: ignore[misc]
+        def setup(self, config: dict[str, Any]) -> None:
+            self._number = config["number"]
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self._number = new_config["number"]
+            return True
+
+        def step(self) -> dict[str, Any]:
+            seen = {"process": os.getpid(), "started": started(), "imported": "torch._dynamo" in sys.modules}
+            (folder / f"{self._number}.json").write_text(json.dumps(seen), encoding="utf-8")
+            cost = {"seconds": 0.0, "gpu_seconds": 0.0}
+            outcome = TrialOutcome(state="failed", reason="it only looked", epochs=0, **cost)
+            return {"report": TrialReport(trial=self._number, outcome=outcome, **cost).model_dump_json(), "done": True}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> None: ...
+
+        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None: ...
+
+    return Looking
+
+
+@pytest.mark.parametrize("trials", [os.cpu_count() or 1, 1])
+def test_trials_run_on_workers_that_imported_everything_ahead(tmp_path: Path, trials: int) -> None:
+    """Where they fill this machine's cores; where they do not, no worker imports what it may not need."""
+    config = study(trials)
+    fills = trials == os.cpu_count()
+    with cluster(config, tmp_path) as join:
+        machine = join()
+        first, began = who_runs(machine), time.time()
+        share = machine.allocation.ray
+        drive(Book(config), looking_trainable(tmp_path), share, tmp_path, Halt(tmp_path), trials=trials, retries=0)
+    found = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    assert len(found) == trials
+    assert first not in [seen["process"] for seen in found]
+    assert {seen["imported"] for seen in found} == {fills}
+    assert not fills or all(seen["started"] < began for seen in found)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from autockd.errors import ConfigError, EnvironmentProblem
-from autockd.search.connection import connection
+from autockd.search.connection import connecting, connection
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +42,34 @@ def test_what_is_no_address_is_named(address: str) -> None:
 def test_a_machine_that_is_too_busy_for_ray_is_no_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     """In Ray's own words and of its own kind, which is no other than Exception."""
 
-    def start(address: str) -> None:
+    def start(address: str, preload: str | None) -> None:
         raise Exception("The current node timed out during startup. This could happen because ...")
 
     monkeypatch.setattr("autockd.search.connection._connect", start)
     with pytest.raises(EnvironmentProblem, match=r"'local': Ray did not start in time; this machine is too busy"):
         connection("local").__enter__()
+
+
+def test_what_is_done_while_ray_starts_may_fail_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is told and not Ray's, which nobody waited for."""
+
+    def start(address: str, preload: str | None) -> None:
+        raise OSError("no Ray today")
+
+    monkeypatch.setattr("autockd.search.connection._connect", start)
+    with pytest.raises(ConfigError, match="no such column"), connecting("local"):
+        raise ConfigError.of("task.columns", "no such column", "name another")
+
+
+def test_ray_is_left_though_nobody_has_waited_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def start(address: str, preload: str | None) -> None:
+        time.sleep(0.2)
+        done.append("there")
+
+    monkeypatch.setattr("autockd.search.connection._connect", start)
+    monkeypatch.setattr("autockd.search.connection._disconnect", lambda: done.append("left"))
+    with pytest.raises(KeyboardInterrupt), connecting("local"):
+        raise KeyboardInterrupt
+    assert done == ["there", "left"]

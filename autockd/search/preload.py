@@ -1,0 +1,77 @@
+"""What a worker imports before it has anything to do.
+
+Importing torch, Tune and transformers takes a worker as long as many trials. A study needs one worker that makes its
+teacher ready, and then one for each trial that runs; those of the trials import theirs while the first is at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import threading
+
+_KIND = "AUTOCKD_PRELOAD"
+_FIRST = "AUTOCKD_FIRST"
+
+FIRST = {"env_vars": {_FIRST: "1"}}
+"""Ray's runtime environment of the worker that makes things ready. So Ray starts one of its own for that: a worker that
+has run a function never becomes a trial's."""
+
+_MODULES = {
+    "image": ("autockd.search.stages", "autockd.search.trainable", "torch._dynamo"),  # by the first optimizer
+    "text": (
+        "autockd.search.stages",
+        "autockd.search.trainable",
+        "torch._dynamo",
+        "transformers.masking_utils",
+        "transformers.modeling_layers",
+        "transformers.modeling_utils",
+        "transformers.models.auto.tokenization_auto",
+    ),
+}
+
+_NICE = 19
+"""The niceness of a trial's worker meanwhile. Ray's workers have 15, and so get two and a half times its share."""
+
+
+def preloading(kind: str) -> dict[str, str]:
+    """Environment variables with which Ray has its workers on this machine import what tasks of a kind need.
+
+    Args:
+        kind: of the task, `image` or `text`.
+    """
+    assert kind in _MODULES
+    return {"RAY_preload_python_modules": "autockd.search.preloaded", _KIND: kind}
+
+
+def start_first() -> None:
+    """Have Ray start the worker that will make things ready; it takes all cores for as long as it imports."""
+    import ray
+
+    remote = ray.remote(num_cpus=ray.cluster_resources()["CPU"], runtime_env=FIRST)(_import_nothing)
+    remote.remote()
+
+
+def _import_nothing() -> None:
+    """What it has to import it has imported before it does this."""
+
+
+def preload() -> None:
+    """Import what a worker of this kind needs; does nothing in a process that Ray has not started for that."""
+    kind = os.environ.get(_KIND)
+    if kind is not None:
+        thread = threading.Thread(
+            target=_import, args=(_MODULES[kind],)
+        )  # who has stood back may not step forward again
+        thread.start()
+        thread.join()
+
+
+def _import(modules: tuple[str, ...]) -> None:
+    if sys.platform == "linux" and _FIRST not in os.environ:  # elsewhere it would be of the whole process
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    for name in modules:
+        importlib.import_module(name)
