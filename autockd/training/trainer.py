@@ -34,6 +34,9 @@ from autockd.training.work import epoch_work
 
 State = dict[str, Tensor]
 
+_WORK: dict[tuple[str, str], Work | None] = {}
+"""Of an epoch of a student, by its configuration and the task: counted once a process, not once a trial."""
+
 
 @dataclass
 class Progress:
@@ -85,9 +88,7 @@ class Trainer:
             ModelError: the student cannot be built.
             TrialFailed: the plan does not fit the run.
         """
-        self.trial = trial
-        self.task = task
-        self.precision = precision
+        self.trial, self.task, self.precision = trial, task, precision
         self._tracer = tracer
         self.method = make_method(trial.method)
         assert micro_batches == 1 or self.method.is_mean_over_samples, "a loss of the whole batch has no parts"
@@ -100,6 +101,7 @@ class Trainer:
             torch.set_num_threads(precision.threads)
         torch.manual_seed(trial.seed)
         student = based_on(trial.student, base)
+        self._kind = student.model_dump_json(), task.fingerprint
         network = build_network(student, task, seed=trial.seed)
         self.parameters = count_parameters(network)
         self._vocabulary = trim_network(network, student, trial.training, task)
@@ -145,7 +147,9 @@ class Trainer:
 
     def work(self) -> Work | None:
         """What the whole run takes at the least; None where that cannot be counted."""
-        epoch = epoch_work(self.model, self._feed, training=True)
+        if self._kind not in _WORK:
+            _WORK[self._kind] = epoch_work(self.model, self._feed, training=True)
+        epoch = _WORK[self._kind]
         return epoch.times(self.trial.training.epochs) if epoch else None
 
     def state_dict(self) -> dict[str, Any]:
