@@ -59,12 +59,13 @@ def _import_nothing() -> None:
 
 
 def preload() -> None:
-    """Import what a worker of this kind needs; does nothing in a process that Ray has not started for that."""
+    """Import what a worker of this kind needs; does nothing in a process that Ray has not started for that.
+
+    A thread of its own does it, for whoever has stood back may not step forward again.
+    """
     kind = os.environ.get(_KIND)
     if kind is not None:
-        thread = threading.Thread(
-            target=_import, args=(_MODULES[kind],)
-        )  # who has stood back may not step forward again
+        thread = threading.Thread(target=_import, args=(_MODULES[kind],))
         thread.start()
         thread.join()
 

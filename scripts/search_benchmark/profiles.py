@@ -26,7 +26,7 @@ WAVES = 2
 first, and the next ones say what a trial takes."""
 
 _ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
-_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread",), ("cuda_graphs",)
+_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread", "early_imports"), ("cuda_graphs",)
 _TEXT_ON_CPU_OFF = (*_ON_CPU_OFF, "quick_attention")
 IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
 TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")

@@ -84,6 +84,11 @@ def without_warm_workers(module: ModuleType) -> None:
     tune.TuneConfig = lambda **settings: config(**{**settings, "reuse_actors": False})
 
 
+def without_early_imports(module: ModuleType) -> None:
+    """Workers import what they need once they need it."""
+    module._keeps_every_core_busy = lambda study: False
+
+
 def without_cuda_graphs(module: ModuleType) -> None:
     """Every kernel of every step launched by itself."""
     trainer = module.Trainer

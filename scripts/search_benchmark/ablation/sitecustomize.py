@@ -25,6 +25,7 @@ MODULES = {
     "resident_data": "autockd.training.batches",
     "fused_optimizer": "autockd.training.optimizer",
     "warm_workers": "autockd.search.runner",
+    "early_imports": "autockd.search.cluster",
     "quick_attention": "autockd.models.encoder",
     "real_lengths": "autockd.models.tokens",
 }
