@@ -22,7 +22,7 @@ from search_benchmark.setting import Result, Setting
 ARMS = ("naive", "tuned", "torchdistill")
 
 
-def trial(config: dict[str, Any], setting: Setting, arm: str, seed: int) -> None:
+def trial(config: dict[str, Any], setting: Setting, out: Path, arm: str, seed: int) -> None:
     """The trainable: one configuration, reported after each epoch, the best weights kept."""
     from ray import tune
 
@@ -33,8 +33,13 @@ def trial(config: dict[str, Any], setting: Setting, arm: str, seed: int) -> None
     for metric, student in epochs_of(config, setting, arm):
         if metric > best:
             best = metric
-            torch.save(student.state_dict(), f"{tune.get_context().get_trial_dir()}/best.pt")
+            torch.save(student.state_dict(), weights_of(config, out))
         tune.report({"metric": metric, "best_metric": best, "ended": time.time()})
+
+
+def weights_of(config: dict[str, Any], out: Path) -> Path:
+    """Where a trial keeps its weights. Not in Tune's folder: a reused actor is told that of the trial before."""
+    return out / f"best-{'-'.join(f'{config[name]:.9g}' for name in sorted(config))}.pt"
 
 
 def cores_of(setting: Setting) -> int:
@@ -65,7 +70,7 @@ def search(setting: Setting, out: Path, trials: int, arm: str, seed: int) -> Res
     space = {name: tune.uniform(-1e9, 1e9) for name in points[0]}  # only its names matter: every point is given
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(trial, setting=setting, arm=arm, seed=seed),
+            tune.with_parameters(trial, setting=setting, out=out, arm=arm, seed=seed),
             {"cpu": cores_of(setting), "gpu": setting.gpus},
         ),
         param_space=space,
@@ -85,7 +90,9 @@ def search(setting: Setting, out: Path, trials: int, arm: str, seed: int) -> Res
     found = tuner.fit()
     if found.num_errors:
         raise SystemExit(f"{found.num_errors} trials failed: {found.errors[0]}")
-    test(setting, found.get_best_result("best_metric", "max").path)
+    best = found.get_best_result("best_metric", "max")
+    assert best.config is not None, "every trial has one"
+    test(setting, weights_of(best.config, out))
     rows = [result.metrics for result in found]
     order = {tuple(sorted(point.items())): place for place, point in enumerate(points)}
     metrics = [0.0] * trials
@@ -94,7 +101,7 @@ def search(setting: Setting, out: Path, trials: int, arm: str, seed: int) -> Res
     return Result(metrics, sorted(row["ended"] for row in rows))
 
 
-def test(setting: Setting, folder: str) -> float:
+def test(setting: Setting, weights: Path) -> float:
     """The best student's test metric."""
     device = torch.device("cpu")
     if setting.kind == "image":
@@ -103,7 +110,7 @@ def test(setting: Setting, folder: str) -> float:
         from search_benchmark.arms import images
 
         student = images.load_model(setting, "student")
-        student.load_state_dict(torch.load(f"{folder}/best.pt", map_location="cpu", weights_only=True))
+        student.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         loader = DataLoader(images.Images(setting, "test"), batch_size=images.EVALUATION_BATCH)
         return images.accuracy(student, loader, device)
     from torch.utils.data import DataLoader
@@ -112,7 +119,7 @@ def test(setting: Setting, folder: str) -> float:
     from search_benchmark.arms import texts
 
     student = texts.load_model(setting, "student")
-    student.load_state_dict(torch.load(f"{folder}/best.pt", map_location="cpu", weights_only=True))
+    student.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     tokenizer = texts.load_tokenizer(setting)
     split = texts.Tokenized(setting, "test", tokenizer, padded=False)
     loader = DataLoader(split, batch_size=texts.EVALUATION_BATCH, collate_fn=DataCollatorWithPadding(tokenizer))
