@@ -6,10 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
+from autockd.config.loading import load_study
+from autockd.search.cluster import _keeps_every_core_busy
 from autockd.search.preload import FIRST, preloading
+
+SPACE = Path(__file__).parents[3] / "search_spaces" / "resnet8_from_resnet20_digits.yaml"
 
 IMPORT = """
 import json, os, sys
@@ -64,3 +70,23 @@ print(len(set(sys.modules) - before))
         [sys.executable, "-c", step], env=os.environ | preloading(kind), capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 30
+
+
+@pytest.mark.parametrize(
+    ("words", "has_gpu", "expected"),
+    [
+        (["search.trials=4"], False, True),
+        (["search.trials=3"], False, False),
+        (["search.trials=4"], True, False),
+        (["search.trials=4", "resources.parallel_trials=3"], False, False),
+        (["search.trials=4", "resources.parallel_trials=4"], False, True),
+        (["search.trials=4", "resources.cpus_per_trial=2"], False, False),
+        (["search.trials=4", "resources.address=auto"], False, False),
+    ],
+)
+def test_workers_import_ahead_only_where_each_gets_a_trial(
+    words: list[str], has_gpu: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    assert _keeps_every_core_busy(load_study(SPACE, words)) is expected
