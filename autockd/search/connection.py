@@ -73,11 +73,13 @@ def connecting(address: str, *, preload: str | None = None) -> Iterator[Callable
     def hold() -> None:
         try:
             _connect(address, preload)
-            if preload:
-                start_first()
-            is_there.set()
-            is_over.wait()
-            _disconnect()
+            try:
+                if preload:
+                    start_first()
+                is_there.set()
+                is_over.wait()
+            finally:
+                _disconnect()
         except BaseException as error:  # whoever waits raises it
             problems.append(error)
         finally:

@@ -19,12 +19,11 @@ FIRST = {"env_vars": {_FIRST: "1"}}
 """Ray's runtime environment of the worker that makes things ready. So Ray starts one of its own for that: a worker that
 has run a function never becomes a trial's."""
 
+_ALWAYS = ("autockd.search.stages", "autockd.search.trainable", "torch._dynamo")  # the last, by the first optimizer
 _MODULES = {
-    "image": ("autockd.search.stages", "autockd.search.trainable", "torch._dynamo"),  # by the first optimizer
+    "image": _ALWAYS,
     "text": (
-        "autockd.search.stages",
-        "autockd.search.trainable",
-        "torch._dynamo",
+        *_ALWAYS,
         "transformers.masking_utils",
         "transformers.modeling_layers",
         "transformers.modeling_utils",

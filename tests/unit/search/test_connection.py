@@ -73,3 +73,17 @@ def test_ray_is_left_though_nobody_has_waited_for_it(monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt), connecting("local"):
         raise KeyboardInterrupt
     assert done == ["there", "left"]
+
+
+def test_ray_is_left_where_its_first_worker_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+
+    def fail() -> None:
+        raise OSError("no worker")
+
+    monkeypatch.setattr("autockd.search.connection._connect", lambda address, preload: None)
+    monkeypatch.setattr("autockd.search.connection._disconnect", lambda: left.append("left"))
+    monkeypatch.setattr("autockd.search.connection.start_first", fail)
+    with pytest.raises(EnvironmentProblem, match="no worker"), connecting("local", preload="image") as wait:
+        wait()
+    assert left == ["left"]
