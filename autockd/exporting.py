@@ -30,6 +30,7 @@ from autockd.export import (
 )
 from autockd.export.description import SeedSummary
 from autockd.export.evaluation import RuntimeName
+from autockd.folders import BUNDLE, LEDGER
 from autockd.models import TextEncoder, load_tokenizer, load_weights
 from autockd.provenance import provenance
 from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
@@ -38,8 +39,6 @@ from autockd.report.picking import picked_row
 from autockd.report.statistics import finalists_of, mean_and_deviation, winning_run
 from autockd.tracking import events
 from autockd.training.networks import based_on, build_network
-
-BUNDLE, LEDGER = "bundle", "ledger.jsonl"
 
 
 def export_trial(
@@ -201,7 +200,7 @@ def chosen_row(summary: StudySummary, trial: int | None, pick: str = "") -> Tria
     row = next((row for row in summary.trials if row.trial == number), None)
     if row is None:
         what = "no trial has succeeded yet" if trial is None else f"there is no trial {trial}"
-        raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, see `autockd status {summary.study}`")
+        raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, and `autockd status` shows them")
     return row
 
 

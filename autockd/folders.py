@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 STUDIES_ENV = "AUTOCKD_STUDIES"
 CACHE_ENV = "AUTOCKD_CACHE"
+
+CONFIG, LEDGER, BUNDLE, REPORT = "study.yaml", "ledger.jsonl", "bundle", "report"
+"""In a study's folder: its configuration, what happened, the student that it exported, and its report."""
+
+CHECKPOINT = "checkpoint.pt"
+"""In the folder of a trial, or of a finalist's run, for as long as it is not over."""
 
 
 def studies_folder() -> Path:
@@ -20,6 +27,12 @@ def cache_folder() -> Path:
         return Path(named).expanduser().absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base).expanduser().absolute() / "autockd"
+
+
+def study_argument(folder: Path) -> str:
+    """How a command names a study: by its name where commands look for it, else by its folder; quoted for a shell."""
+    folder = folder.absolute()
+    return shlex.quote(folder.name if folder.parent == studies_folder() else str(folder))
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -10,7 +10,8 @@ from autockd.config.models import ModelConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task
 from autockd.errors import StudyError
-from autockd.exporting import LEDGER, row_to_export
+from autockd.exporting import row_to_export
+from autockd.folders import LEDGER
 from autockd.records import Evaluated, Event, FinalistsChosen, TestOpened, TrialStarted
 from autockd.report import StudySummary
 from autockd.report.picking import barred_trials

@@ -15,8 +15,8 @@ from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
 from autockd.data import HeldOut, Task, load_task
 from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
-from autockd.exporting import BUNDLE, LEDGER, export_trial, row_to_export, winner
-from autockd.folders import studies_folder
+from autockd.exporting import export_trial, row_to_export, winner
+from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, study_argument
 from autockd.hashing import content_hash
 from autockd.history import check_changes, check_goes_on
 from autockd.judging import evaluate_finals, run_finalists
@@ -25,12 +25,12 @@ from autockd.provenance import provenance
 from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.report import StudySummary
 from autockd.report.accounting import bound_of, time_split
-from autockd.report.writing import PAGE, REPORT, write_report
+from autockd.report.writing import PAGE, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
-from autockd.session import CONFIG, Session, open_session
+from autockd.session import Session, open_session
 from autockd.tracking import events, save_figures
 
 
@@ -173,10 +173,9 @@ def _search_arm(
 
 
 def _interrupted(folder: Path) -> Interrupted:
-    is_found_by_name = folder.parent == studies_folder().absolute()
     return Interrupted(
         f"{folder.name}: stopped; what is finished is kept, what was running goes on from its checkpoint\n"
-        f"go on with: autockd resume {folder.name if is_found_by_name else folder}"
+        f"go on with: autockd resume {study_argument(folder)}"
     )
 
 
@@ -224,7 +223,9 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
     )
     _report(session)
     if problem:
-        raise ExportError(f"{problem}; nothing is exported -> autockd export {folder.name} --pick with other limits")
+        raise ExportError(
+            f"{problem}; nothing is exported -> autockd export {study_argument(folder)} --pick with other limits"
+        )
     return _result(session)
 
 
@@ -235,13 +236,13 @@ def _report(session: Session) -> None:
         session.recorder.artifact(session.folder / REPORT / PAGE)
     except Exception as error:  # whatever a chart or the disk has against it
         session.recorder.warn(
-            f"the report was not written ({error}); `autockd report {session.config.name}` tries again"
+            f"the report was not written ({error}); `autockd report {study_argument(session.folder)}` tries again"
         )
 
 
 def _sweep(folder: Path) -> None:
     """Remove what killed writers left behind, and the checkpoints of runs that are over."""
-    runs = [f"{kind}/*/{name}" for kind in ("trials", "finalists") for name in (".*", "checkpoint.pt")]
+    runs = [f"{kind}/*/{name}" for kind in ("trials", "finalists") for name in (".*", CHECKPOINT)]
     drafts = [f".{name}.*" for name in (BUNDLE, CONFIG, REPORT)]
     for pattern in (*drafts, "teacher/.*", "assistant/.*", "costs/.*", *runs):
         for scrap in folder.glob(pattern):

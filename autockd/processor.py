@@ -27,6 +27,13 @@ def cpu_kind() -> str:
     return "; ".join(described[key] for key in _SAME_KIND if key in described) or cpu_model()
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on, or, in a container, that it is given the time of."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
 def memory() -> tuple[int, int] | None:
     """Bytes of memory in all and available; None where the system does not say."""
     told = _told(_MEMINFO)

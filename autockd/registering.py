@@ -11,7 +11,7 @@ from typing import TypeVar
 from autockd.config.schema import StudyConfig
 from autockd.errors import AutockdError
 from autockd.export import load_bundle
-from autockd.exporting import BUNDLE, LEDGER
+from autockd.folders import BUNDLE, LEDGER, study_argument
 from autockd.recorder import Recorder
 from autockd.records import Event, Exported, StudyFinished, StudyResumed, StudyStarted, TestOpened
 from autockd.tracking import events
@@ -77,7 +77,7 @@ def register_bundle(config: StudyConfig, folder: Path, uri: str, experiment: str
         return Outcome(str(found), is_new=found.is_new)
     return Outcome(
         f"MLflow's model registry at {redact(uri)} did not take the bundle ({redact(reason)}); try again with "
-        f"`autockd sync {config.name}`",
+        f"`autockd sync {study_argument(folder)}`",
         failed=True,
     )
 

@@ -9,16 +9,15 @@ from pathlib import Path
 
 from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
-from autockd.exporting import LEDGER
+from autockd.folders import CONFIG, LEDGER, study_argument
 from autockd.history import History
 from autockd.recorder import Recorder
 from autockd.records import Event
 from autockd.registering import register_finished
 from autockd.report import StudySummary, summary_of
-from autockd.search.halt import Halt
+from autockd.search.halt import Halt, forget_request
 from autockd.tracking import Ledger, MlflowSink, SinkSummary, redact
-
-CONFIG = "study.yaml"
+from autockd.tracking.ledger import in_use
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,14 @@ def open_session(
     Raises:
         StudyError: another process has the study, or it has a history and may not.
     """
+    if not in_use(folder / LEDGER):
+        forget_request(folder)
     with Ledger(folder / LEDGER) as ledger:
         history = History(list(ledger.read()))
         if history and not resume:
             raise StudyError(
-                f"{folder}: this study has begun already; go on with `autockd resume {config.name}`, or start another "
-                "with `autockd run FILE name=...`"
+                f"{folder}: this study has begun already; go on with `autockd resume {study_argument(folder)}`, "
+                "or start another with `autockd run FILE name=...`"
             )
         sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
         recorder = Recorder(ledger, sink, watch)
@@ -86,7 +87,7 @@ def open_session(
                 if missing:
                     recorder.warn(
                         f"MLflow at {redact(uri or '')} misses {missing}; bring them there with "
-                        f"`autockd sync {config.name}`"
+                        f"`autockd sync {study_argument(folder)}`"
                     )
                 else:
                     register_finished(config, folder, uri or "", experiment, recorder)

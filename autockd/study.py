@@ -29,7 +29,7 @@ from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import Glue, Text
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError
-from autockd.folders import cache_folder, studies_folder
+from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
 from autockd.report.tables import StudySummary, summary_if_begun, summary_of
 from autockd.tracking.redaction import without_secrets
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
 
-CONFIG, LEDGER = "study.yaml", "ledger.jsonl"
 MLFLOW_ENV = "MLFLOW_TRACKING_URI"
 _POLL_SECONDS = 0.2
 
@@ -60,6 +59,13 @@ class Study:
         """Its name, which is its folder's."""
         return self.config.name
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a process, here or elsewhere, runs it now."""
+        from autockd.tracking.ledger import in_use
+
+        return in_use(self.folder / LEDGER)
+
     @classmethod
     def create(cls, config: StudyConfig, studies: Path) -> Self:
         """Make the folder of a new study.
@@ -72,8 +78,8 @@ class Study:
         folder = studies.absolute() / config.name
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
-                f"{folder}: a study of this name exists; go on with it (`autockd resume {config.name}`), give the new "
-                f"one another name (`autockd run FILE name={config.name}-2`), or delete the folder"
+                f"{folder}: a study of this name exists; go on with it (`autockd resume {study_argument(folder)}`), "
+                f"give the new one another name (`autockd run FILE name={config.name}-2`), or delete the folder"
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -154,13 +160,13 @@ class Study:
             StudyError: nobody runs it.
         """
         from autockd.search.halt import STOP
-        from autockd.tracking.ledger import in_use
 
-        if not in_use(self.folder / LEDGER):
-            raise StudyError(f"{self.name} is not running; `autockd status {self.name}` says how it stands")
+        if not self.is_running:
+            command = f"autockd status {study_argument(self.folder)}"
+            raise StudyError(f"{self.name} is not running; `{command}` says how it stands")
         (self.folder / STOP).touch()
         deadline = time.monotonic() + patience
-        while in_use(self.folder / LEDGER):
+        while self.is_running:
             if time.monotonic() > deadline:
                 return False
             time.sleep(_POLL_SECONDS)
@@ -175,6 +181,7 @@ class Study:
             EnvironmentProblem: MLflow cannot be reached.
         """
         from autockd.registering import register_bundle
+        from autockd.report.writing import PAGE
         from autockd.tracking import save_figures, sync
 
         uri = self.mlflow_uri()
@@ -183,7 +190,7 @@ class Study:
         history = self.events()
         drawn = save_figures(history, self.folder) if history else []
         pictures = sorted({*drawn, *self.folder.glob("*.png")})
-        files = [self.folder / CONFIG, *pictures, *self.folder.glob("report/report.html")]
+        files = [self.folder / CONFIG, *pictures, *self.folder.glob(f"{REPORT}/{PAGE}")]
         found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=files)
         return replace(found, registered=register_bundle(self.config, self.folder, uri, self.experiment).text)
 
@@ -220,7 +227,7 @@ class Study:
             UsageError: `to` exists and is not a report.
             EnvironmentProblem: the folder cannot be written.
         """
-        from autockd.report.writing import REPORT, write_report
+        from autockd.report.writing import write_report
 
         self.status()
         folder = (to or self.folder / REPORT).absolute()
@@ -257,7 +264,7 @@ class Study:
         """
         from autockd.data import load_task
         from autockd.export.folders import refuse_if_taken
-        from autockd.exporting import BUNDLE, chosen_row, export_trial, winner
+        from autockd.exporting import chosen_row, export_trial, winner
 
         onnx = self.config.export.onnx if onnx is None else onnx
         if int8 and not onnx:

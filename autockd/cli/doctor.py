@@ -19,7 +19,7 @@ from autockd.cli.output import write, write_json
 from autockd.cli.text import gigabytes, plural, printable
 from autockd.errors import EnvironmentProblem
 from autockd.folders import CACHE_ENV, STUDIES_ENV, cache_folder, studies_folder
-from autockd.processor import cpu_has_bf16, cpu_model, memory
+from autockd.processor import cpu_has_bf16, cpu_model, memory, usable_cores
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -113,7 +113,7 @@ def required_packages() -> list[str]:
 
 def _processor() -> Iterator[Check]:
     bf16 = "bf16 in hardware" if cpu_has_bf16() else "no bf16 in hardware"
-    yield Check("cpu", "ok", f"{cpu_model()}, {plural(machine.usable_cores(), 'usable core')}, {bf16}")
+    yield Check("cpu", "ok", f"{cpu_model()}, {plural(usable_cores(), 'usable core')}, {bf16}")
 
 
 def _memory() -> Check:
@@ -144,7 +144,7 @@ def peaks() -> Iterator[Check]:
     """The most that one core, all cores and a GPU can do: large matrix products, and a large copy."""
     from autockd.training.peaks import LARGE, measure_peaks
 
-    cores = machine.usable_cores()
+    cores = usable_cores()
     places = [("one core", 1, "cpu"), *([("all cores", cores, "cpu")] if cores > 1 else [])]
     places += [("gpu", 1, "cuda")] if machine.gpus() else []
     for name, threads, device in places:

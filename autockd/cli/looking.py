@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from autockd.cli.output import plain_data, say, show, write, write_json
 from autockd.cli.text import printable
 from autockd.errors import EnvironmentProblem, UsageError
-from autockd.folders import studies_folder
+from autockd.folders import studies_folder, study_argument
 
 if TYPE_CHECKING:
     from autockd.report.tables import StudySummary
@@ -48,7 +48,7 @@ def stop_study(name: str, studies: Path | None) -> None:
     study = open_study(name, studies)
     if not study.stop():
         raise EnvironmentProblem(f"{study.name}: does not stop; the request stands, or end its process yourself")
-    say(f"{study.name}: stopped; go on with: autockd resume {name}")
+    say(f"{study.name}: stopped; go on with: autockd resume {study_argument(study.folder)}")
 
 
 def sync_study(name: str, studies: Path | None, *, as_json: bool) -> None:
@@ -110,7 +110,7 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         show(comparison_table(summary))
         if lines := finalist_lines(summary):
             write(printable("\n".join([*lines, ""]), lines=True))
-    say(f"{summary.study}: {_state(study, summary, name)}")
+    say(f"{summary.study}: {_state(study, summary)}")
     for line in (standing_line(summary), budget_line(summary, time.time()), time_line(summary)):
         if line:
             say(line)
@@ -131,16 +131,12 @@ def report_study(name: str, studies: Path | None, to: Path | None, *, as_json: b
     say("\n".join(content.summary))
 
 
-def _state(study: Study, summary: StudySummary, name: str) -> str:
-    from autockd.tracking.ledger import in_use
-
+def _state(study: Study, summary: StudySummary) -> str:
     if summary.finished:
         return "finished"
-    return (
-        "running"
-        if in_use(study.folder / "ledger.jsonl")
-        else f"interrupted before its end; go on with: autockd resume {name}"
-    )
+    if study.is_running:
+        return "running"
+    return f"interrupted before its end; go on with: autockd resume {study_argument(study.folder)}"
 
 
 def show_evaluation(

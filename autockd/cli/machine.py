@@ -24,13 +24,6 @@ class Device:
     bf16: bool
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def gpus() -> list[Device]:
     """The GPUs that torch can use."""
     import torch

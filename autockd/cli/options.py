@@ -30,10 +30,10 @@ def study_files(incomplete: str) -> list[str]:
 
 def study_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the studies in the folder that was named, for a shell that completes a word."""
-    from autockd.folders import studies_folder
+    from autockd.folders import CONFIG, studies_folder
 
     studies = context.params.get("studies") or studies_folder()
-    names = (path.parent.name for path in Path(studies).glob("*/study.yaml"))
+    names = (path.parent.name for path in Path(studies).glob(f"*/{CONFIG}"))
     return sorted(name for name in names if name.startswith(incomplete))
 
 

@@ -15,7 +15,7 @@ from autockd.cli.interrupts import ending_at_second_interrupt
 from autockd.cli.output import console, say, show, write, write_json
 from autockd.cli.spaces import load_file
 from autockd.cli.text import metric_text, printable
-from autockd.folders import studies_folder
+from autockd.folders import REPORT, studies_folder, study_argument
 from autockd.records import Event, Noted
 from autockd.report.tables import StudySummary
 
@@ -84,6 +84,7 @@ def _say_warnings(event: Event) -> None:
 def show_result(summary: StudySummary, study: Study, *, as_json: bool) -> None:
     """The final table, the bundle's path, and the commands to look on; or all of the summary, as JSON."""
     from autockd.cli.tables import arms_table, comparison_table, finalist_lines, summary_data
+    from autockd.report.writing import PAGE
 
     if as_json:
         write_json(summary_data(summary))
@@ -100,15 +101,14 @@ def show_result(summary: StudySummary, study: Study, *, as_json: bool) -> None:
     bundle = bundle_path(summary, study.folder)
     if bundle:
         write(f"bundle: {bundle}")
-    if (page := study.folder / "report" / "report.html").exists():
+    if (page := study.folder / REPORT / PAGE).exists():
         write(f"report: {page}")
     say("\n".join(["", "next:", *(f"  {command}" for command in next_commands(study, bundle))]))
 
 
 def next_commands(study: Study, bundle: Path | None) -> list[str]:
     """Commands that look at a finished study, ready to be pasted into a shell."""
-    is_found_by_name = study.folder.parent == studies_folder()
-    name = shlex.quote(study.name if is_found_by_name else str(study.folder))
+    name = study_argument(study.folder)
     commands = [f"autockd status {name}"]
     if study.mlflow_uri() is not None:
         commands.insert(0, f"autockd ui {name}")

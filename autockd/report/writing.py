@@ -18,9 +18,6 @@ from autockd.report.html import page_of
 from autockd.report.sections import charts_of, sections_of
 from autockd.report.tables import summarise
 
-REPORT = "report"
-"""The folder's name, in a study's."""
-
 PAGE, CONTENT, TRIALS, FINALISTS = "report.html", "report.json", "trials.csv", "finalists.csv"
 PICTURES = (
     *("methods", "plan", "learning_curves", "reliability", "agreement", "cost", "search_history", "pareto_front"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from autockd.config.schema import StudyConfig
 from autockd.data.task import Task
 from autockd.errors import AutockdError, EnvironmentProblem
+from autockd.processor import usable_cores
 from autockd.search.connection import LOCAL, connecting
 from autockd.search.halt import Halt
 from autockd.search.nodes import Node, check_nodes, living_nodes
@@ -145,7 +145,7 @@ def _keeps_every_core_busy(study: StudyConfig) -> bool:
     """Whether a study runs a trial on each core of this machine, so that no worker that Ray starts is in vain."""
     import torch
 
-    config, cores = study.resources, os.cpu_count() or 1
+    config, cores = study.resources, usable_cores()
     if config.address != LOCAL or torch.cuda.is_available() or config.cpus_per_trial > 1:
         return False
     return min(config.parallel_trials or cores, study.search.trials) >= cores

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
+from autockd.processor import usable_cores
 from autockd.search.preload import preloading, start_first
 
 LOCAL = "local"
@@ -157,7 +158,7 @@ def _connect(address: str, preload: str | None) -> None:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
         with _environment(_workers_kept() | (preloading(preload) if preload else {})):
-            ray.init(address=address, include_dashboard=False, **options)
+            ray.init(address=address, num_cpus=usable_cores(), include_dashboard=False, **options)
         return
     _check_somebody_listens(address)
     with _environment(_ONE_ATTEMPT):
@@ -172,7 +173,7 @@ def _workers_kept() -> dict[str, str]:
     """
     import torch
 
-    return {} if torch.cuda.is_available() else {"RAY_num_workers_soft_limit": str((os.cpu_count() or 1) + 1)}
+    return {} if torch.cuda.is_available() else {"RAY_num_workers_soft_limit": str(usable_cores() + 1)}
 
 
 def _check_somebody_listens(address: str) -> None:

@@ -16,6 +16,11 @@ STOP = "stop"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def forget_request(folder: Path) -> None:
+    """Withdraw what nobody answered: a request that the session before was too late to see."""
+    (folder / STOP).unlink(missing_ok=True)
+
+
 class Halt:
     """Asked again and again by a running study.
 
@@ -25,7 +30,6 @@ class Halt:
 
     def __init__(self, folder: Path) -> None:
         self._request = folder / STOP
-        self._request.unlink(missing_ok=True)
         self._is_interrupted = False
         self._is_patient = False
         self._deadline: float | None = None

@@ -12,6 +12,7 @@ from ray.tune.execution import class_cache
 
 from autockd.data.task import Task
 from autockd.errors import AutockdError
+from autockd.folders import CHECKPOINT
 from autockd.search.halt import Halt
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation
@@ -49,7 +50,7 @@ def run_search(
     trainable = tune.with_parameters(TrialTrainable, setting=setting, task=task)
     drive(book, trainable, allocation.ray, setting.study, halt, trials=trials, retries=retries)
     for number in book.closed:
-        (book.folder(setting.study, number) / "checkpoint.pt").unlink(missing_ok=True)
+        (book.folder(setting.study, number) / CHECKPOINT).unlink(missing_ok=True)
 
 
 def drive(

@@ -16,7 +16,7 @@ from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.distillation import make_method
 from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed
-from autockd.folders import cache_folder
+from autockd.folders import CHECKPOINT, cache_folder
 from autockd.models import save_weights
 from autockd.models.weights import link_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
@@ -103,7 +103,7 @@ class TrialWorker:
         self._task = task
         self._proposal = proposal
         self._folder = proposal.folder(setting.study)
-        self._checkpoint = self._folder / "checkpoint.pt"
+        self._checkpoint = self._folder / CHECKPOINT
         self._meter = Meter(setting.gpus)
         self._watchdog = Watchdog(self._folder, setting.hang_factor, proposal.slowest_epoch)
         self._saved = time.monotonic()

@@ -19,6 +19,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from autockd.errors import EnvironmentProblem, StudyError
+from autockd.folders import study_argument
 from autockd.records import EVENTS, Event
 from autockd.tracking.locks import FileLock, is_locked
 
@@ -97,10 +98,11 @@ class Ledger:
 
     def _take_lock(self) -> None:
         if not self._lock.acquire(_PATIENCE):
-            study = self.path.parent.name
+            folder = self.path.parent
             raise StudyError(
-                f"study {study!r} is in use by {self._lock.owner} ({self.path}): "
-                f"wait for it to end, stop it with `autockd stop {study}`, or give this run another name"
+                f"study {folder.name!r} is in use by {self._lock.owner} ({self.path}): "
+                f"wait for it to end, stop it with `autockd stop {study_argument(folder)}`, "
+                "or give this run another name"
             )
 
     def _write(self, line: bytes) -> None:

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 import yaml
 
-from autockd.cli.machine import usable_cores
 from autockd.config.loading import parse_study
 from autockd.config.models import Encoder
 from autockd.config.schema import StudyConfig
 from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
 from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights
-from autockd.processor import cpu_has_bf16
+from autockd.processor import cpu_has_bf16, usable_cores
 from autockd.search.stages import ready_teacher
 from autockd.training.networks import based_on, build_network
 from search_benchmark.profiles import Plan

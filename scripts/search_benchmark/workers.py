@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from autockd.cli.machine import usable_cores
+from autockd.processor import usable_cores
 from search_benchmark.setting import WORKERS, Setting
 
 SCRIPTS = Path(__file__).parents[1]

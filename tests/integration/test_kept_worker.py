@@ -17,6 +17,7 @@ from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, Teac
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import trial_config
+from autockd.processor import usable_cores
 from autockd.records import TrialOutcome, TrialReport
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.halt import Halt
@@ -56,7 +57,7 @@ def study(trials: int) -> StudyConfig:
 
 
 def test_a_worker_is_kept_while_trials_run_on_every_core(tmp_path: Path) -> None:
-    with cluster(study(os.cpu_count() or 1), tmp_path) as join:
+    with cluster(study(usable_cores()), tmp_path) as join:
         machine = join()
         import ray
 
@@ -141,11 +142,11 @@ def looking_trainable(folder: Path) -> Any:
     return Looking
 
 
-@pytest.mark.parametrize("trials", [os.cpu_count() or 1, 1])
+@pytest.mark.parametrize("trials", [usable_cores(), 1])
 def test_trials_run_on_workers_that_imported_everything_ahead(tmp_path: Path, trials: int) -> None:
     """Where they fill this machine's cores; where they do not, no worker imports what it may not need."""
     config = study(trials)
-    fills = trials == os.cpu_count()
+    fills = trials == usable_cores()
     with cluster(config, tmp_path) as join:
         machine = join()
         first, began = who_runs(machine), time.time()

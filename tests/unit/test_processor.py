@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,16 @@ def test_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert processor.memory() is None
     monkeypatch.setattr(processor, "_MEMINFO", tmp_path / "missing")
     assert processor.memory() is None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+def test_only_cores_that_the_process_may_run_on_are_usable() -> None:
+    script = """
+import os
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+from autockd.processor import usable_cores
+print(usable_cores())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1
+    assert 1 <= processor.usable_cores() <= len(os.sched_getaffinity(0))

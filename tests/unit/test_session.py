@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 
 from autockd.config import StudyConfig, parse_study
+from autockd.errors import StudyError
+from autockd.folders import LEDGER
+from autockd.history import History
 from autockd.records import Event, Noted
+from autockd.search.halt import STOP
 from autockd.session import missing_text, open_session
-from autockd.tracking import SinkSummary
+from autockd.study import ignore
+from autockd.tracking import Ledger, SinkSummary
 
 STUDY = """\
 name: s
@@ -46,3 +51,30 @@ def test_a_session_without_an_event_leaves_mlflow_alone(tmp_path: Path) -> None:
     assert [type(event) for event in seen] == [Noted]
     assert (tmp_path / "s" / "ledger.jsonl").read_bytes() == b""
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_request_to_the_session_before_is_over(tmp_path: Path) -> None:
+    (tmp_path / STOP).touch()
+    with open_session(study(tmp_path), tmp_path, ignore, None, "digits", resume=True) as session:
+        assert not session.halt.is_asked
+
+
+def test_a_request_while_the_ledger_is_read_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(told: list[Event]) -> History:
+        (tmp_path / STOP).touch()
+        return History(told)
+
+    monkeypatch.setattr("autockd.session.History", read)
+    with open_session(study(tmp_path), tmp_path, ignore, None, "digits", resume=True) as session:
+        assert session.halt.is_asked
+
+
+def test_a_session_that_is_refused_takes_no_request_from_the_one_that_runs(tmp_path: Path) -> None:
+    with Ledger(tmp_path / LEDGER):
+        (tmp_path / STOP).touch()
+        with (
+            pytest.raises(StudyError, match="in use"),
+            open_session(study(tmp_path), tmp_path, ignore, None, "digits", resume=True),
+        ):
+            pass
+        assert (tmp_path / STOP).exists()

@@ -56,7 +56,9 @@ def without_channels_last(module: ModuleType) -> None:
 
 def without_one_thread(module: ModuleType) -> None:
     """As many threads in each trial as there are cores, as torch has it by itself."""
-    _changed(module, threads=len(os.sched_getaffinity(0)))
+    from autockd.processor import usable_cores
+
+    _changed(module, threads=usable_cores())
 
 
 def _changed(module: ModuleType, **change: Any) -> None:

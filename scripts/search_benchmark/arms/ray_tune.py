@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autockd.cli.machine import usable_cores
+from autockd.processor import usable_cores
 from search_benchmark.setting import Result, Setting
 
 ARMS = ("naive", "tuned", "torchdistill")

@@ -88,6 +88,6 @@ print(len(set(sys.modules) - before))
 def test_workers_import_ahead_only_where_each_gets_a_trial(
     words: list[str], has_gpu: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr("autockd.search.cluster.usable_cores", lambda: 4)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     assert _keeps_every_core_busy(load_study(SPACE, words)) is expected
