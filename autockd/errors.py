@@ -17,8 +17,14 @@ Data goes to stdout and these go to stderr, as a message that names the field, t
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REASON_LENGTH = 200
 
 
 class AutockdError(Exception):
@@ -110,3 +116,33 @@ class Interrupted(AutockdError):
     """The user stopped the program; what is finished is kept."""
 
     exit_code = 130
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of the system or of a library says, in one line of at most 200 characters."""
+    text = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return text[:_REASON_LENGTH] or type(error).__name__
+
+
+def cannot_write(what: str, path: Path, error: Exception, *, instead: str = "") -> EnvironmentProblem:
+    """The error for what cannot be written, with the remedy that the system's reason asks for.
+
+    Args:
+        what: is to be written, such as `weights`.
+        path: its file or folder.
+        error: what the library that wrote has against it, or the system, which may have told the library alone.
+        instead: another remedy.
+    """
+    reason = reason_of(_of_system(error) or error)
+    is_full = any(os.strerror(code) in reason for code in _NO_SPACE)
+    remedy = "free space there" if is_full else "make it writable"
+    return EnvironmentProblem(
+        f"{what}: cannot write {path} ({reason}) -> {remedy}{f', or {instead}' if instead else ''}"
+    )
+
+
+def _of_system(error: BaseException | None) -> OSError | None:
+    """The system's error that this one is, or came from."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 STUDIES_ENV = "AUTOCKD_STUDIES"
 CACHE_ENV = "AUTOCKD_CACHE"
+ANOTHER_CACHE = f"set {CACHE_ENV} to another folder"
 
 CONFIG, LEDGER, BUNDLE, REPORT = "study.yaml", "ledger.jsonl", "bundle", "report"
 """In a study's folder: its configuration, what happened, the student that it exported, and its report."""

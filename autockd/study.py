@@ -28,7 +28,7 @@ from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import Glue, Text
-from autockd.errors import ConfigError, EnvironmentProblem, StudyError
+from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
 from autockd.report.tables import StudySummary, summary_if_begun, summary_of
@@ -86,7 +86,7 @@ class Study:
             save_study(config, folder / CONFIG)
         except OSError as error:
             raise EnvironmentProblem(
-                f"{folder}: the study's folder cannot be written ({error.strerror}); "
+                f"{folder}: the study's folder cannot be written ({reason_of(error)}); "
                 "choose another with --studies or AUTOCKD_STUDIES"
             ) from error
         return cls(config, folder)

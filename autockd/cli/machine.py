@@ -8,6 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from autockd.errors import reason_of
+
 
 @dataclass(frozen=True)
 class Device:
@@ -57,7 +59,7 @@ def why_not_writable(folder: Path) -> str | None:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return reason_of(error).lower()
 
 
 def free_space(folder: Path) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from autockd.cli.tables import plain_table
-from autockd.errors import EnvironmentProblem, UsageError
+from autockd.errors import EnvironmentProblem, UsageError, reason_of
 
 if TYPE_CHECKING:
     from autockd.report.preview import Preview
@@ -101,5 +101,5 @@ def save_plot(preview: Preview, path: Path) -> None:
         figure.savefig(path)
     except OSError as error:
         raise EnvironmentProblem(
-            f"--plot: cannot write {path}: {(error.strerror or str(error)).lower()} -> name a writable folder"
+            f"--plot: cannot write {path}: {reason_of(error).lower()} -> name a writable folder"
         ) from error

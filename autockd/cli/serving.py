@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autockd.cli.browser import open_later
 from autockd.cli.output import say, write
-from autockd.errors import EnvironmentProblem, StudyError, UsageError
+from autockd.errors import EnvironmentProblem, StudyError, UsageError, reason_of
 
 if TYPE_CHECKING:
     from autockd.study import Study
@@ -87,5 +87,5 @@ def _require_free(port: int) -> None:
             probe.bind((_HOST, port))
         except OSError as error:
             raise EnvironmentProblem(
-                f"--port: {_HOST}:{port} cannot be used: {(error.strerror or str(error)).lower()} -> name another port"
+                f"--port: {_HOST}:{port} cannot be used: {reason_of(error).lower()} -> name another port"
             ) from error

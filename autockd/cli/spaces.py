@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autockd.errors import EnvironmentProblem, UsageError
+from autockd.errors import EnvironmentProblem, UsageError, reason_of
 
 if TYPE_CHECKING:
     from autockd.config import StudyConfig
@@ -75,7 +75,7 @@ def copy_space(name: str, to: Path) -> Path:
         shutil.copyfile(space.path, target)
     except OSError as error:
         raise EnvironmentProblem(
-            f"PATH: cannot write {target}: {(error.strerror or str(error)).lower()} -> name a writable folder"
+            f"PATH: cannot write {target}: {reason_of(error).lower()} -> name a writable folder"
         ) from error
     return target
 

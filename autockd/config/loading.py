@@ -20,7 +20,7 @@ from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
 from autockd.config.tasks import Glue, HuggingFace, Text
-from autockd.errors import ConfigError, Problem
+from autockd.errors import ConfigError, Problem, reason_of
 
 Location = tuple[str | int, ...]
 
@@ -77,7 +77,7 @@ def load_study(
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        reason = reason_of(error) if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigError.of(str(path), f"cannot be read: {reason}", "name a YAML file, or see `autockd ls`") from error
     return parse_study(text, str(path), path.parent, overrides, smoke=smoke, change=change)
 

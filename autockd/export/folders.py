@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from autockd.errors import EnvironmentProblem, ExportError
+from autockd.errors import EnvironmentProblem, ExportError, reason_of
 from autockd.export.manifest import MANIFEST, Manifest, read_json
 
 
@@ -35,8 +35,9 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
             _sync(path)
         _put_in_place(stage, target, force=force)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise EnvironmentProblem(f"{target}: the bundle cannot be written: {reason} -> name another folder") from error
+        raise EnvironmentProblem(
+            f"{target}: the bundle cannot be written: {reason_of(error)} -> name another folder"
+        ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autockd.errors import ExportError
+from autockd.errors import ExportError, reason_of
 
 _WARM_UP = 5
 """Calls of each model before any is timed."""
@@ -91,7 +91,7 @@ def _session(path: Path, threads: int) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions have no common base
         raise ExportError(
-            f"{path}: onnxruntime cannot load it: {_first_line(error)} -> export the study again"
+            f"{path}: onnxruntime cannot load it: {reason_of(error)} -> export the study again"
         ) from error
 
 
@@ -101,9 +101,5 @@ def _call(path: Path, session: Any, inputs: dict[str, np.ndarray]) -> None:
     except Exception as error:  # as above
         shapes = {name: list(value.shape) for name, value in inputs.items()}
         raise ExportError(
-            f"{path}: fails on a batch of {shapes}: {_first_line(error)} -> export the study again"
+            f"{path}: fails on a batch of {shapes}: {reason_of(error)} -> export the study again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

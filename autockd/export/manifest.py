@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from autockd.errors import ExportError
+from autockd.errors import ExportError, reason_of
 from autockd.hashing import file_hash
 from autockd.records import Record
 
@@ -81,7 +81,7 @@ def read_json(model: TypeAdapter[Value], path: Path) -> Value:
             raise ExportError(f"{path}: is larger than {JSON_LIMIT} bytes -> {AGAIN}")
         return model.validate_json(path.read_bytes())
     except OSError as error:
-        raise ExportError(f"{path}: cannot be read: {error.strerror} -> {AGAIN}") from error
+        raise ExportError(f"{path}: cannot be read: {reason_of(error)} -> {AGAIN}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "(whole file)"
@@ -94,7 +94,7 @@ def _plain_files(folder: Path) -> set[str]:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise ExportError(f"{folder}: cannot be read: {error.strerror} -> name a bundle's folder") from error
+        raise ExportError(f"{folder}: cannot be read: {reason_of(error)} -> name a bundle's folder") from error
     for entry in found:
         path = folder / entry.name
         if entry.is_symlink():

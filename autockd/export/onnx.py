@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autockd.errors import ExportError
+from autockd.errors import ExportError, reason_of
 
 OPSET = 18
 """What torch's exporter emits without a conversion, and what every onnxruntime since 1.14 runs."""
@@ -44,7 +44,7 @@ def export_onnx(model: nn.Module, path: Path, examples: Mapping[str, Tensor], fr
         onnx.checker.check_model(path, full_check=True)
     except (RuntimeError, onnx.checker.ValidationError) as error:
         raise ExportError(
-            f"{path}: the model cannot be exported: {_first_line(error)} -> set export.onnx: false"
+            f"{path}: the model cannot be exported: {reason_of(error)} -> set export.onnx: false"
         ) from error
 
 
@@ -71,7 +71,7 @@ class OnnxModel:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own exceptions have no common base
             raise ExportError(
-                f"{path}: onnxruntime cannot load it: {_first_line(error)} -> export the study again"
+                f"{path}: onnxruntime cannot load it: {reason_of(error)} -> export the study again"
             ) from error
         taken = [value.name for value in self._session.get_inputs()]
         given = [value.name for value in self._session.get_outputs()]
@@ -91,7 +91,7 @@ class OnnxModel:
         except Exception as error:  # as above
             shapes = {name: list(tensor.shape) for name, tensor in inputs.items()}
             raise ExportError(
-                f"{self._path}: fails on a batch of {shapes}: {_first_line(error)} -> export the study again"
+                f"{self._path}: fails on a batch of {shapes}: {reason_of(error)} -> export the study again"
             ) from error
         return torch.from_numpy(outputs[0])
 
@@ -118,7 +118,3 @@ def _forget_sources(model: Any) -> None:
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

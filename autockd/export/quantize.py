@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from autockd.errors import ExportError
+from autockd.errors import ExportError, reason_of
 
 CALIBRATION_SAMPLES = 256
 """Training samples that static quantisation takes the ranges of activations from."""
@@ -97,9 +97,9 @@ def _prepared(source: Path) -> Iterator[Path]:
             quant_pre_process(source, prepared, skip_symbolic_shape=True)
             yield prepared
         except Exception as error:  # whatever onnx, onnxruntime and protobuf raise has no common base
-            reason = str(error).strip().partition("\n")[0]
             raise ExportError(
-                f"{source}: cannot be quantised to int8: {type(error).__name__}: {reason} -> set export.int8: false"
+                f"{source}: cannot be quantised to int8: {type(error).__name__}: {reason_of(error)} "
+                "-> set export.int8: false"
             ) from error
 
 

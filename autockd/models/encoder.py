@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.models import Encoder
-from autockd.errors import EnvironmentProblem, ModelError
+from autockd.errors import ModelError, cannot_write, reason_of
 from autockd.models.attention import ATTENTION, register_attention, use_quick_attention
 from autockd.models.dropout import use_quick_dropout
 from autockd.models.encoder_shape import encoder_shape, kept_layers, label_order, resize_stack
@@ -152,7 +152,7 @@ def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
             for file in sorted(Path(name).iterdir(), key=lambda file: (file.name == ENCODER_WEIGHTS, file.name)):
                 file.replace(folder / file.name)
     except OSError as error:
-        raise EnvironmentProblem(f"{folder}: the encoder cannot be written ({error}) -> make it writable") from error
+        raise cannot_write("encoder", folder, error) from error
 
 
 def _shape(config: Encoder, folder: Path, outputs: int, labels: tuple[str, ...]) -> tuple[Any, tuple[int, ...] | None]:
@@ -275,5 +275,4 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 
 
 def _unreadable(folder: Path, error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return ModelError(f"path: {folder} cannot be read as an encoder ({reason}) -> name a transformers model")
+    return ModelError(f"path: {folder} cannot be read as an encoder ({reason_of(error)}) -> name a transformers model")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autockd.config.models import Encoder
-from autockd.errors import ModelError
+from autockd.errors import ModelError, reason_of
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _KERNELS = ("attn_implementation", "attn_implementation_internal", "experts_implementation")
@@ -108,8 +108,7 @@ def _fetched(name: str, revision: str | None) -> Path:
         ) from error
     except Exception as error:  # proxies and broken connections raise what the hub's library passes through
         at = f" at revision {revision}" if revision else ""
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"path: the Hugging Face hub does not give {name}{at} ({reason}) -> check the id and revision, and that "
-            "HF_TOKEN allows it"
+            f"path: the Hugging Face hub does not give {name}{at} ({reason_of(error)}) -> check the id and "
+            "revision, and that HF_TOKEN allows it"
         ) from error

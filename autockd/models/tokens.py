@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from autockd.config.models import Encoder
-from autockd.errors import ModelError
+from autockd.errors import ModelError, reason_of
 from autockd.models.hub import base_folder, quiet_transformers
 
 EVALUATION_BATCH = 64
@@ -47,9 +47,9 @@ def load_tokenizer(config: Encoder, base: Path | None = None) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(folder, **_READING)
             shape = AutoConfig.from_pretrained(folder, **_READING)
     except Exception as error:  # whatever an arbitrary file makes the reader stumble over is the file's fault
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
-            f"path: {folder} has no tokenizer that can be read ({reason}) -> save one there with save_pretrained"
+            f"path: {folder} has no tokenizer that can be read ({reason_of(error)}) "
+            "-> save one there with save_pretrained"
         ) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise ModelError(

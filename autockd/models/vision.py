@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from autockd.config.models import TorchvisionModel
-from autockd.errors import ModelError
+from autockd.errors import ModelError, reason_of
 
 SMALL_IMAGE = 64
 """Pixels of the shorter side up to which the stem is adapted, unless the configuration says otherwise."""
@@ -145,8 +145,7 @@ def _probe(model: nn.Module, classes: int, channels: int, image_size: tuple[int,
 
 
 def _cannot_run(name: str, image_size: tuple[int, int], error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())[:200]
     return ModelError(
-        f"name: {name} cannot run on images of {image_size[0]}x{image_size[1]} pixels ({reason}) -> resize the images, "
-        "or name a model that suits their size, such as resnet18 or mobilenet_v3_small"
+        f"name: {name} cannot run on images of {image_size[0]}x{image_size[1]} pixels ({reason_of(error)}) "
+        "-> resize the images, or name a model that suits their size, such as resnet18 or mobilenet_v3_small"
     )

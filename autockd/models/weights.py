@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from autockd.errors import EnvironmentProblem, ModelError
+from autockd.errors import ModelError, cannot_write, reason_of
 from autockd.hashing import bytes_hash
 
 _WRAPPERS = ("state_dict", "model")
@@ -60,7 +60,7 @@ def save_weights(model_or_state: nn.Module | Mapping[str, torch.Tensor], path: P
         draft.replace(path)
         _sync(path.parent)
     except (OSError, SafetensorError) as error:
-        raise EnvironmentProblem(f"weights: cannot write {path} ({error}) -> make its folder writable") from error
+        raise cannot_write("weights", path, error) from error
     finally:
         with suppress(OSError):  # after success it has moved on
             draft.unlink()
@@ -146,8 +146,9 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return ModelError(f"weights: {path} cannot be read ({reason}) -> it may be cut short; copy or save it again")
+    return ModelError(
+        f"weights: {path} cannot be read ({reason_of(error)}) -> it may be cut short; copy or save it again"
+    )
 
 
 def _unwrapped(state: Any, path: Path) -> dict[str, torch.Tensor]:

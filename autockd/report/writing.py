@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autockd.errors import EnvironmentProblem, UsageError
+from autockd.errors import EnvironmentProblem, UsageError, reason_of
 from autockd.records import Event
 from autockd.report.content import ReportContent
 from autockd.report.csv_files import finalists_csv, trials_csv
@@ -81,8 +81,9 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     except OSError as error:
         if old.exists() and not target.exists():
             old.rename(target)
-        reason = error.strerror or str(error)
-        raise EnvironmentProblem(f"{target}: the report cannot be written: {reason} -> name another folder") from error
+        raise EnvironmentProblem(
+            f"{target}: the report cannot be written: {reason_of(error)} -> name another folder"
+        ) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         if target.exists():

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from autockd.errors import EnvironmentProblem
+from autockd.errors import cannot_write
 
 PATIENCE = 60.0
 """Seconds of silence that are always allowed."""
@@ -54,8 +54,7 @@ class Watchdog:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 self._stream = self._path.open("a", encoding="utf-8")
             except OSError as error:
-                reason = error.strerror or str(error)
-                raise EnvironmentProblem(f"{self._path}: cannot write it ({reason}) -> free space there") from error
+                raise cannot_write("traces", self._path, error) from error
         faulthandler.dump_traceback_later(patience or self.limit, exit=True, file=self._stream)
 
     def learn(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from autockd.errors import EnvironmentProblem, StudyError
+from autockd.errors import EnvironmentProblem, StudyError, cannot_write
 from autockd.folders import study_argument
 from autockd.records import EVENTS, Event
 from autockd.tracking.locks import FileLock, is_locked
@@ -201,6 +201,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _not_writable(path: Path, error: OSError) -> EnvironmentProblem:
-    return EnvironmentProblem(
-        f"the ledger {path} cannot be written: {error.strerror or error}; free the disk or name a folder that can be"
-    )
+    return cannot_write("ledger", path, error)

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from autockd.data.task import Task
-from autockd.errors import EnvironmentProblem, StudyError
+from autockd.errors import StudyError, cannot_write
+from autockd.folders import ANOTHER_CACHE
 from autockd.hashing import content_hash
 from autockd.limits import Work
 from autockd.records import Precision
@@ -88,10 +89,7 @@ class TeacherBank:
             with _locked(cache, identity.key):
                 self._create_or_verify()
         except OSError as error:
-            raise EnvironmentProblem(
-                f"{self.folder}: the teacher bank cannot be written ({error.strerror or error}); "
-                "free space there or set AUTOCKD_CACHE to another folder"
-            ) from error
+            raise cannot_write("teacher bank", self.folder, error, instead=ANOTHER_CACHE) from error
         shape = (identity.samples, identity.views)
         self._filled = np.memmap(self.folder / "filled.u8", np.uint8, "r+", shape=shape)
         self._logits = np.memmap(self.folder / "logits.f32", np.float32, "r+", shape=(*shape, identity.outputs))

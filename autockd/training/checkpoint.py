@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from autockd.errors import EnvironmentProblem, StudyError
+from autockd.errors import StudyError, cannot_write
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -26,11 +26,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
+    except torch.AcceleratorError:  # while tensors were copied from a GPU
+        raise
     except (OSError, RuntimeError) as error:  # torch turns what its stream raises into one of its own
         with suppress(OSError):
             temporary.unlink()
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise EnvironmentProblem(f"checkpoint: cannot write {path} ({reason}) -> free space there") from error
+        raise cannot_write("checkpoint", path, error) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any] | None:

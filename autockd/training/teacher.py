@@ -18,8 +18,8 @@ from autockd.config.models import Encoder
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
-from autockd.errors import EnvironmentProblem
-from autockd.folders import write_whole
+from autockd.errors import cannot_write
+from autockd.folders import ANOTHER_CACHE, write_whole
 from autockd.hashing import content_hash
 from autockd.models import (
     ENCODER_WEIGHTS,
@@ -243,10 +243,7 @@ def _train(
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EnvironmentProblem(
-            f"{weights.parent}: trained teachers cannot be kept there ({error.strerror or error}); "
-            "free space there or set AUTOCKD_CACHE to another folder"
-        ) from error
+        raise cannot_write("trained teachers", weights.parent, error, instead=ANOTHER_CACHE) from error
     trainer = _trainer(config, task, precision, lesson)
     checkpoint = weights.with_suffix(".checkpoint")
     if state := load_checkpoint(checkpoint):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +83,32 @@ def test_a_config_error_comes_whole_out_of_a_worker_process() -> None:
     assert isinstance(copy, ConfigError)
     assert copy.problems == error.problems
     assert str(copy) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "a.pt"), "Permission denied"),
+        (OSError("no number"), "no number"),
+        (RuntimeError("one line\n  and another"), "one line and another"),
+        (ValueError("x" * 300), "x" * 200),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_a_reason_is_one_line(error: Exception, text: str) -> None:
+    assert errors.reason_of(error) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "free space there"),
+        (RuntimeError(f"I/O error: {os.strerror(errno.ENOSPC)} (os error 28)"), "free space there"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "make it writable"),
+    ],
+)
+def test_the_remedy_is_that_of_the_reason(error: Exception, remedy: str) -> None:
+    found = errors.cannot_write("weights", Path("a.pt"), error)
+    assert str(found).startswith("weights: cannot write a.pt (")
+    assert str(found).endswith(f") -> {remedy}")
+    assert str(errors.cannot_write("bank", Path("b"), error, instead="go")).endswith(f") -> {remedy}, or go")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autockd.data.sources.raw import data_error, listed
+from autockd.errors import reason_of
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -71,8 +72,7 @@ def _reading(field: str, path: str, place: str) -> Iterator[None]:
         yield
     except Exception as error:  # of the library, of what it reads with, and of the network
         told = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
-        reason = next(iter(str(told or error).splitlines()), type(error).__name__)
-        raise data_error(field, f"{path!r} cannot be loaded: {reason}", f"check {place}") from error
+        raise data_error(field, f"{path!r} cannot be loaded: {reason_of(told or error)}", f"check {place}") from error
     finally:
         if not silent:
             datasets.enable_progress_bars()

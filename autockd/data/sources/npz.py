@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from autockd.config.tasks import Npz
 from autockd.data.sources.images import Pixels, array_samples
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, listed, numbered_classes
+from autockd.errors import reason_of
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -49,7 +50,7 @@ def _load(path: Path) -> Arrays:
         with path.open("rb") as stream:
             return _members(np.load(stream, allow_pickle=False), path)
     except _UNREADABLE as error:
-        message = f"{path} is not a NumPy archive ({_first_line(error)})"
+        message = f"{path} is not a NumPy archive ({reason_of(error)})"
         raise data_error("task.path", message, f"use {_SAVE}") from error
 
 
@@ -68,10 +69,6 @@ def _member(archive: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArr
         message = f"{name} in {path} holds pickled Python objects, which are never loaded"
         remedy = "save numbers or strings: astype(np.uint8), astype(np.int64), astype(str)"
         raise data_error("task.path", message, remedy) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _require(arrays: Arrays, *names: str) -> None:

@@ -443,7 +443,7 @@ def test_a_folder_that_cannot_be_written_is_no_failure_of_the_trial(
     folder.write_text("")
     report = worker_of(setting, task, make_trial("none")).advance()
     assert report.outcome is None
-    assert "hang.txt: cannot write it" in report.problem
+    assert "hang.txt" in report.problem
 
 
 @pytest.mark.parametrize("name", ["save_weights", "save_checkpoint"])

@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_the_events_before(path: Path) -> None:
         "except EnvironmentProblem as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert "cannot be written" in done.stdout
+    assert "cannot write" in done.stdout
     kept = events(path)
     assert 1 < len(kept) < 100
     assert path.read_bytes().endswith(b"}\n")
@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_events_before(path: Path) -> None:
 
 def test_an_unwritable_folder_is_a_problem_of_the_machine(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EnvironmentProblem, match="cannot be written"):
+    with pytest.raises(EnvironmentProblem, match="cannot write"):
         Ledger(tmp_path / "file" / "ledger.jsonl")
 
 

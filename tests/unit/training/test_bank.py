@@ -248,7 +248,7 @@ def test_a_cache_that_cannot_be_written_is_the_machines_problem(
     tmp_path: Path, identity: BankIdentity, live: LiveTeacher
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(EnvironmentProblem, match=r"cannot be written .*set AUTOCKD_CACHE to another folder"):
+    with pytest.raises(EnvironmentProblem, match=r"cannot write .*set AUTOCKD_CACHE to another folder"):
         TeacherBank(tmp_path / "file" / "banks", identity, lambda: live)
 
 

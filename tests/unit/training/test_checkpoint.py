@@ -69,6 +69,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path: Path) -> No
     path = tmp_path / "checkpoint.pt"
     done = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, check=False)
     assert "checkpoint: cannot write" in done.stdout, done.stderr
+    assert "free space there" in done.stdout
     assert load_checkpoint(path) == {"number": 1}
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.pt"]
 
