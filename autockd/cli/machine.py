@@ -40,7 +40,7 @@ def _gpu(index: int) -> Device:
 
     properties = torch.cuda.get_device_properties(index)
     with torch.cuda.device(index):
-        return Device(properties.name, properties.total_memory, torch.cuda.is_bf16_supported())
+        return Device(properties.name, properties.total_memory, torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def nearest_folder(path: Path) -> Path:

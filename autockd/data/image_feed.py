@@ -18,6 +18,10 @@ EVALUATION_BATCH, EVALUATION_BATCH_ON_CPU = 512, 64
 ANSWER_BATCH, ANSWER_BATCH_ON_CPU = 256, 64
 """Images of a forward pass of `ImageFeed.answering`; fewer on a CPU for the same reason."""
 
+_FEWEST, _MOST_VALUES = 32, 2**22
+"""Of large images a forward pass has fewer: as many as have 4 million values, but 32 at least. Their first layers hold
+tens of times as much, and trials that share a GPU have a part of its memory."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -59,6 +63,7 @@ class ImageFeed:
         self._device = normalise.scale.device
         self._views = views
         self._normalise = normalise
+        self._fitting = max(_FEWEST, _MOST_VALUES // images.shape[1:].numel())
         self._padded = views.pad(images.to(self._device))
 
     tokens = None
@@ -81,12 +86,12 @@ class ImageFeed:
     def evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
         """In order."""
         size = EVALUATION_BATCH_ON_CPU if self._device.type == "cpu" else EVALUATION_BATCH
-        for rows in torch.split(torch.arange(len(self)), size):
+        for rows in torch.split(torch.arange(len(self)), min(size, self._fitting)):
             yield rows, self.read(rows, torch.full_like(rows, self._views.identity))
 
     def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """In order, always as many images."""
-        size = ANSWER_BATCH_ON_CPU if self._device.type == "cpu" else ANSWER_BATCH
+        size = min(ANSWER_BATCH_ON_CPU if self._device.type == "cpu" else ANSWER_BATCH, self._fitting)
         for start in range(0, len(rows), size):
             places = torch.arange(start, min(start + size, len(rows)))
             filled = torch.cat([places, places[:1].expand(size - len(places))])

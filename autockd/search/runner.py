@@ -16,7 +16,7 @@ from autockd.folders import CHECKPOINT
 from autockd.search.halt import Halt
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation
-from autockd.search.searcher import LOST, StudyScheduler, StudySearcher
+from autockd.search.searcher import AGAIN_AT_MOST, LOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import TrialTrainable
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import BROKEN, WorkerSetting
@@ -60,12 +60,13 @@ def drive(
     shutil.rmtree(study / _TUNE, ignore_errors=True)
     _leave_environments_alone()
 
+    searcher = StudySearcher(book, lambda number: why_lost(book.folder(study, number)))
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(share)),
         tune_config=tune.TuneConfig(
-            search_alg=StudySearcher(book, lambda number: why_lost(book.folder(study, number))),
-            scheduler=StudyScheduler(book),
-            num_samples=trials,
+            search_alg=searcher,
+            scheduler=StudyScheduler(book, searcher),
+            num_samples=(1 + AGAIN_AT_MOST) * trials,  # at most; the searcher says when it is finished
             reuse_actors=True,
             trial_name_creator=_trial_name,
         ),

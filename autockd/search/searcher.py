@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from autockd.errors import EnvironmentProblem
-from autockd.search.proposal import Book
+from autockd.search.proposal import Book, Proposal
 from autockd.search.trainable import read_report
 
 LOST = "its worker ended without a result (killed, hung, out of memory, or its node was lost); no retry is left"
+
+AGAIN_AT_MOST = 3
+"""Times that a trial which found its worker dead is given to Tune once more."""
 
 
 def say_lost(number: int) -> str:
@@ -33,23 +38,35 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         super().__init__()
         self._book: Book | None = book
         self._explain = explain
-        self._numbers: dict[str, int] = {}
+        self._running: dict[str, Proposal] = {}
+        self._again: list[Proposal] = []
+        self._times: Counter[int] = Counter()
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial's configuration, None to be asked again later, or FINISHED."""
         assert self._book is not None
-        proposal = self._book.propose()
+        proposal = self._again.pop(0) if self._again else self._book.propose()
         if proposal is None:
-            return Searcher.FINISHED if self._book.finished else None
-        self._numbers[trial_id] = proposal.number
+            is_over = self._book.finished and not self._running  # one that runs may have to be suggested again
+            return Searcher.FINISHED if is_over else None
+        self._running[trial_id] = proposal
         return {**asdict(proposal), "config": proposal.config.model_dump(mode="json")}
+
+    def suggest_again(self, trial_id: str) -> None:
+        """A trial was given to a worker that had died before; it is suggested once more, if that is not too often."""
+        number = self._running[trial_id].number
+        if self._times[number] < AGAIN_AT_MOST:
+            self._times[number] += 1
+            self._again.append(self._running.pop(trial_id))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: with its outcome, stopped at a rung and closed already, or by the loss of its worker."""
         assert self._book is not None
+        if trial_id not in self._running:
+            return
         if result is not None and (report := read_report(result)):
             self._book.report(report)
-        number = self._numbers[trial_id]
+        number = self._running.pop(trial_id).number
         self._book.give_up(number, self._explain(number))
 
     def save(self, checkpoint_path: str) -> None:
@@ -64,11 +81,17 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Passes every report on to the book, and stops the trials that the book stops."""
+    """Passes every report on to the book, and stops the trials that the book stops.
 
-    def __init__(self, book: Book) -> None:
+    Args:
+        book: the study's book.
+        searcher: suggests the book's trials.
+    """
+
+    def __init__(self, book: Book, searcher: StudySearcher) -> None:
         super().__init__()
         self._book: Book | None = book
+        self._searcher = searcher
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """A trial goes on, or ends at a rung.
@@ -82,6 +105,15 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
             raise EnvironmentProblem(report.problem)
         stops = report is not None and self._book.report(report)
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """A trial ends without an outcome; Tune tells the searcher next.
+
+        Where the worker that a trial is given to has died while it had none, Tune takes that for two mishaps of the
+        trial: for the first it puts it back among those that wait, for the second it gives it up, as waiting.
+        """
+        if trial.status == Trial.PENDING:
+            self._searcher.suggest_again(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the book, as the searcher."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from autockd.data.feeds import Feed, NetworkInput
 from autockd.data.metrics import METRICS
 from autockd.records import Precision
-from autockd.training.precision import autocast
+from autockd.training.precision import autocast, without_tf32
 from autockd.training.threads import for_each
 
 
@@ -36,7 +36,8 @@ def predict(model: nn.Module, feed: Feed, *, precision: Precision = "fp32", thre
         answers.append((rows, logits.float()))
 
     model.eval()
-    for_each(answer, feed.evaluation(), threads)
+    with without_tf32(device):
+        for_each(answer, feed.evaluation(), threads)
     model.train(was_training)
     order = torch.cat([rows for rows, _ in answers]).argsort()
     return torch.cat([logits for _, logits in answers])[order.to(device)]

@@ -19,7 +19,7 @@ from autockd.training.precision import autocast, without_tf32
 from autockd.training.threads import for_each
 from autockd.training.work import epoch_work
 
-ANSWERS = 3
+ANSWERS = 4
 """Raised where answers are computed otherwise than before: what is kept of them was rounded otherwise."""
 
 

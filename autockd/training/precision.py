@@ -17,6 +17,7 @@ from autockd.config.training import TrainingConfig
 from autockd.data.feeds import NetworkInput
 from autockd.processor import cpu_has_bf16
 from autockd.records import Precision, PrecisionChoice
+from autockd.training.memory import is_out_of_memory, release_memory
 from autockd.training.optimizer import make_optimizer
 
 Wanted = Literal["auto", "fp32", "bf16"]
@@ -96,37 +97,47 @@ def choose_precision(
     Returns:
         The choice, with the reason in a sentence.
     """
-    reference = Variant("fp32", channels_last=False, threads=1)
     seconds: dict[Variant, float] = {}
     hopeless: set[Precision] = set()
-    began = time.perf_counter()
+    began, threads_before = time.perf_counter(), torch.get_num_threads()
     for variant in _variants(threads, device, has_layouts=isinstance(inputs, Tensor)):
         if len(seconds) >= 2 and (variant.precision in hopeless or time.perf_counter() - began > _BUDGET):
             continue
         least = min(seconds.values(), default=math.inf)
-        seconds[variant] = _time_step(make_model(), inputs, training, variant, device, least)
+        seconds[variant] = _time_if_it_fits(make_model, inputs, training, variant, device, least)
         if seconds[variant] > _HOPELESS * least:
             hopeless.add(variant.precision)
-    best = min(seconds, key=lambda variant: seconds[variant])
-    gain = seconds[reference] / seconds[best]
-    if gain < WORTH_IT:
-        best = reference
-    reason = f"{best}: {1e3 * seconds[best]:.1f} ms a step"
-    if best != reference:
-        reason += f", {gain:.1f}x faster than {reference}"
-    elif len(seconds) > 1:
-        fastest = min((v for v in seconds if v != reference), key=lambda variant: seconds[variant])
-        reason += f"; the best alternative ({fastest}) takes {1e3 * seconds[fastest]:.1f} ms"
-    return _as_choice(best, device, reason)
+    torch.set_num_threads(threads_before)
+    return _as_choice(*_best(seconds), device=device)
+
+
+def _best(seconds: dict[Variant, float]) -> tuple[Variant, str]:
+    """The variant to take, and why, from the seconds of a step: infinite where it did not fit into memory."""
+    reference = Variant("fp32", channels_last=False, threads=1)
+    fitting = {variant: each for variant, each in seconds.items() if math.isfinite(each)}
+    if not fitting:
+        return reference, f"{reference}: a whole batch fits into memory in no precision"
+    best = min(fitting, key=lambda variant: fitting[variant])
+    if reference not in fitting:
+        return best, f"{best}: {1e3 * fitting[best]:.1f} ms a step; {reference}, does not fit into memory"
+    gain = fitting[reference] / fitting[best]
+    if gain >= WORTH_IT:
+        return best, f"{best}: {1e3 * fitting[best]:.1f} ms a step, {gain:.1f}x faster than {reference}"
+    reason = f"{reference}: {1e3 * fitting[reference]:.1f} ms a step"
+    others = [variant for variant in fitting if variant != reference]
+    if others:
+        fastest = min(others, key=lambda variant: fitting[variant])
+        reason += f"; the best alternative ({fastest}) takes {1e3 * fitting[fastest]:.1f} ms"
+    return reference, reason
 
 
 def insisted(precision: Precision, threads: int, device: torch.device) -> PrecisionChoice:
     """The choice where the precision is asked for: nothing is timed."""
     chosen = Variant(precision, channels_last=precision == "bf16", threads=threads if device.type == "cpu" else 1)
-    return _as_choice(chosen, device, f"{chosen}: asked for")
+    return _as_choice(chosen, f"{chosen}: asked for", device=device)
 
 
-def _as_choice(variant: Variant, device: torch.device, reason: str) -> PrecisionChoice:
+def _as_choice(variant: Variant, reason: str, *, device: torch.device) -> PrecisionChoice:
     return PrecisionChoice(
         precision=variant.precision,
         channels_last=variant.channels_last,
@@ -142,12 +153,30 @@ def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[
     ways: list[tuple[Precision, bool]]
     if device.type == "cpu" and not cpu_has_bf16():
         ways = [("fp32", False), ("fp32", True), ("bf16", True), ("bf16", False)]
-    elif device.type == "cpu" or torch.cuda.is_bf16_supported():
+    elif device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
         ways = [("bf16", True), ("fp32", False), ("fp32", True), ("bf16", False)]
     else:
         ways = [("fp32", False), ("fp32", True)]
     ways = list(dict.fromkeys((precision, layout and has_layouts) for precision, layout in ways))
     return [Variant(precision, layout, n) for n in counts for precision, layout in ways]
+
+
+def _time_if_it_fits(
+    make_model: Callable[[], nn.Module],
+    inputs: NetworkInput,
+    training: TrainingConfig,
+    variant: Variant,
+    device: torch.device,
+    least: float,
+) -> float:
+    """As `_time_step`; infinite where there is not memory enough."""
+    try:
+        return _time_step(make_model(), inputs, training, variant, device, least)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    release_memory()  # out here, for the error holds on to it
+    return math.inf
 
 
 def _time_step(

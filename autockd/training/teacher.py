@@ -186,7 +186,7 @@ def _known(
             live = plain
     validation = make_feed(config.model, task, task.validation, device, channels_last=True)
     known = _Known(
-        metric=evaluate(model, validation, task.validation.targets, task.metric, threads=threads),
+        metric=evaluate(model.to(device), validation, task.validation.targets, task.metric, threads=threads),
         second_moment=live.second_moment() if with_moment else None,
         answers=live.precision,
         answers_difference=difference,

@@ -59,7 +59,7 @@ def prepare(plan: Plan, folder: Path, data: Path | None) -> Setting:
         max_length=plan.task.get("max_length", 0),
         parallel=TRIALS_PER_GPU if device == "cuda" else usable_cores(),
         gpus=1 / TRIALS_PER_GPU if device == "cuda" else 0.0,
-        bf16=torch.cuda.is_bf16_supported() if device == "cuda" else cpu_has_bf16(),
+        bf16=torch.cuda.is_bf16_supported(including_emulation=False) if device == "cuda" else cpu_has_bf16(),
         validation=len(task.validation),
     )
     setting.save()

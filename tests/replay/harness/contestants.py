@@ -49,7 +49,8 @@ class Ours:
             journal = Path(folder) / "optuna.journal"
             book = StudyBook(study, journal, self.events.append, parallel=workers, direction="maximize")
             worker = _Worker(curves, seed % curves.seeds, self.events)
-            return Simulation(StudySearcher(book), StudyScheduler(book), worker.run, workers, budget).run()
+            searcher = StudySearcher(book)
+            return Simulation(searcher, StudyScheduler(book, searcher), worker.run, workers, budget).run()
 
 
 class _Worker:

@@ -6,6 +6,7 @@ import torch
 from autockd.data.image_feed import ANSWER_BATCH_ON_CPU, ImageFeed, Normalisation
 from autockd.data.order import EpochOrder
 from autockd.data.task import ImageTask
+from autockd.data.views import Views
 
 CPU = torch.device("cpu")
 
@@ -75,3 +76,13 @@ def test_batches_of_answers_are_all_of_one_size(task: ImageTask, samples: int) -
     for places, inputs in found:
         assert len(inputs) == ANSWER_BATCH_ON_CPU
         assert torch.equal(inputs[: len(places)], feed.read(rows[places], views[places]))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(8, 64), (148, 63), (600, 32)])
+def test_of_large_images_fewer_are_taken_at_a_time(side: int, expected: int) -> None:
+    images = torch.zeros(80, 3, side, side, dtype=torch.uint8)
+    one = torch.ones(1, 3, 1, 1)
+    feed = ImageFeed(images, Views(), Normalisation(one, one))
+    rows = torch.arange(len(images))
+    assert max(len(inputs) for _, inputs in feed.evaluation()) == expected
+    assert {len(inputs) for _, inputs in feed.answering(rows, torch.zeros_like(rows))} == {expected}

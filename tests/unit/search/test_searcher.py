@@ -2,17 +2,74 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
+from autockd.config.methods import HintonKD
+from autockd.config.models import CifarResNet
+from autockd.config.training import TrainingConfig
+from autockd.config.trial import TrialConfig
 from autockd.errors import EnvironmentProblem
 from autockd.records import TrialReport
 from autockd.search.finalists import FinalistBook
-from autockd.search.searcher import StudyScheduler
+from autockd.search.proposal import Proposal
+from autockd.search.searcher import AGAIN_AT_MOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import REPORT
 
 
 def test_a_machine_on_which_no_trial_can_go_on_ends_the_search() -> None:
-    scheduler = StudyScheduler(FinalistBook([], (), lambda event: None, parallel=1))
+    book = FinalistBook([], (), lambda event: None, parallel=1)
+    scheduler = StudyScheduler(book, StudySearcher(book))
     report = TrialReport(trial=0, problem="cannot write best.safetensors (No space left on device)")
     with pytest.raises(EnvironmentProblem, match="No space left on device"):
         scheduler.on_trial_result(None, None, {REPORT: report.model_dump_json()})
+
+
+class OneTrial:
+    """A book that has one trial."""
+
+    closed: tuple[int, ...] = ()
+
+    def __init__(self) -> None:
+        self.finished = False
+        self.lost: list[int] = []
+
+    def folder(self, study: Path, number: int) -> Path:
+        return study / str(number)
+
+    def propose(self) -> Proposal | None:
+        if self.finished:
+            return None
+        self.finished = True
+        return Proposal(0, TrialConfig(method=HintonKD(), training=TrainingConfig(), student=CifarResNet(), seed=0))
+
+    def report(self, report: TrialReport) -> bool:
+        raise AssertionError("its worker never says anything")
+
+    def give_up(self, number: int, reason: str) -> None:
+        self.lost.append(number)
+
+
+def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
+    book = OneTrial()
+    searcher = StudySearcher(book)
+    scheduler = StudyScheduler(book, searcher)
+    for attempt in range(1 + AGAIN_AT_MOST):
+        assert book.lost == []
+        assert searcher.suggest(f"{attempt}")["number"] == 0
+        assert searcher.suggest("another") is None, "the search is not finished while it runs"
+        scheduler.on_trial_error(None, SimpleNamespace(trial_id=f"{attempt}", status="PENDING"))
+        searcher.on_trial_complete(f"{attempt}", error=True)
+    assert book.lost == [0]
+    assert searcher.suggest("another") == searcher.FINISHED
+
+
+def test_a_trial_that_lost_its_workers_as_often_as_it_may_is_given_up() -> None:
+    book = OneTrial()
+    searcher = StudySearcher(book)
+    searcher.suggest("0")
+    StudyScheduler(book, searcher).on_trial_error(None, SimpleNamespace(trial_id="0", status="RUNNING"))
+    searcher.on_trial_complete("0", error=True)
+    assert book.lost == [0]

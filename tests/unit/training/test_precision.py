@@ -23,7 +23,7 @@ SLOW = 1.0
 
 @pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
-    """The probe leaves the number of threads as its last variant had it."""
+    """Some tests time a step by itself, which sets the number of threads."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -94,6 +94,50 @@ def test_more_threads_are_tried_and_must_be_worth_it(monkeypatch: pytest.MonkeyP
     assert fields(decide(monkeypatch, {("fp32", False, 2): 0.95}, threads=2)) == ("fp32", False, 1)
     assert fields(decide(monkeypatch, {("fp32", False, 2): 0.55}, threads=2)) == ("fp32", False, 2)
     assert decide(monkeypatch, {("fp32", False, 2): 0.55}, threads=1).threads == 1
+
+
+@pytest.mark.parametrize(
+    ("fitting", "expected", "reason"),
+    [
+        ({"fp32", "bf16"}, "bf16", "bf16, channels_last, 1 thread: 500.0 ms a step, 2.0x faster than fp32, 1 thread"),
+        ({"fp32"}, "fp32", "fp32, 1 thread: 1000.0 ms a step; the best alternative (fp32, channels_last, 1 thread)"),
+        ({"bf16"}, "bf16", "bf16, channels_last, 1 thread: 500.0 ms a step; fp32, 1 thread, does not fit into memory"),
+        (set(), "fp32", "fp32, 1 thread: a whole batch fits into memory in no precision"),
+    ],
+)
+def test_what_does_not_fit_into_memory_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch, fitting: set[str], expected: str, reason: str
+) -> None:
+    """Trials try halves of batches where no whole one fits."""
+
+    def look_up(
+        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
+    ) -> float:
+        if variant.precision not in fitting:
+            raise torch.OutOfMemoryError("of a GPU")
+        return {"fp32": 1.0, "bf16": 0.5}[variant.precision]
+
+    monkeypatch.setattr(precision_module, "_time_step", look_up)
+    monkeypatch.setattr(precision_module, "cpu_has_bf16", lambda: True)
+    found = choose()
+    assert found.precision == expected
+    assert found.reason.startswith(reason)
+    assert "inf" not in found.reason
+
+
+def test_an_error_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> float:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(precision_module, "_time_step", break_down)
+    with pytest.raises(RuntimeError, match="shapes"):
+        choose()
+
+
+def test_the_number_of_threads_stays_as_it_was() -> None:
+    before = torch.get_num_threads()
+    choose(threads=2)
+    assert torch.get_num_threads() == before
 
 
 def timed_variants(
