@@ -141,8 +141,17 @@ def cannot_write(what: str, path: Path, error: Exception, *, instead: str = "") 
     )
 
 
+def disk_problem(error: BaseException) -> EnvironmentProblem | None:
+    """The error for what failed because of a disk that is full, or for want of a permission; None where it did not."""
+    system = _of_system(error)
+    if system is None or system.errno not in (*_NO_SPACE, errno.EROFS, errno.EACCES):
+        return None
+    remedy = "free space there" if system.errno in _NO_SPACE else "permit this user to do that"
+    return EnvironmentProblem(f"{system.filename or 'the disk'}: {reason_of(system)} -> {remedy}")
+
+
 def _of_system(error: BaseException | None) -> OSError | None:
     """The system's error that this one is, or came from."""
-    while error is not None and not isinstance(error, OSError):
-        error = error.__cause__ or error.__context__
+    while error is not None and not (isinstance(error, OSError) and error.errno is not None):
+        error = getattr(error, "cause", None) or error.__cause__ or error.__context__  # `cause` is where Ray has it
     return error

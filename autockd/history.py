@@ -110,22 +110,17 @@ class History:
         has_more = before.time_budget is not None and (search.time_budget or math.inf) > before.time_budget
         return "search.time_budget" if has_more and not had_time else ""
 
-    @property
-    def search_seconds(self) -> float:
-        """Wall time that the search took, in all of the study's parts."""
-        return sum(map(self.arm_seconds, self.arms))
-
     def arm_seconds(self, arm: str) -> float:
-        """The same of one of the methods that it compares, by its label."""
+        """Wall time that the search took, in all of the study's parts: of one method that it compares, by its label."""
         trials = {event.trial for event in self.events if isinstance(event, TrialStarted) and event.arm == arm}
         kinds = TrialStarted | EpochFinished | RungReached | TrialFinished
         total, part = 0.0, [0.0, 0.0]
         for event in self.events:
             if isinstance(event, StudyStarted | StudyResumed):
-                total, part = total + part[1] - part[0], [0.0, 0.0]
+                total, part = total + max(0.0, part[1] - part[0]), [0.0, 0.0]  # clocks may be set back
             elif isinstance(event, kinds) and event.trial in trials:
                 part = [part[0] or event.time, event.time]
-        return total + part[1] - part[0]
+        return total + max(0.0, part[1] - part[0])
 
     def _last(self, kind: type[SomeEvent]) -> SomeEvent | None:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)

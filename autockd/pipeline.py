@@ -204,7 +204,7 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             )
             recorder.record(exported)
     _sweep(folder)
-    with recorder.stage("tracking"):
+    with recorder.stage("tracking"), recorder.harmless("the search's figures were not drawn"):
         for figure in save_figures(events(folder / LEDGER), folder):
             recorder.artifact(figure)
     seconds = {**recorder.seconds, "total": time.perf_counter() - began}
@@ -230,14 +230,11 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
 
 
 def _report(session: Session) -> None:
-    """Write the report of a study that is over; it is made of the ledger, so a study never fails for it."""
-    try:
+    """Write the report of a study that is over."""
+    again = f"`autockd report {study_argument(session.folder)}`"
+    with session.recorder.harmless(f"the report was not written, and {again} tries again"):
         write_report(events(session.folder / LEDGER), session.folder / REPORT)
         session.recorder.artifact(session.folder / REPORT / PAGE)
-    except Exception as error:  # whatever a chart or the disk has against it
-        session.recorder.warn(
-            f"the report was not written ({error}); `autockd report {study_argument(session.folder)}` tries again"
-        )
 
 
 def _sweep(folder: Path) -> None:

@@ -41,6 +41,7 @@ from autockd.search.stages import (
 )
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
+from autockd.text import plural
 from autockd.tracking import plan_figure
 from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
@@ -102,13 +103,22 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     device, known = machine.allocation.device, session.history.precision
     workers = {"parallel": machine.allocation.parallel, "gpus": machine.allocation.gpus}
     if known is not None and known.choice.device == device:
-        now = known.model_copy(update={"time": time.time(), **workers})
-        if (known.parallel, known.gpus) != (now.parallel, now.gpus):
+        choice = _on_cores(known.choice, machine.allocation.cpus)
+        now = known.model_copy(update={"time": time.time(), "choice": choice, **workers})
+        if known != now.model_copy(update={"time": known.time}):
             session.recorder.record(now)
-        return now.choice
+        return choice
     choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
     session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, **workers))
     return choice
+
+
+def _on_cores(choice: PrecisionChoice, cores: int) -> PrecisionChoice:
+    """The same arithmetic on no more threads than a trial has cores: a study may go on with fewer."""
+    if choice.threads <= cores:
+        return choice
+    reason = f"{choice.precision}, {plural(cores, 'thread')}: a trial has fewer cores than before"
+    return choice.model_copy(update={"threads": cores, "reason": reason})
 
 
 def _teacher(session: Session, task: Task, machine: Cluster, precision: PrecisionChoice) -> TeacherSpec:
@@ -237,8 +247,9 @@ def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
             path = session.folder / (f"plan-{arm.label}.png" if arm.label else "plan.png")
             columns = {name: plan.column(name) for name in plan.columns}
             title = f"{arm.label or trial.method.name}: the study's own values"
-            plan_figure(columns, plan.run.steps_per_epoch, title).savefig(path)
-            session.recorder.artifact(path)
+            with session.recorder.harmless("the plan was not drawn"):
+                plan_figure(columns, plan.run.steps_per_epoch, title).savefig(path)
+                session.recorder.artifact(path)
 
 
 def _has_schedule(plan: Plan) -> bool:

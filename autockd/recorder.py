@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autockd.errors import reason_of
 from autockd.records import Event, Noted
 from autockd.tracking import Ledger, MlflowSink
 from autockd.tracking.redaction import redact_record
@@ -41,6 +42,18 @@ class Recorder:
     def show(self, text: str) -> None:
         """Tell whoever watches how far something is; it is not written down."""
         self._watch(Noted(time=time.time(), kind="progress", text=text))
+
+    @contextmanager
+    def harmless(self, what: str) -> Iterator[None]:
+        """Tell of an error within, and go on: no study fails for what can be made again of its ledger.
+
+        Args:
+            what: the error keeps from being done, such as "the report was not written".
+        """
+        try:
+            yield
+        except Exception as error:  # whatever a chart or the disk has against it
+            self.warn(f"{what} ({reason_of(error)})")
 
     def artifact(self, path: Path) -> None:
         """Copy a file to the study's run in MLflow."""

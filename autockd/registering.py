@@ -20,7 +20,7 @@ from autockd.tracking.mlflow_registry import Candidate, Registration, register
 from autockd.tracking.redaction import redact
 
 _SECONDS = 60.0
-"""What a study that is finished waits for the registry."""
+"""What a study that is finished waits for the registry; who asks for that alone waits as long as it takes."""
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -42,14 +42,16 @@ class Outcome:
 
 def register_finished(config: StudyConfig, folder: Path, uri: str, experiment: str, recorder: Recorder) -> None:
     """Register the bundle of a study that has just ended, if it has; tell what became of it."""
-    outcome = register_bundle(config, folder, uri, experiment)
+    outcome = register_bundle(config, folder, uri, experiment, patience=_SECONDS)
     if outcome.failed:
         recorder.warn(outcome.text)
     elif outcome.is_new:
         recorder.show(outcome.text)  # the ledger ended with the study, and MLflow has the reason
 
 
-def register_bundle(config: StudyConfig, folder: Path, uri: str, experiment: str) -> Outcome:
+def register_bundle(
+    config: StudyConfig, folder: Path, uri: str, experiment: str, *, patience: float | None = None
+) -> Outcome:
     """Make a finished study's bundle a version of its task's registered model; a second time changes nothing.
 
     Args:
@@ -57,6 +59,7 @@ def register_bundle(config: StudyConfig, folder: Path, uri: str, experiment: str
         folder: its folder.
         uri: MLflow's tracking URI.
         experiment: name of its experiment, and of the registered model.
+        patience: seconds after which it is left unregistered; None waits.
 
     Never raises: a server without a registry, or one that is gone, is told of in the outcome.
     """
@@ -68,7 +71,7 @@ def register_bundle(config: StudyConfig, folder: Path, uri: str, experiment: str
         candidate = _candidate(folder, history, start, exported)
         if isinstance(candidate, str):
             return Outcome(candidate)
-        found = _within(_SECONDS, uri, experiment, candidate)
+        found = _within(patience, uri, experiment, candidate)
     except AutockdError as error:
         reason = str(error)
     except Exception as error:  # whatever MLflow, a driver or the network raises, the study is finished
@@ -109,7 +112,7 @@ def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, expo
     )
 
 
-def _within(seconds: float, uri: str, experiment: str, candidate: Candidate) -> Registration:
+def _within(seconds: float | None, uri: str, experiment: str, candidate: Candidate) -> Registration:
     """Register it in a thread that is left to itself when time is over.
 
     Raises what registering raises, and:

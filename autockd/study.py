@@ -31,7 +31,7 @@ from autockd.config.tasks import Glue, Text
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
-from autockd.report.tables import StudySummary, summary_if_begun, summary_of
+from autockd.report.tables import StudySummary, list_studies, summary_of
 from autockd.tracking.redaction import without_secrets
 
 if TYPE_CHECKING:
@@ -71,11 +71,16 @@ class Study:
         """Make the folder of a new study.
 
         Raises:
-            StudyError: there is a study of this name already; one that never began does not count.
+            StudyError: there is a study of this name already; one that never began, and does not run, is no such.
             EnvironmentProblem: the folder cannot be written.
         """
         config = without_secrets(config)
         folder = studies.absolute() / config.name
+        if cls(config, folder).is_running:
+            raise StudyError(
+                f"{folder}: a study of this name runs now; stop it with `autockd stop {study_argument(folder)}`, or "
+                f"give the new one another name (`autockd run FILE name={config.name}-2`)"
+            )
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
                 f"{folder}: a study of this name exists; go on with it (`autockd resume {study_argument(folder)}`), "
@@ -337,12 +342,6 @@ class Study:
         start = next((event for event in self.events() if isinstance(event, StudyStarted)), None)
         site = redact(uri).rstrip("/") if uri.startswith(("http://", "https://")) else f"http://127.0.0.1:{port}"
         return site + study_page(uri, self.experiment, start)
-
-
-def list_studies(studies: Path) -> list[StudySummary]:
-    """Every study of a folder that has begun, the latest first."""
-    found = [summary_if_begun(path.parent / LEDGER) for path in studies.glob(f"*/{CONFIG}")]
-    return sorted((summary for summary in found if summary is not None), key=lambda summary: -summary.started)
 
 
 def preview(config: StudyConfig) -> Preview:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from autockd.cli.output import say
-from autockd.errors import AutockdError
+from autockd.errors import AutockdError, disk_problem
 
 DEBUG_ENV = "AUTOCKD_DEBUG"
 """Set to anything but 0 for tracebacks, as with --verbose."""
@@ -51,6 +51,9 @@ def exit_code_of(command: Callable[[], object], settings: Settings) -> int:
         _report(f"error: {error}", settings)
         return error.exit_code
     except Exception as error:  # the last line of defence: a short message instead of a traceback
+        if (problem := disk_problem(error)) is not None:
+            _report(f"error: {problem}", settings)
+            return problem.exit_code
         _report(_our_bug(error), settings)
         return 1
     return 0

@@ -72,7 +72,7 @@ def show_studies(studies: Path | None, *, as_json: bool) -> None:
     from autockd.study import list_studies
 
     folder = studies or studies_folder()
-    summaries = list_studies(folder)
+    summaries = list_studies(folder, complain=say)
     if as_json:
         write_json([plain_data(summary) for summary in summaries])
     elif summaries:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from autockd.errors import StudyError
+from autockd.folders import CONFIG, LEDGER
 from autockd.limits import Bound
 from autockd.records import (
     AssistantReady,
@@ -163,6 +164,31 @@ def summary_of(ledger: Path) -> StudySummary:
     if summary is None:
         raise StudyError(f"{ledger.parent}: this study has not begun; start one with `autockd run`")
     return summary
+
+
+def list_studies(studies: Path, complain: Callable[[str], None] | None = None) -> list[StudySummary]:
+    """Every study of a folder that has begun, the latest first.
+
+    Args:
+        studies: the folder.
+        complain: is told of each study that cannot be read, and the others are listed; None raises that instead.
+
+    Raises:
+        StudyError: a ledger is damaged, or another version's.
+        OSError: a ledger may not be read.
+    """
+    found: list[StudySummary] = []
+    for path in studies.glob(f"*/{CONFIG}"):
+        try:
+            summary = summary_if_begun(path.parent / LEDGER)
+        except (StudyError, OSError) as error:
+            if complain is None:
+                raise
+            complain(f"{path.parent.name} cannot be read: {error}")
+            continue
+        if summary is not None:
+            found.append(summary)
+    return sorted(found, key=lambda summary: -summary.started)
 
 
 def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:

@@ -29,6 +29,7 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "1000",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_task_oom_retries": "2",
 }
 """Ray reads these when it is imported.
@@ -40,6 +41,9 @@ RAY_task_oom_retries: a task that Ray ends because memory is short is tried as o
 
 RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER makes 127.0.0.1 the address of this machine, on any system: so none of Ray's servers
 can be reached from outside, and a cluster on the loopback interface can be joined.
+
+RAY_ENABLE_UV_RUN_RUNTIME_ENV: under `uv run` Ray would copy the current folder, with its data and studies, to where
+workers run, and make each an environment. They run in this one.
 """
 
 _ONE_ATTEMPT = {"RAY_gcs_server_port_wait_time_s": "1"}
@@ -120,7 +124,8 @@ def _import_ray(address: str) -> None:
         os.environ.setdefault(name, value)
     from ray._private import ray_constants
 
-    ray_constants.ENABLE_RAY_CLUSTER = False  # as in RAY_ENVIRONMENT, where this process had imported Ray before
+    # As in RAY_ENVIRONMENT, where this process had imported Ray before.
+    ray_constants.ENABLE_RAY_CLUSTER = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     # What Tune says of a lost worker, a page long, the study records in a sentence.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
@@ -158,11 +163,21 @@ def _connect(address: str, preload: str | None) -> None:
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
         with _environment(_workers_kept() | (preloading(preload) if preload else {})):
-            ray.init(address=address, num_cpus=usable_cores(), include_dashboard=False, **options)
+            ray.init(address=address, **_machine(), include_dashboard=False, **options)
         return
     _check_somebody_listens(address)
     with _environment(_ONE_ATTEMPT):
         ray.init(address=address, **options)
+
+
+def _machine() -> dict[str, int]:
+    """What this machine has for trials: cores that it may use, and GPUs that torch can use.
+
+    By itself Ray counts all cores, and GPUs of kinds that this torch does not know.
+    """
+    import torch
+
+    return {"num_cpus": usable_cores(), "num_gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0}
 
 
 def _workers_kept() -> dict[str, str]:

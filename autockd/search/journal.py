@@ -32,7 +32,9 @@ def new_optuna_study(name: str, journal: Path, direction: str, objectives: Seque
     for old in (journal, *journal.parent.glob(f"{journal.name}.lock*")):
         old.unlink(missing_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    lock = optuna.storages.journal.JournalFileOpenLock(str(journal))  # by itself a link, which not every disk can have
+    backend = optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=lock)
+    storage = optuna.storages.JournalStorage(backend)
     directions = [direction, *("minimize" for _ in objectives)]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions)
     if objectives:

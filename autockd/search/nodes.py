@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autockd import __version__
-from autockd.errors import EnvironmentProblem
+from autockd.errors import EnvironmentProblem, reason_of
 from autockd.folders import cache_folder
 
 T = TypeVar("T")
@@ -117,10 +117,15 @@ def check_view(node: Node, view: View, study: Path) -> None:
             f"node {node} has autockd {view.version}, and this is {__version__}; install the same there"
         )
     if not view.sees_study:
-        raise EnvironmentProblem(
-            f"node {node} does not see {study}; a study on several machines needs a folder that all of them share "
-            "under the same path: name one with --studies or AUTOCKD_STUDIES"
-        )
+        raise EnvironmentProblem(unseen(str(node), study))
+
+
+def unseen(node: str, study: Path) -> str:
+    """What is wrong with a node that does not see a study's folder."""
+    return (
+        f"node {node} does not see {study}; a study on several machines needs a folder that all of them share "
+        "under the same path: name one with --studies or AUTOCKD_STUDIES"
+    )
 
 
 def check_caches(nodes: Sequence[Node], views: Sequence[View], marks: Sequence[list[str]]) -> None:
@@ -131,6 +136,14 @@ def check_caches(nodes: Sequence[Node], views: Sequence[View], marks: Sequence[l
                 f"node {node} shares its cache {view.cache} with {', '.join(others)}; each machine needs one on a disk "
                 "of its own: set AUTOCKD_CACHE there before `ray start`"
             )
+
+
+def why_not(error: Exception) -> str:
+    """What a node has against a question, with the remedy: Ray wraps what was raised there."""
+    if isinstance(cause := getattr(error, "cause", None), OSError):
+        return f"its cache cannot be written ({reason_of(cause)}); set AUTOCKD_CACHE there before `ray start`"
+    said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
+    return f"{said}; is autockd installed there?"
 
 
 def _ask(nodes: Sequence[Node], question: Callable[..., T], *args: Any) -> list[T]:
@@ -152,8 +165,5 @@ def _ask(nodes: Sequence[Node], question: Callable[..., T], *args: Any) -> list[
         try:
             found.append(ray.get(answer, timeout=_PATIENCE))
         except (ray.exceptions.RayError, ImportError) as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise EnvironmentProblem(
-                f"node {node} cannot run trials ({reason}); is autockd installed there?"
-            ) from error
+            raise EnvironmentProblem(f"node {node} cannot run trials: {why_not(error)}") from error
     return found

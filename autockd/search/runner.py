@@ -76,6 +76,7 @@ def drive(
             verbose=0,
             stop=_StopAll(halt),
             failure_config=tune.FailureConfig(max_failures=retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # TrialWorker keeps its own
         ),
     )
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, Split, Task
+from autockd.errors import EnvironmentProblem
 from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
@@ -64,7 +67,16 @@ class Score:
 
 
 def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> tuple[PrecisionChoice, Peaks]:
-    """The arithmetic for all trials, from timing the study's own student; and the most that a worker can do."""
+    """The arithmetic for all trials, from timing the study's own student; and the most that a worker can do.
+
+    Raises:
+        EnvironmentProblem: Ray counts a GPU that torch cannot use.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentProblem(
+            f"resources.gpus_per_trial: Ray has GPUs that torch {torch.__version__} on {platform.node()} cannot use -> "
+            "install a torch that can, or set it to 0"
+        )
     wanted = study.resources.precision
     choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device))
     return choice, measure_peaks(choice.threads, device)
@@ -105,7 +117,8 @@ def _ready(
     progress, epochs = teacher_progress(target), config.training.epochs
 
     def watch(record: EpochRecord) -> None:
-        write_whole(progress, f"epoch {record.epoch} of {epochs}, validation {record.metric:.4f}")
+        with suppress(OSError):  # whoever shows it shows nothing then
+            write_whole(progress, f"epoch {record.epoch} of {epochs}, validation {record.metric:.4f}")
 
     try:
         return prepare_teacher(

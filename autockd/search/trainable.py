@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from ray import tune
 
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
+from autockd.folders import LEDGER
 from autockd.records import TrialReport
+from autockd.search.nodes import unseen
 from autockd.search.proposal import Proposal
 from autockd.search.worker import TrialWorker, WorkerSetting
 
@@ -23,6 +26,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         """Called once for each actor, with the first trial's configuration."""
         self._setting = setting
         self._task = task
+        # A node that has joined since, or is back without its disks, was never asked.
+        self._problem = "" if (setting.study / LEDGER).exists() else unseen(platform.node(), setting.study)
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -33,7 +38,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train for a while and report."""
-        report = self._worker.advance()
+        problem = self._problem
+        report = TrialReport(trial=self._worker.number, problem=problem) if problem else self._worker.advance()
         return {REPORT: report.model_dump_json(), "done": report.outcome is not None}
 
     def cleanup(self) -> None:

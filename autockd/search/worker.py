@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -85,10 +86,17 @@ class WorkerSetting:
         return self.assistant
 
 
-def open_bank(teacher: TeacherSpec, task: Task, device: torch.device, threads: int = 1) -> TeacherBank:
+def open_bank(
+    teacher: TeacherSpec,
+    task: Task,
+    device: torch.device,
+    threads: int = 1,
+    before_answers: Callable[[], None] | None = None,
+) -> TeacherBank:
     """This node's bank of a teacher for a task; it is filled by so many threads."""
     identity = BankIdentity.of(teacher.identity, task, teacher.record.answers)
-    return TeacherBank(cache_folder() / "banks", identity, lambda: teacher.load(task, device, threads))
+    load = partial(teacher.load, task, device, threads)
+    return TeacherBank(cache_folder() / "banks", identity, load, before_answers=before_answers)
 
 
 class TrialWorker:
@@ -117,6 +125,11 @@ class TrialWorker:
         self._bank: TeacherBank | None = None
         self._report: TrialReport | None = None
 
+    @property
+    def number(self) -> int:
+        """The trial's."""
+        return self._proposal.number
+
     def advance(self) -> TrialReport:
         """Train for a while. The last report has the outcome; an exception of the trial becomes a failed one.
 
@@ -141,7 +154,7 @@ class TrialWorker:
             outcome = self._after_mishap(error)
         finally:
             self._watchdog.rest()
-        number, cost = self._proposal.number, self._meter.cost()
+        number, cost = self.number, self._meter.cost()
         told = {"records": tuple(records), "rung": rung, "outcome": outcome, "problem": problem}
         report = TrialReport(trial=number, **told, **cost)
         if problem:
@@ -236,7 +249,9 @@ class TrialWorker:
         if self._micro_batches > 1:
             release_memory()  # of the attempt that had too little: the exception that ended it held on to it until now
         if trial.method.name != "none" and self._bank is None:
-            self._bank = open_bank(teacher, self._task, device)
+            # A node that has joined since has an empty bank: its teacher then answers for longer than an epoch takes.
+            patiently = partial(self._watchdog.expect, FIRST_PATIENCE)
+            self._bank = open_bank(teacher, self._task, device, before_answers=patiently)
         self._trainer = Trainer(
             trial,
             self._task,
@@ -299,7 +314,7 @@ class TrialWorker:
 
     def _after_mishap(self, error: Exception) -> TrialOutcome | None:
         """A failed outcome; None where the trial can go on with less memory, from its checkpoint or anew."""
-        if isinstance(error, torch.AcceleratorError):
+        if isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error):
             self._leave()
         text = f"{type(error).__name__}: {error}"
         if not is_out_of_memory(error):

@@ -36,7 +36,11 @@ _MAX_KEY = 250
 _MAX_PARAM = 6000
 _MAX_TAG = 8000
 _MIGRATION_SECONDS = 60.0
-_TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", ".html", ".csv", ".log"})
+_UPLOAD_SECONDS = "600"
+_TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", ".csv", ".log"})
+"""A report's page is none of them: a browser runs its scripts only as they are, and it is made of the ledger, where no
+credentials are."""
+
 _SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///(?P<path>[^?]+)")
 
 
@@ -207,6 +211,21 @@ def new_client(uri: str) -> Any:
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri)
+
+
+@contextlib.contextmanager
+def unhurried() -> Iterator[None]:
+    """Within this a server may take minutes for an answer, as it does for a large file that it hands on."""
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    before = os.environ.get(name)
+    if before != MLFLOW_ENVIRONMENT[name]:  # the user's own
+        yield
+        return
+    os.environ[name] = _UPLOAD_SECONDS
+    try:
+        yield
+    finally:
+        os.environ[name] = before
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def redact(text: str) -> str:
     tokens of well-known shape, private keys, and the values of environment variables whose names look secret (8
     characters or more), also where they are percent-encoded.
     """
-    for value in _secrets_of(tuple(os.environ.items())):
+    for value in _secrets_of(_environment()):
         text = text.replace(value, MASK)
     text = _USER_INFO.sub(rf"\g<scheme>{MASK}@", text)
     text = _QUERY.sub(_redact_query, text)
@@ -112,6 +112,11 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
             yield from _leaves(value, f"{name}.")
         else:
             yield name, str(key), value
+
+
+def _environment() -> tuple[tuple[str, str], ...]:
+    """Names and values of all variables; another thread may take some away meanwhile."""
+    return tuple((name, value) for name in list(os.environ) if (value := os.environ.get(name)) is not None)
 
 
 @lru_cache(maxsize=4)

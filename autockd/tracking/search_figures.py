@@ -61,7 +61,7 @@ def best_by_time_figure(events: Iterable[Event]) -> Figure:
     axis = figure.subplots()
     frame(axis)
     began = history[0].time if history else 0.0
-    length = history[-1].time - began if history else 0.0
+    length = max(0.0, history[-1].time - began) if history else 0.0  # clocks may be set back
     unit, name = next((seconds, name) for least, seconds, name in _UNITS if length >= least)
     _draw_stops(axis, history, began, unit)
     ends = [event for event in history if isinstance(event, TrialFinished) and has_value(event)]

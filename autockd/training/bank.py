@@ -67,13 +67,21 @@ class BankIdentity:
 class TeacherBank:
     """Memoised teacher logits, in one file a node that all of its processes map."""
 
-    def __init__(self, cache: Path, identity: BankIdentity, teacher: Callable[[], LiveTeacher]) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        identity: BankIdentity,
+        teacher: Callable[[], LiveTeacher],
+        *,
+        before_answers: Callable[[], None] | None = None,
+    ) -> None:
         """Open a bank, or make an empty one.
 
         Args:
             cache: local folder of this node that holds the banks.
             identity: what the bank holds.
             teacher: gives the live teacher; called only when an entry is missing, or to check.
+            before_answers: called each time before entries are computed, which may take long.
 
         Raises:
             StudyError: the folder holds something else under this name.
@@ -84,6 +92,7 @@ class TeacherBank:
         self.hits = 0
         self.misses = 0
         self._teacher_factory = teacher
+        self._before_answers = before_answers
         self._teacher: LiveTeacher | None = None
         try:
             with _locked(cache, identity.key):
@@ -115,6 +124,8 @@ class TeacherBank:
         pairs = indices.numpy() * self.identity.views + views.numpy()
         absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
         for start in range(0, len(absent), _FLUSH_EVERY):
+            if self._before_answers is not None:
+                self._before_answers()
             rows, columns = np.divmod(absent[start : start + _FLUSH_EVERY], self.identity.views)
             self._logits[rows, columns] = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
             self._logits.flush()  # the logits must be on disk before their marks are

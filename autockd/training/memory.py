@@ -6,9 +6,9 @@ import gc
 
 import torch
 
-_CPU_ALLOCATOR = "can't allocate memory"
-"""What PyTorch's allocator of ordinary memory says, in a plain RuntimeError."""
-
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""What PyTorch's allocator of ordinary memory says, in a plain RuntimeError; CUDA where it wants memory for itself; and
+its libraries."""
 
 _CONTEXT = 600 << 20
 """Bytes of a GPU that a process takes before its first tensor: its context, and the code of libraries."""
@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that a device, or the machine, has no memory left."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
 
 
 def release_memory() -> None:

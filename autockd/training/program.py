@@ -18,6 +18,7 @@ from torch import Tensor
 from autockd.data.feeds import Feed
 from autockd.data.order import EpochOrder
 from autockd.distillation import Plan, Row
+from autockd.errors import TrialFailed, reason_of
 from autockd.training.batches import Batch
 
 WARM_UP = 3
@@ -90,15 +91,23 @@ class StepProgram:
         self._bind(optimizer)
         is_whole = size == self._batch_size
         if self._graph is None and self._stream is not None and is_whole and self._warm >= WARM_UP:
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._compute(train, size)  # this only records it
-            self._graph = graph
+            self._graph = self._record(train, size)
         if self._graph is not None and is_whole:
             self._graph.replay()
             return
         self._compute(train, size)
         self._warm += 1
+
+    def _record(self, train: Train, size: int) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                self._compute(train, size)  # this only records it
+        except torch.AcceleratorError as error:
+            raise TrialFailed(
+                f"a step of this model cannot be recorded ({reason_of(error)}) -> resources.cuda_graphs: false"
+            ) from error
+        return graph
 
     def _compute(self, train: Train, size: int) -> None:
         places = self._place + torch.arange(size, device=self._device)

@@ -208,8 +208,7 @@ def torn(folder: Path) -> None:
 def stale_lock(folder: Path) -> None:
     """The lock of a writer of Optuna's journal who is no more."""
     lock = folder / "optuna.journal.lock"
-    lock.unlink(missing_ok=True)
-    lock.symlink_to(folder / "optuna.journal")
+    lock.touch()
 
 
 def corrupt_checkpoints(folder: Path) -> None:

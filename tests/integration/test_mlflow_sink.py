@@ -91,6 +91,10 @@ def read_only(folder: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
+PAGE = "<script>while (token = next() && C.key === S) return</script>"
+"""A script that a browser runs by its hash, in which things look like credentials."""
+
+
 def run_live(sink: MlflowSink, events: Sequence[Event], path: Path) -> SinkSummary:
     sink.start()
     with Ledger(path) as ledger:
@@ -103,12 +107,13 @@ def run_live(sink: MlflowSink, events: Sequence[Event], path: Path) -> SinkSumma
 def test_a_study_becomes_a_run_with_a_run_for_every_trial(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(studies.parent)
     uri = default_uri(studies)
-    config_file, plot = studies / "study.yaml", studies / "search_history.png"
+    config_file, plot, page = (studies / name for name in ("study.yaml", "search_history.png", "report.html"))
+    page.write_text(PAGE)
     config_file.write_text(f"tracking:\n  uri: http://ada:{CANARY}@mlflow\n")
     search_history_figure(whole_study()).savefig(plot)
     ledger = studies / "digits-demo" / "ledger.jsonl"
     sink = MlflowSink(uri, "digits", "digits-demo", ledger=ledger, interval=0.1)
-    for path in (config_file, plot, studies / "missing.png"):
+    for path in (config_file, plot, page, studies / "missing.png"):
         sink.log_artifact(path)
     summary = run_live(sink, whole_study(), ledger)
     assert (summary.missed, summary.delivered, summary.artifacts_missed) == (0, len(whole_study()), ())
@@ -146,10 +151,11 @@ def test_a_study_becomes_a_run_with_a_run_for_every_trial(studies: Path, monkeyp
 
     mlflow = client(uri)
     artifacts = {file.path for file in mlflow.list_artifacts(summary.run_id)}
-    assert artifacts == {"study.yaml", "search_history.png"}
+    assert artifacts == {"study.yaml", "search_history.png", "report.html"}
     stored = studies / "mlartifacts" / str(summary.run_id) / "artifacts"
     assert (stored / "study.yaml").read_text() == "tracking:\n  uri: http://***@mlflow\n"
     assert (stored / "search_history.png").read_bytes() == plot.read_bytes()
+    assert (stored / "report.html").read_text() == PAGE
     assert not (studies.parent / "mlruns").exists()
     assert CANARY.encode() not in (studies / "mlflow.db").read_bytes()
 

@@ -171,8 +171,8 @@ def test_the_time_of_the_search_leaves_out_what_was_before_and_between() -> None
         *(trial_began(1040.0, 1), ended(1050.0, 1)),
         finished(2000.0),
     ]
-    assert History(parts).search_seconds == 70.0
-    assert History().search_seconds == 0.0
+    assert History(parts).arm_seconds("") == 70.0
+    assert History().arm_seconds("") == 0.0
 
 
 def compared(*overrides: str) -> StudyConfig:
@@ -203,7 +203,6 @@ def test_the_time_of_each_compared_method() -> None:
     history = History(told)
     assert history.arms == {"", "kd"}
     assert (history.arm_seconds(""), history.arm_seconds("kd"), history.arm_seconds("dist")) == (60.0, 20.0, 0.0)
-    assert history.search_seconds == 80.0
 
 
 @pytest.mark.parametrize("override", ["finalists.seeds=5", "finalists.seeds=0", "finalists.top=1"])
@@ -226,3 +225,9 @@ def test_more_time_is_more_only_where_time_ended_the_search() -> None:
     assert cut.asked_for_more(study("search.time_budget=30")) == ""
     whole = History([before, *(trial_began(1.0, number) for number in range(10)), finished(3.0)])
     assert whole.asked_for_more(study("search.time_budget=2h")) == ""
+
+
+def test_a_clock_that_is_set_back_gives_no_time_back() -> None:
+    events: list[Event] = [started(1000.0), trial_began(1000.0), ended(1020.0)]
+    events += [resumed(500.0), trial_began(500.0, 1), ended(200.0, 1)]
+    assert History(events).arm_seconds("") == 20.0

@@ -11,8 +11,8 @@ from autockd.config import parse_study
 from autockd.config.models import Encoder
 from autockd.errors import StudyError
 from autockd.models import build_model, read_state, save_weights, weights_hash
-from autockd.preparing import _check_same, _own_copy, _warn_of_answers
-from autockd.records import Event, Noted, Precision, TeacherRecord
+from autockd.preparing import _check_same, _on_cores, _own_copy, _warn_of_answers
+from autockd.records import Event, Noted, Precision, PrecisionChoice, TeacherRecord
 from autockd.session import open_session
 
 STUDY = """\
@@ -68,3 +68,13 @@ def test_a_study_whose_teacher_has_changed_does_not_go_on(tmp_path: Path) -> Non
         assert changed is not None
         with pytest.raises(StudyError, match="s cannot go on: its teacher has changed"):
             _check_same(session, "teacher", changed, other)
+
+
+@pytest.mark.parametrize(("threads", "cores", "expected"), [(8, 2, 2), (1, 4, 1), (2, 2, 2)])
+def test_a_study_that_goes_on_with_fewer_cores_computes_on_no_more_threads(
+    threads: int, cores: int, expected: int
+) -> None:
+    choice = PrecisionChoice(precision="bf16", channels_last=True, threads=threads, device="cpu", reason="probed")
+    found = _on_cores(choice, cores)
+    assert found.threads == expected
+    assert (found == choice) is (threads <= cores)

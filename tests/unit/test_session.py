@@ -8,12 +8,12 @@ import pytest
 
 from autockd.config import StudyConfig, parse_study
 from autockd.errors import StudyError
-from autockd.folders import LEDGER
+from autockd.folders import CONFIG, LEDGER
 from autockd.history import History
 from autockd.records import Event, Noted
 from autockd.search.halt import STOP
 from autockd.session import missing_text, open_session
-from autockd.study import ignore
+from autockd.study import Study, ignore
 from autockd.tracking import Ledger, SinkSummary
 
 STUDY = """\
@@ -78,3 +78,15 @@ def test_a_session_that_is_refused_takes_no_request_from_the_one_that_runs(tmp_p
         ):
             pass
         assert (tmp_path / STOP).exists()
+
+
+def test_another_study_takes_no_name_of_one_that_runs(tmp_path: Path) -> None:
+    """Also while that one has not begun, for its data are being read."""
+    config = study(tmp_path)
+    first = Study.create(config, tmp_path)
+    with open_session(config, first.folder, ignore, None, "digits", resume=False):
+        before = (first.folder / CONFIG).read_text()
+        with pytest.raises(StudyError, match=r"runs now; stop it with `autockd stop .*/s`, or give .* name=s-2"):
+            Study.create(config.model_copy(update={"seed": 5}), tmp_path)
+        assert (first.folder / CONFIG).read_text() == before
+    Study.create(config, tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,3 +154,23 @@ def test_no_garbage_is_looked_for_at_the_end() -> None:
 def test_the_thread_that_may_be_given_up_is_the_sinks(tmp_path: Path) -> None:
     sink = MlflowSink(f"sqlite:///{tmp_path}/mlflow.db", "experiment", "study", ledger=tmp_path / "ledger.jsonl")
     assert sink._thread.name in GIVEN_UP
+
+
+def wrapped(error: Exception) -> Exception:
+    """As Tune raises what a search raised."""
+    outer = RuntimeError("the search failed")
+    outer.__cause__ = error
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "free space there"), (errno.EDQUOT, "free space there"), (errno.EROFS, "permit this user to do")],
+)
+@pytest.mark.parametrize("wrap", [lambda error: error, wrapped])
+def test_what_a_disk_has_against_it_is_no_bug_of_ours(
+    number: int, remedy: str, wrap: Callable[[Exception], Exception], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(number, os.strerror(number), "/studies/a/optuna.journal")
+    assert exit_code_of(raising(wrap(error)), Settings()) == 3
+    assert capsys.readouterr().err.startswith(f"error: /studies/a/optuna.journal: {os.strerror(number)} -> {remedy}")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sample_records import PROVENANCE, teacher_record
 
+from autockd.errors import StudyError
+from autockd.folders import CONFIG, LEDGER
 from autockd.records import (
     BankReady,
     BankRecord,
@@ -26,7 +29,8 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise
+from autockd.report.tables import StudySummary, TrialRow, best_trial, list_studies, summarise
+from autockd.tracking import Ledger
 
 TEACHER = teacher_record(origin="given", seconds=0.0)
 BANK = BankRecord(key="k", entries=9, filled=4, hits=1, misses=4, seconds=0.1, checked=2, max_difference=0.0)
@@ -235,3 +239,18 @@ def test_the_end_of_a_study() -> None:
 def test_a_summary_survives_json() -> None:
     whole = summary(TeacherReady(time=101.0, teacher=TEACHER), trial(0), ended(0, 0.9), evaluated("none", 0.9))
     assert StudySummary.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_a_study_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    for name in ("good", "bad", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / CONFIG).touch()
+    with Ledger(tmp_path / "good" / LEDGER) as ledger:
+        ledger.append(started())
+    (tmp_path / "bad" / LEDGER).write_text("no event\n" * 3)
+    told: list[str] = []
+    assert [summary.study for summary in list_studies(tmp_path, told.append)] == ["digits"]
+    (text,) = told
+    assert text.startswith("bad cannot be read: ")
+    with pytest.raises(StudyError):
+        list_studies(tmp_path)

@@ -7,9 +7,10 @@ import socket
 import time
 
 import pytest
+import torch
 
 from autockd.errors import ConfigError, EnvironmentProblem
-from autockd.search.connection import connecting, connection
+from autockd.search.connection import _connect, connecting, connection
 
 
 @pytest.fixture(autouse=True)
@@ -87,3 +88,17 @@ def test_ray_is_left_where_its_first_worker_cannot_be_asked_for(monkeypatch: pyt
     with pytest.raises(EnvironmentProblem, match="no worker"), connecting("local", preload="image") as wait:
         wait()
     assert left == ["left"]
+
+
+@pytest.mark.parametrize(("has_cuda", "expected"), [(False, 0), (True, 3)])
+def test_a_machine_has_for_trials_what_torch_and_this_process_may_use(
+    has_cuda: bool, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray by itself counts an Apple GPU, or cores of other jobs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr("autockd.search.connection.usable_cores", lambda: 5)
+    asked: dict[str, object] = {}
+    monkeypatch.setattr("ray.init", lambda **options: asked.update(options))
+    _connect("local", None)
+    assert (asked["num_cpus"], asked["num_gpus"]) == (5, expected)

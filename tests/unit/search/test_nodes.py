@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from autockd import __version__
 from autockd.errors import EnvironmentProblem
 from autockd.folders import CACHE_ENV
-from autockd.search.nodes import Node, View, check_caches, check_view, leave_mark, look, take_mark
+from autockd.search.nodes import Node, View, check_caches, check_view, leave_mark, look, take_mark, why_not
 
 ADA, BOB = Node("a1", "ada", "10.0.0.1", {"CPU": 1.0}), Node("b2", "bob", "10.0.0.2", {"CPU": 1.0})
 
@@ -49,3 +50,16 @@ def test_machines_that_share_a_cache_are_refused(
         return
     with pytest.raises(EnvironmentProblem, match=r"ada .* shares its cache .*/a with bob; .* set AUTOCKD_CACHE"):
         check_caches([ADA, BOB], views, found[2:])
+
+
+def test_what_keeps_a_node_from_answering_is_told_with_its_remedy() -> None:
+    class Raised(RuntimeError):
+        """As Ray wraps what a node raised."""
+
+        cause = PermissionError(errno.EACCES, "Permission denied")
+
+    assert why_not(Raised("a\nlong\ntrace")).startswith("its cache cannot be written (Permission denied); set")
+    assert why_not(ImportError("trace\nNo module named 'autockd'")) == (
+        "No module named 'autockd'; is autockd installed there?"
+    )
+    assert why_not(RuntimeError()) == "RuntimeError; is autockd installed there?"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.data import HeldOut, Split, Task
 from autockd.data.order import EpochOrder
-from autockd.errors import StudyError
-from autockd.folders import CACHE_ENV
+from autockd.errors import EnvironmentProblem, StudyError
+from autockd.folders import CACHE_ENV, write_whole
 from autockd.models import build_model, save_weights
 from autockd.records import PrecisionChoice
 from autockd.search.stages import (
@@ -195,3 +196,25 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
     known = score([replace(subjects[0], validation=0.5)], subjects[1], task, held_out, "cpu", threads=1)
     assert known == [replace(scores[0], validation=0.5)]
     assert [found.diagnosis.agreement < 1 for found in scores if found.diagnosis] == [True, False]
+
+
+def test_a_gpu_that_torch_cannot_use_is_told_of_before_anything_is_computed(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnvironmentProblem, match=r"resources.gpus_per_trial: .* cannot use -> .* set it to 0"):
+        probe_precision(study_of(), task, threads=1, device="cuda")
+
+
+def test_progress_that_cannot_be_shown_holds_up_nothing(
+    task: Task, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        if path.name == "progress.txt":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_whole(path, text)
+
+    monkeypatch.setattr("autockd.search.stages.write_whole", refuse)
+    study = study_of(resources=ResourceConfig(precision="fp32"))
+    spec = ready_teacher(study, task, tmp_path / "one" / "model.safetensors", 1, "cpu", "fp32")
+    assert spec.record.origin == "trained"

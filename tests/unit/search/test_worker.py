@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.data.task import Split
 from autockd.errors import EnvironmentProblem, ExportError
-from autockd.folders import CACHE_ENV
+from autockd.folders import CACHE_ENV, LEDGER
 from autockd.models import build_model, load_weights, read_state, weights_hash
 from autockd.models.resnet import ResNet6n2
 from autockd.records import PrecisionChoice, TrialOutcome, TrialReport
 from autockd.search import worker as worker_module
 from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.stopping import compressed
+from autockd.search.trainable import TrialTrainable, read_report
 from autockd.search.worker import BROKEN, TrialWorker, WorkerSetting, open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
@@ -466,3 +467,26 @@ def told_until_its_end(worker: TrialWorker) -> Iterator[TrialReport]:
         yield report
         if report.outcome or report.problem:
             return
+
+
+@pytest.mark.parametrize("sees_study", [True, False])
+def test_a_node_that_does_not_see_the_study_trains_nothing(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, sees_study: bool
+) -> None:
+    """One that joined after the search had begun; what it wrote would lie where nobody looks."""
+
+    class Shell(TrialTrainable):
+        def setup(self, config: dict[str, Any], **parameters: Any) -> None:
+            super().setup(config, setting=setting, task=task)
+
+    if sees_study:
+        setting.study.mkdir()
+        (setting.study / LEDGER).touch()
+    proposal = Proposal(5, make_trial("none"))
+    report = read_report(Shell({**asdict(proposal), "config": proposal.config.model_dump(mode="json")}).step())
+    assert report is not None
+    assert report.trial == 5
+    assert bool(report.problem) is not sees_study
+    if not sees_study:
+        assert f"does not see {setting.study};" in report.problem
+        assert not setting.study.exists()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from autockd.records import Exported, Noted, StudyStarted, TrialOutcome
@@ -174,3 +176,15 @@ def test_fields_with_credentials_are_named() -> None:
         "search": {"enqueue": [{"a": 1}, {"password": CANARY}], "space": {"x": {"low": 0.1}}},
     }
     assert secret_fields(config) == ["note", "tracking.uri", "search.enqueue"]
+
+
+def test_a_variable_that_another_thread_takes_away_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Vanishing(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            raise KeyError(name)
+
+        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+            return default
+
+    monkeypatch.setattr(os, "environ", Vanishing(RAY_num_workers_soft_limit="3"))
+    assert redact("a plain text") == "a plain text"

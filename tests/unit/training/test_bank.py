@@ -258,3 +258,16 @@ def test_the_answer_belongs_to_the_caller(open_bank: Open, pairs: Pairs) -> None
     kept = first.clone()
     first.zero_()
     assert torch.equal(bank.logits(*pairs), kept)
+
+
+def test_whoever_waits_is_told_before_the_teacher_answers(
+    tmp_path: Path, identity: BankIdentity, live: LiveTeacher, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autockd.training.bank._FLUSH_EVERY", 32)
+    told: list[int] = []
+    bank = TeacherBank(tmp_path, identity, lambda: live, before_answers=lambda: told.append(bank.filled))
+    wanted = tuple(part[:70] for part in pairs)
+    bank.logits(*wanted)
+    assert told == [0, 32, 64]
+    bank.logits(*wanted)
+    assert len(told) == 3, "nothing was missing"
