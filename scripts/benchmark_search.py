@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]  # one, for all arms
 
 from search_benchmark.judging import OURS, ratio_of
 from search_benchmark.measuring import Measured, measure

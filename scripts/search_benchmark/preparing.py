@@ -19,6 +19,7 @@ from autockd.data import HeldOut, ImageTask, Task, TextTask, load_task
 from autockd.models import ENCODER_WEIGHTS, load_tokenizer, save_encoder, save_weights
 from autockd.processor import cpu_has_bf16, usable_cores
 from autockd.search.stages import ready_teacher
+from autockd.training.memory import release_memory
 from autockd.training.networks import based_on, build_network
 from search_benchmark.profiles import Plan
 from search_benchmark.setting import WORKERS, Setting, sobol_points
@@ -42,6 +43,7 @@ def prepare(plan: Plan, folder: Path, data: Path | None) -> Setting:
     teacher = folder / "teacher" / ENCODER_WEIGHTS
     if not teacher.exists():
         ready_teacher(study, task, teacher, usable_cores(), device, "fp32")
+        release_memory()  # a GPU's is for the arms
     save_student(study, task, folder)
     save_data(task, held_out, folder)
     setting = Setting(

@@ -11,6 +11,7 @@ import yaml
 
 from autockd.records import EpochFinished, StudyFinished, TrialFinished
 from autockd.tracking import events
+from search_benchmark.profiles import NOT_RECORDED
 from search_benchmark.setting import Result, Setting
 
 HERE = Path(__file__).parent
@@ -26,6 +27,8 @@ def command(study: dict[str, Any], setting: Setting, out: Path, trials: int, off
     points = [{**point} for point in setting.points[:trials]]
     search = {**study["search"], "trials": trials, "enqueue": points}
     whole = {**study, "teacher": {**study["teacher"]}, "search": search}
+    if off in NOT_RECORDED:
+        whole["resources"] = {**study["resources"], "cuda_graphs": False}
     if off == "bf16" and setting.bf16:
         whole["resources"] = {**study["resources"], "teacher_precision": "bf16"}  # it follows the students' by itself
     if setting.kind == "text":
