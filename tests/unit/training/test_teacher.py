@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from autockd.config.methods import HintonKD
 from autockd.config.models import CifarResNet
@@ -22,8 +23,8 @@ from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
-from autockd.training.networks import make_feed
-from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.networks import build_network, make_feed
+from autockd.training.teacher import Lesson, TeacherSpec, _known, prepare_teacher
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -320,3 +321,19 @@ def test_a_given_assistant_is_taken_as_it_is(prepare: Prepare, lesson: Lesson, t
     spec = prepare(config, study="given", choose=never, lesson=lesson)
     assert spec.record.origin == "given"
     assert spec.record.weights_hash == weights_hash(read_state(tmp_path / "given.safetensors"))
+
+
+def test_a_teacher_is_evaluated_where_its_answers_are_given(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[str] = []
+
+    def look(model: nn.Module, *_: object, **__: object) -> float:
+        places.append(next(model.parameters()).device.type)
+        return 0.5
+
+    monkeypatch.setattr("autockd.training.teacher.evaluate", look)
+    model = build_network(CONFIG.model, task, seed=0)
+    elsewhere = torch.device("meta")
+    _known(CONFIG, model, task, elsewhere, 1, tmp_path, "fp32", with_moment=False)
+    assert places == ["meta"]

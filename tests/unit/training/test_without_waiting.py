@@ -1,0 +1,108 @@
+"""What a GPU must not be asked for in the middle of an epoch, checked without one.
+
+PyTorch's fake tensors have a shape and a device and no content: whoever asks for a number of theirs, as `.item()` and
+`if tensor:` do, gets an error, and so does whoever mixes devices. They stand on a GPU that is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode, unset_fake_temporarily
+
+from autockd.config.methods import DecoupledKD, Dist
+from autockd.config.models import CifarResNet
+from autockd.config.trial import TrialConfig
+from autockd.data import Task
+from autockd.data.feeds import Feed
+from autockd.distillation import Plan
+from autockd.records import PrecisionChoice
+from autockd.training import trainer as trainer_module
+from autockd.training.evaluation import predict
+from autockd.training.networks import make_feed
+from autockd.training.trainer import Trainer
+
+MakeTrial = Callable[..., TrialConfig]
+METHODS = ("none", "kd", "annealing", "continuation")
+RELATIVES = {"dkd": DecoupledKD(), "dist": Dist()}
+"""Trained with the recipe of kd."""
+
+
+class Bank:
+    """Answers that are there already."""
+
+    def __init__(self, outputs: int) -> None:
+        self._outputs = outputs
+
+    def logits(self, indices: Tensor, views: Tensor) -> Tensor:
+        return torch.zeros(len(indices), self._outputs)
+
+
+@pytest.fixture
+def make_trainer(task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
+    """Makes trainers whose tensors are fake; the plan, which is the host's, is real."""
+
+    def make(name: str, device: str, *, recorded: bool = False, **training: Any) -> Trainer:
+        trial = make_trial("kd" if name in RELATIVES else name, **training)
+        trial = trial.model_copy(update={"method": RELATIVES.get(name, trial.method)})
+        plan, build = trainer_module.compile_plan, trainer_module.build_network
+
+        def planned(*args: Any) -> Plan:
+            with unset_fake_temporarily():
+                found = plan(*args)
+                found.row(0)
+            return found
+
+        def built(*args: Any, **named: Any) -> nn.Module:
+            with unset_fake_temporarily():
+                network = build(*args, **named)
+            network = network.to(device)
+            monkeypatch.setattr(nn.Module, "to", lambda self, *args, **named: self)  # a fake one moves but once
+            return network
+
+        monkeypatch.setattr(trainer_module, "compile_plan", planned)
+        monkeypatch.setattr(trainer_module, "build_network", built)
+        precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device=device, reason="")
+        bank: Any = Bank(task.outputs)
+        return Trainer(trial, task, precision, bank=bank, second_moment=1.0, recorded=recorded)
+
+    return make
+
+
+@pytest.mark.parametrize(("optimizer", "recorded"), [("sgd", False), ("adamw", True)])
+@pytest.mark.parametrize("name", [*METHODS, *RELATIVES])
+def test_no_step_of_an_epoch_asks_for_a_number(
+    name: str, optimizer: str, recorded: bool, make_trainer: Callable[..., Trainer]
+) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        trainer = make_trainer(name, "cpu", recorded=recorded, optimizer=optimizer, learning_rate=0.01)
+        totals = trainer._train_epoch(1)
+        with pytest.raises(DataDependentOutputException):
+            float(totals[0])  # as the trainer does once the epoch is over
+
+
+@pytest.mark.parametrize("name", [*METHODS, *RELATIVES])
+def test_all_that_a_step_takes_is_on_the_networks_device(
+    name: str, make_trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the backward pass, which threads of a device compute that is really there."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        trainer = make_trainer(name, "cuda", optimizer="adamw", learning_rate=0.01, max_grad_norm=1.0)
+
+        def go_back(loss: Tensor) -> None:
+            for parameter in trainer.model.parameters():
+                parameter.grad = loss.detach() * parameter.detach()
+
+        monkeypatch.setattr(Tensor, "backward", go_back)
+        assert trainer._train_epoch(1).device.type == "cuda"
+
+
+def test_answers_are_given_where_the_network_is(task: Task, make_trainer: Callable[..., Trainer]) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = make_trainer("none", "cuda").model
+        feed: Feed = make_feed(CifarResNet(), task, task.validation, torch.device("cuda"))
+        assert predict(model, feed).device.type == "cuda"
