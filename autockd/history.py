@@ -126,8 +126,13 @@ class History:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
 
-def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) -> tuple[str, ...]:
+def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str | None = None) -> tuple[str, ...]:
     """Whether a study may go on with this configuration and data set.
+
+    Args:
+        history: the study's.
+        config: the configuration.
+        task_fingerprint: of the data set; None before it is read.
 
     Returns:
         What differs from before and may, such as `search.trials: 24 -> 48`.
@@ -142,7 +147,7 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str) 
             f"both would not be comparable; go on with that version, or start a new study"
         )
     wrong = []
-    if start.task_fingerprint != task_fingerprint:
+    if task_fingerprint is not None and task_fingerprint != start.task_fingerprint:
         wrong = [f"the data set: its fingerprint was {start.task_fingerprint[:12]}, now it is {task_fingerprint[:12]}"]
     changes = check_changes(history, config, wrong)
     if history.test_opened and (more := history.asked_for_more(config)):

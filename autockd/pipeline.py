@@ -56,6 +56,8 @@ def run_study(
             for change in check_changes(history, config):
                 session.recorder.show(f"{config.name} is finished, so this changes nothing: {change}")
             return _result(session)
+        if history:
+            check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
         try:
             with session.halt.listening():
                 task, held_out = _run_stages(session)

@@ -78,6 +78,7 @@ def test_an_empty_history_is_false() -> None:
 
 def test_nothing_changed() -> None:
     assert check_goes_on(History([started()]), study(), "data") == ()
+    assert check_goes_on(History([started()]), study()) == (), "nothing is known of the data yet"
 
 
 @pytest.mark.parametrize(
