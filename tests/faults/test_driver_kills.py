@@ -31,7 +31,6 @@ FRACTION: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["before a checkpoint takes its place"], (corrupt_checkpoints, stale_lock)),
     (STOPPED, (torn,)),
     (FINAL["after the test split is opened"], ()),
-    (FINAL["with a bundle that is not recorded"], ()),
     (FINAL["while the bundle is replaced"], ()),
 ]
 NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
@@ -39,6 +38,7 @@ NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["between ledger and MLflow, a result"], ()),
     (AtEvent("epoch_finished", count=2), (torn,)),
     (SEARCH["while the book is restored"], ()),
+    (FINAL["with a bundle that is not recorded"], ()),
     (FINAL["between Exported and StudyFinished"], ()),
 ]
 

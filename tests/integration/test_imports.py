@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from autockd.config.models import CifarResNet
 from autockd.config.tasks import Digits
 from autockd.data import load_task
 from autockd.export import ImageBundleConfig, ImageStudent, write_bundle
 from autockd.models import build_model
 from autockd.provenance import provenance
+from autockd.search.preload import FIRST, preloading
 
 LOAD_DIGITS = """
 import json, sys
@@ -72,15 +75,36 @@ floors = {"autockd.training", "autockd.search", "autockd.tracking", "autockd.dis
 print(sorted((heavy | floors) & set(sys.modules)))
 """
 
+PRELOAD = """
+import json, os, sys
+import autockd.search.preloaded
+before = set(sys.modules)
+there = [name for name in ("torch._dynamo", "ray.tune", "transformers") if name in before]
+niceness = os.getpriority(os.PRIO_PROCESS, 0)
+"""
 
-def _run(code: str, *arguments: str) -> str:
+TRAIN_A_STEP = """
+import torch
+{build}
+torch.optim.SGD(network.parameters(), lr=0.1).step()
+print(json.dumps([there, niceness, len(set(sys.modules) - before)]))
+"""
+
+BUILD = {
+    "image": "from autockd.models.resnet import ResNet6n2; network = ResNet6n2(8, (4, 4, 4), 'A', classes=2)",
+    "text": "from transformers import BertConfig, BertModel; network = BertModel(BertConfig(num_hidden_layers=1))",
+}
+AHEAD = {"image": ["torch._dynamo", "ray.tune"], "text": ["torch._dynamo", "ray.tune", "transformers"]}
+
+
+def _run(code: str, *arguments: str, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         check=False,
         timeout=120,
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
@@ -113,3 +137,25 @@ def test_loading_a_bundle_imports_no_training_search_or_tracking_code(tmp_path: 
         tmp_path / "bundle", ImageStudent(config, model), examples=load_task(Digits())[0].validation, onnx=False
     )
     assert _run(LOAD_BUNDLE, str(tmp_path / "bundle")) == "[]"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_a_worker_has_imported_ahead_what_a_trial_needs_and_is_no_nicer_for_it(kind: str) -> None:
+    """A student is built and trained for a step; what is new beyond its own architecture's modules is few."""
+    code = PRELOAD + TRAIN_A_STEP.format(build=BUILD[kind])
+    there, niceness, more = json.loads(_run(code, **preloading(kind)))
+    assert there == AHEAD[kind]
+    assert niceness == os.getpriority(os.PRIO_PROCESS, 0)
+    assert more < 30
+
+
+@pytest.mark.slow
+def test_the_worker_that_makes_things_ready_imports_the_same_and_stands_back_behind_nobody() -> None:
+    report = "print(json.dumps([there, niceness]))"
+    found = json.loads(_run(PRELOAD + report, **preloading("image"), **FIRST["env_vars"]))
+    assert found == [AHEAD["image"], os.getpriority(os.PRIO_PROCESS, 0)]
+
+
+def test_nobody_else_imports_anything_ahead() -> None:
+    assert json.loads(_run(PRELOAD + "print(json.dumps(there))")) == []

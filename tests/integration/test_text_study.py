@@ -134,10 +134,11 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         f"task.path={test_data / 'glue'}",
         "task.limit_train=400",
         "teacher.training.batch_size=8",
-        "teacher.training.epochs=3",
+        "teacher.training.epochs=2",
         "training.batch_size=16",
         "training.epochs=1",
-        "search.trials=4",
+        "search.trials=2",
+        "search.baselines=[{name: annealing, smoothing_start: 10, granularity: step}]",
         "resources.precision=fp32",
         "resources.parallel_trials=1",  # or the teacher has two threads, which lose time tenfold beside other tests
         "export.onnx=false",  # ONNX models of encoders have tests of their own
@@ -145,7 +146,7 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
     config = load_study(SPACES / "minilm3_from_minilm6_stsb.yaml", small, smoke=True)
     found = _run(config, tmp_path / "studies")
     scores = {event.label: event for event in _of(Evaluated, found)}
-    assert set(scores) == {"teacher", "none", "kd", "annealing", "best"}
+    assert set(scores) == {"teacher", "annealing", "best"}
     assert scores["teacher"].validation > 0.3, "MiniLM knows what is alike before it has learnt much"
     (exported,) = _of(Exported, found)
     loaded = load_bundle(Path(exported.bundle))
