@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import torch
 from torch import nn
 
@@ -70,8 +72,7 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
 
 def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str) -> None:
     """Batch normalisation over a single number has no deviation, and torch refuses it."""
-    last = len(task.train) % batch_size or batch_size
-    if last > 1 or not isinstance(task, ImageTask):
+    if _last_batch(len(task.train), batch_size) > 1 or not isinstance(task, ImageTask):
         return
     try:
         with torch.no_grad():
@@ -80,7 +81,12 @@ def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str
         field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
         message = f"is {batch_size}, so that the last of {len(task.train)} images is a batch of its own, on which"
         message += f" batch normalisation of the {role} cannot train"
-        raise ConfigError.of(field, message, f"choose another, such as {batch_size + 1}") from error
+        fitting = next(size for size in count(batch_size + 1) if _last_batch(len(task.train), size) > 1)
+        raise ConfigError.of(field, message, f"choose another, such as {fitting}") from error
+
+
+def _last_batch(samples: int, batch_size: int) -> int:
+    return samples % batch_size or batch_size
 
 
 def check_plans(config: StudyConfig, task: Task) -> None:

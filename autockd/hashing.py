@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-_CHUNK = 1 << 20
-
 
 def content_hash(value: Any) -> str:
     """SHA-256 (hex, 64 digits) of a JSON-like value; key order does not matter."""
@@ -27,9 +25,6 @@ def bytes_hash(*parts: bytes | memoryview) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, read in chunks."""
-    digest = hashlib.sha256()
+    """SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

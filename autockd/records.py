@@ -84,7 +84,7 @@ class AssistantReady(Record):
 
 
 class BankReady(Record):
-    """The teacher's logits are in the bank, or were counted at the end."""
+    """The logits of the teacher, or of the assistant, are in the bank."""
 
     event: Literal["bank_ready"] = "bank_ready"
     time: float
@@ -235,7 +235,8 @@ class StudyFinished(Record):
     best_trial: int | None
     best_value: float | None
     seconds: dict[str, float]
-    """Wall time by stage: start, data, teacher, bank, search, finalists, evaluate, export."""
+    """Wall time by stage: data, start, probe, teacher, assistant, bank, costs, search, finalists, evaluate, export,
+    tracking; and of all of it: total."""
     split: dict[str, float] = {}
     """The same time by what it went into: start-up, data, teacher, training, evaluation, finalists, tracking,
     export, waiting."""

@@ -61,7 +61,10 @@ def register_bundle(
         experiment: name of its experiment, and of the registered model.
         patience: seconds after which it is left unregistered; None waits.
 
-    Never raises: a server without a registry, or one that is gone, is told of in the outcome.
+    A server without a registry, or one that is gone, is told of in the outcome.
+
+    Raises:
+        StudyError: the ledger is damaged.
     """
     history = events(folder / LEDGER)
     exported, start = _last(history, Exported), _last(history, StudyStarted)

@@ -133,7 +133,7 @@ class ResourceConfig(Config):
     teacher_precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic in which a teacher answers; auto is that of the trials, and fp32 where bf16 comes not close enough."""
     cuda_graphs: bool = False
-    """Whether trials on images record a whole training step on a GPU and repeat it; not yet measured on one."""
+    """Whether trials on images record a whole training step on a GPU (a CUDA graph) and repeat it."""
     max_failures: int = Field(default=2, ge=0)
     """How often a trial whose worker died or hung starts again from its checkpoint."""
     trial_timeout: Seconds | None = Field(default=None, gt=0)

@@ -29,11 +29,6 @@ class Augmentation(Config):
     flip: bool = False
     """Whether the mirrored image is a view too."""
 
-    @property
-    def views(self) -> int:
-        """Number of views of one image."""
-        return (2 * self.crop_padding + 1) ** 2 * (2 if self.flip else 1)
-
 
 class _Task(Config):
     """What all tasks share."""

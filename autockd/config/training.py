@@ -37,7 +37,7 @@ class TrainingConfig(Config):
     """
 
     epochs: int = Field(default=200, ge=1)
-    """Passes over the training images."""
+    """Passes over the training samples."""
     batch_size: int = Field(default=32, ge=1)
     """Samples per step; a last batch that is smaller is used too."""
     optimizer: Literal["sgd", "adamw"] = "sgd"

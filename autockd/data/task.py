@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 
@@ -69,10 +69,6 @@ class Task:
     def outputs(self) -> int:
         """Numbers that a network gives for a sample: a logit for each class, or one score."""
         return len(self.classes) or 1
-
-    def to(self, device: torch.device) -> Self:
-        """The same task with its arrays on another device."""
-        return replace(self, train=self.train.to(device), validation=self.validation.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,14 +48,12 @@ class BundleInfo:
     Attributes:
         folder: where it lies, an absolute path.
         manifest_hash: SHA-256 (hex) of manifest.json, which names every other file's.
-        bytes: size of all its files.
         parity: what parity.json holds.
         figures: what figures.json holds; None for a bundle without ONNX.
     """
 
     folder: Path
     manifest_hash: str
-    bytes: int
     parity: Parity
     figures: Figures | None = None
 
@@ -138,7 +136,7 @@ def write_bundle(
     """Write a student as a bundle: proven on real samples first, then put in place in one step.
 
     Args:
-        folder: the bundle's folder; it must not exist.
+        folder: the bundle's folder; without `force` it must not exist.
         student: is copied, not changed.
         examples: two or more validation samples to prove parity on; the first 512 images or 128 texts are used.
             An int8 model is judged on all of them.
@@ -163,8 +161,7 @@ def write_bundle(
         card = model_card(student.config, parameters=count_parameters(student.model), figures=figures)
         (stage / CARD).write_text(card, encoding="utf-8")
         manifest_hash = write_manifest(stage)
-        size = sum(path.stat().st_size for path in stage.iterdir())
-    return BundleInfo(folder.absolute(), manifest_hash, size, parity, figures)
+    return BundleInfo(folder.absolute(), manifest_hash, parity, figures)
 
 
 def load_bundle(folder: Path) -> Bundle:

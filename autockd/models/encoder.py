@@ -80,9 +80,7 @@ class TextEncoder(nn.Module):
         return self
 
 
-def build_encoder(
-    config: Encoder, *, outputs: int, seed: int, labels: tuple[str, ...] = (), base: Path | None = None
-) -> TextEncoder:
+def build_encoder(config: Encoder, *, outputs: int, seed: int, labels: tuple[str, ...] = ()) -> TextEncoder:
     """The encoder that `config` describes, on the CPU, in training mode, in float32.
 
     Args:
@@ -91,7 +89,6 @@ def build_encoder(
         seed: of what is fresh: the same seed gives the same weights, and no global generator is touched.
         labels: name of each class. Where the base is a classifier of the same names in another order, its outputs
             are brought into this one.
-        base: folder of the base where `config.path` is None: the teacher's.
 
     Returns:
         A module from tokens to logits [B, outputs].
@@ -101,7 +98,7 @@ def build_encoder(
             configuration asks for layers or sizes that it cannot have.
     """
     assert not labels or len(labels) == outputs, "a name for each class"
-    folder = base_folder(config, base)
+    folder = base_folder(config)
     with torch.random.fork_rng(devices=[]), quiet_transformers():
         # Not torch.manual_seed, which would seed the generators of all GPUs as well.
         torch.default_generator.manual_seed(seed)

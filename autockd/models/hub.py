@@ -22,26 +22,23 @@ _PLAIN_KERNELS = (None, "eager", "sdpa")
 _NEEDED = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
 
-def base_folder(config: Encoder, base: Path | None = None) -> Path:
+def base_folder(config: Encoder) -> Path:
     """The folder with the encoder that `config` starts from; a hub model is fetched, or found in the hub's cache.
 
     Args:
         config: the encoder; its `path` is a local folder, where there is one of that name, or else a hub id.
-        base: taken where `config.path` is None: the teacher's folder.
 
     Raises:
         ModelError: there is no such folder or hub model, or the hub cannot be reached and its cache has no such model.
     """
-    folder = _found(config, base)
+    folder = _found(config)
     _require_plain(folder)
     return folder
 
 
-def _found(config: Encoder, base: Path | None) -> Path:
+def _found(config: Encoder) -> Path:
     if config.path is None:
-        if base is None:
-            raise ModelError("path: an encoder starts from another one -> name a local folder or a hub id")
-        return base
+        raise ModelError("path: an encoder starts from another one -> name a local folder or a hub id")
     folder = Path(config.path).expanduser()
     if folder.is_dir():
         if config.revision is not None:

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,19 +28,18 @@ _SEGMENTED = ("xlnet",)
 """Architectures that take token types without a `type_vocab_size` in their configuration."""
 
 
-def load_tokenizer(config: Encoder, base: Path | None = None) -> Any:
+def load_tokenizer(config: Encoder) -> Any:
     """The fast tokenizer of an encoder's base. It pads on the right and gives token types where the encoder has them.
 
     Args:
         config: the encoder.
-        base: folder of the base where `config.path` is None.
 
     Raises:
         ModelError: there is no such base, or it has no fast tokenizer with a padding token.
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    folder = base_folder(config, base)
+    folder = base_folder(config)
     try:
         with quiet_transformers():
             tokenizer = AutoTokenizer.from_pretrained(folder, **_READING)

@@ -211,11 +211,10 @@ def _what_is_missing(content: ReportContent) -> Iterator[str]:
     if winner is None:
         return
     if not content.has_seeds:
+        wanted = "high" if content.direction == "maximize" else "low"
         yield (
             "Every model was trained with one seed: differences of the size that another seed makes mean nothing, and "
-            "the winner's validation value was selected for being high."
-            if content.direction == "maximize"
-            else "Every model was trained with one seed: differences of the size that another seed makes mean nothing."
+            f"the winner's validation value was selected for being {wanted}."
         )
     elif (fewest := min(len(row.seeds) for row in content.standings if row.seeds)) < _FEW_SEEDS:
         yield f"{plural(fewest, 'fresh seed')}, so intervals are wide: a small gain would not show."

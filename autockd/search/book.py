@@ -125,11 +125,6 @@ class StudyBook:
         """Number of the next trial."""
         return self._first + len(self._trials)
 
-    @property
-    def lag(self) -> int:
-        """See `proposal_lag`."""
-        return self._lag
-
     def folder(self, study: Path, number: int) -> Path:
         """Where a trial keeps its checkpoint and its weights, in the study's folder."""
         return trial_folder(study, number)

@@ -1,4 +1,4 @@
-"""What a study writes down: its ledger, and MLflow as a projection of it. Nothing here is imported by a worker."""
+"""What a study writes down: its ledger, and MLflow as a projection of it."""
 
 from autockd.tracking.figures import plan_figure
 from autockd.tracking.ledger import Ledger, events, in_use, read_events

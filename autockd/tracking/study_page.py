@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autockd.records import StudyStarted
-from autockd.tracking.mlflow_store import find_experiment
+from autockd.tracking.mlflow_store import find_experiment, new_client
 from autockd.tracking.saved_views import VIEW_TAG, list_path, view_key, view_path
 
 
@@ -23,7 +23,5 @@ def study_page(uri: str, experiment: str, start: StudyStarted | None) -> str:
     found = find_experiment(uri, experiment) if start is not None else None
     if found is None or start is None:
         return ""
-    from mlflow import MlflowClient
-
-    tags = MlflowClient(tracking_uri=uri).get_experiment(found).tags
+    tags = new_client(uri).get_experiment(found).tags
     return view_path(found, start) if VIEW_TAG + view_key(start) in tags else list_path(found, start)

@@ -192,7 +192,6 @@ def _known(
         answers_difference=difference,
     )
     with suppress(OSError):  # it is then computed again, the next time
-        cache.mkdir(parents=True, exist_ok=True)
         write_whole(kept, known.model_dump_json())
     return vars(known)
 

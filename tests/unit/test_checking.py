@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from autockd.checking import check_models
 from autockd.config.schema import StudyConfig
@@ -31,9 +33,9 @@ def study(teacher: dict[str, Any], student: dict[str, Any], taught: int, batch_s
 @pytest.mark.parametrize(
     ("config", "field"),
     [
-        (study(SHALLOW, DEEP, 32, 17), "training.batch_size: is 17"),
-        (study(SHALLOW, DEEP, 32, 1), "training.batch_size: is 1"),
-        (study(DEEP, SHALLOW, 119, 32), "teacher.training.batch_size: is 119"),
+        (study(SHALLOW, DEEP, 32, 17), "training.batch_size: is 17,.* such as 18$"),
+        (study(SHALLOW, DEEP, 32, 1), "training.batch_size: is 1,.* such as 2$"),
+        (study(DEEP, SHALLOW, 119, 32), "teacher.training.batch_size: is 119,.* such as 120$"),
     ],
 )
 def test_a_last_batch_of_one_image_is_refused_where_it_cannot_be_trained_on(
@@ -42,6 +44,12 @@ def test_a_last_batch_of_one_image_is_refused_where_it_cannot_be_trained_on(
     with pytest.raises(ConfigError, match=field) as raised:
         check_models(config, task)
     assert "the last of 120 images is a batch of its own" in str(raised.value)
+
+
+def test_the_size_that_is_named_leaves_no_single_image_either(task: Task) -> None:
+    odd = replace(task, train=task.train.take(torch.arange(119)))  # of which 2 leaves one, too
+    with pytest.raises(ConfigError, match=r"such as 3$"):
+        check_models(study(SHALLOW, DEEP, 32, 1), odd)
 
 
 @pytest.mark.parametrize(

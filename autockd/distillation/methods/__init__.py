@@ -1,4 +1,7 @@
-"""Distillation methods, one file each. A new method is its file, its configuration class, and a line in this table."""
+"""Distillation methods, one file each. A new method is its file and a line in this table, its configuration class and
+a place in `autockd.config.methods`, what is searched of it in `autockd.config.method_spaces`, and its label in
+`autockd.config.comparison`.
+"""
 
 from __future__ import annotations
 

@@ -40,15 +40,6 @@ def test_a_task_knows_the_shape_of_its_images() -> None:
     assert task.image_size == (4, 5)
 
 
-def test_moving_a_task_moves_both_splits_and_nothing_else() -> None:
-    task = small_task()
-    moved = task.to(torch.device("meta"))
-    assert {moved.train.inputs.device.type, moved.train.targets.device.type} == {"meta"}
-    assert {moved.validation.inputs.device.type, moved.validation.targets.device.type} == {"meta"}
-    assert moved.fingerprint == task.fingerprint
-    assert task.train.inputs.device.type == "cpu"
-
-
 def test_a_task_has_no_place_for_test_samples() -> None:
     splits = [field.name for field in fields(Task) if isinstance(getattr(small_task(), field.name), Split | HeldOut)]
     assert splits == ["train", "validation"]

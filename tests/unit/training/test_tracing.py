@@ -32,7 +32,8 @@ def test_a_run_that_ends_before_leaves_what_it_had(
     task: Task, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     path = tmp_path / "trace.json"
-    with StepTracer(path) as tracer:
-        list(Trainer(make_trial("none", epochs=2, batch_size=32), task, fp32, tracer=tracer).fit())
-        assert not path.exists()
+    tracer = StepTracer(path)
+    list(Trainer(make_trial("none", epochs=2, batch_size=32), task, fp32, tracer=tracer).fit())
+    assert not path.exists()
+    tracer.close()
     assert path.exists()
