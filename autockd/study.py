@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any, Self
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
-from autockd.config.tasks import Glue, Text
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
@@ -288,21 +287,9 @@ class Study:
         return Path(export_trial(self.config, self.folder, row, summary, task, run=run, to=to, **options).bundle)
 
     @property
-    def task_name(self) -> str:
-        """Name of the task, which names the MLflow experiment."""
-        task = self.config.task
-        if task.source == "torchvision":
-            return task.dataset.lower()
-        if isinstance(task, Glue | Text):
-            return task.name
-        if task.source == "huggingface":
-            return Path(task.path).name.lower()
-        return task.source if task.source == "digits" else task.path.stem.lower()
-
-    @property
     def experiment(self) -> str:
         """Name of the MLflow experiment."""
-        return self.config.tracking.experiment or self.task_name
+        return self.config.tracking.experiment or self.config.task.name.lower()
 
     def mlflow_uri(self) -> str | None:
         """MLflow's tracking URI: the study's, else the environment's MLFLOW_TRACKING_URI, else a database of its own.

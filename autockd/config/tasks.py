@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
@@ -43,6 +44,11 @@ class _Task(Config):
     """Use only so many test samples (stratified)."""
 
     @property
+    @abstractmethod
+    def name(self) -> str:
+        """The task's name; in lower case, of the MLflow experiment too."""
+
+    @property
     def is_regression(self) -> bool:
         """Whether targets are scores, not classes."""
         return False
@@ -80,6 +86,11 @@ class Digits(_ImageTask):
     test_fraction: float = Field(default=0.3, gt=0, lt=1)
     """Share of the images that makes the test split, stratified by class."""
 
+    @property
+    def name(self) -> str:
+        """The data set's."""
+        return "digits"
+
 
 class Torchvision(_ImageTask):
     """A classification data set of torchvision: CIFAR10, CIFAR100, MNIST, FashionMNIST, KMNIST, SVHN, ..."""
@@ -91,6 +102,11 @@ class Torchvision(_ImageTask):
     """The folder that holds, or is to hold, the data set's files."""
     download: bool = False
     """Whether missing files may be fetched from the network."""
+
+    @property
+    def name(self) -> str:
+        """The data set's, in lower case."""
+        return self.dataset.lower()
 
 
 class HuggingFace(_ImageTask):
@@ -114,6 +130,11 @@ class HuggingFace(_ImageTask):
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training split that becomes the test split when `test_split` is null."""
 
+    @property
+    def name(self) -> str:
+        """Name of the folder or hub data set, in lower case, without what stands before it."""
+        return Path(self.path).expanduser().resolve().name.lower()
+
 
 class ImageFolder(_ImageTask):
     """A folder of images by class: `train/<class>/*.png` and `test/<class>/*.png`, or `<class>/*.png` alone."""
@@ -124,6 +145,11 @@ class ImageFolder(_ImageTask):
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share that becomes the test split when there is no `test` folder."""
 
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return self.path.resolve().name
+
 
 class Npz(_ImageTask):
     """A NumPy archive with `x_train`, `y_train` and, optionally, `x_test`, `y_test`."""
@@ -133,6 +159,11 @@ class Npz(_ImageTask):
     """The .npz file; images are uint8, [N, H, W] or [N, H, W, C]; pickled arrays are refused."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share that becomes the test split when the archive has no `x_test`."""
+
+    @property
+    def name(self) -> str:
+        """The file's, without its suffix."""
+        return self.path.stem
 
 
 class Glue(_TextTask):

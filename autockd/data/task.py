@@ -44,7 +44,7 @@ class Task:
     """What trials learn from and are compared on.
 
     Attributes:
-        name: short name, such as `digits`; names the MLflow experiment.
+        name: short name, such as `digits`; in lower case, of the MLflow experiment too.
         train: training samples.
         validation: samples that trials are compared on.
         classes: name of each class, by index; empty where targets are scores.

@@ -22,4 +22,4 @@ def read_digits(config: Digits) -> RawImages:
     ink = digits.images.astype(np.int64)
     pixels = ((ink * 255 + _LARGEST // 2) // _LARGEST).astype(np.uint8)
     classes = tuple(str(name) for name in digits.target_names)
-    return RawImages("digits", classes, array_samples(pixels, digits.target.astype(np.int64), config.image_size))
+    return RawImages(config.name, classes, array_samples(pixels, digits.target.astype(np.int64), config.image_size))

@@ -36,12 +36,12 @@ def read_folder(config: ImageFolder) -> RawImages:
     classes = _classes(train_root)
     train = _samples(train_root, classes, config.image_size)
     if test_root is None or not test_root.is_dir():
-        return RawImages(path.resolve().name, classes, train)
+        return RawImages(config.name, classes, train)
     if extra := sorted(set(_classes(test_root)) - set(classes)):
         message = f"{test_root} has {listed(extra)}, which {train_root} has not"
         raise data_error("task.path", message, "give each class training images, or remove it")
     test_classes = [name if (test_root / name).is_dir() else None for name in classes]
-    return RawImages(path.resolve().name, classes, train, _samples(test_root, test_classes, config.image_size))
+    return RawImages(config.name, classes, train, _samples(test_root, test_classes, config.image_size))
 
 
 def _folders(root: Path) -> list[Path]:

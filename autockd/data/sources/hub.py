@@ -11,8 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autockd.data.sources.raw import data_error, listed
+import numpy as np
+
+from autockd.data.sources.raw import Indices, data_error, listed
 from autockd.errors import reason_of
+
+LABELS = "u?int|bool|(large_)?string"
+"""Types of columns that may hold classes, beside the library's own class labels."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -130,3 +135,67 @@ def require_columns(test: Any, *columns: str, field: str = "test_split") -> None
 def values_of(dataset: Any, column: str) -> list[Any]:
     """All values of a column, as Python objects."""
     return list(dataset.select_columns(column)[:][column])
+
+
+def split_name(part: Any) -> str:
+    """A split, as errors name it."""
+    return f"the split {str(part.split)!r}"
+
+
+def holds(feature: Any, types: str) -> bool:
+    """Whether a column has single values of a type whose name matches."""
+    import datasets
+
+    return isinstance(feature, datasets.Value) and re.match(types, feature.dtype) is not None
+
+
+def class_targets(parts: Sequence[Any], label: str, *, or_else: str = "") -> tuple[tuple[str, ...], list[Indices]]:
+    """Class names, and the class indices of each part, int64 [N].
+
+    Integers and strings become classes in sorted order.
+
+    Args:
+        parts: splits with the same classes; the first one's count.
+        label: their column of labels.
+        or_else: another remedy where the column holds something else.
+
+    Raises:
+        DataError: a label is missing, is of another kind, or a part has other classes than the first.
+    """
+    import datasets
+
+    feature = parts[0].features[label]
+    if isinstance(feature, datasets.ClassLabel):
+        return tuple(feature.names), [_published(part, label, feature) for part in parts]
+    labels = [_plain_labels(part, label, or_else) for part in parts]
+    if len({type(value) for values in labels for value in values}) > 1:
+        message = f"{label!r} holds numbers in one split and strings in the other"
+        raise data_error("task.label_column", message, "write the labels in the same way")
+    values = sorted(set().union(*labels))
+    index = {value: position for position, value in enumerate(values)}
+    return tuple(map(str, values)), [np.array([index[value] for value in part], dtype=np.int64) for part in labels]
+
+
+def _published(part: Any, label: str, feature: Any) -> Indices:
+    if part.features[label] != feature:
+        message = f"{label!r} of {split_name(part)} does not have the training split's classes, {listed(feature.names)}"
+        raise data_error("task.label_column", message, "give both splits the same classes in the same order")
+    labels = values_of(part, label)
+    if (row := next((row for row, value in enumerate(labels) if value is None or value < 0), None)) is not None:
+        raise _no_label(row, part, label)
+    return np.array(labels, dtype=np.int64)
+
+
+def _plain_labels(part: Any, label: str, or_else: str) -> list[Any]:
+    labels = values_of(part, label)
+    if (row := next((row for row, value in enumerate(labels) if value is None), None)) is not None:
+        raise _no_label(row, part, label)
+    if not holds(part.features[label], LABELS):
+        message = f"classes must be integers or strings, but {label!r} of {split_name(part)} holds {labels[0]!r}"
+        raise data_error("task.label_column", message, f"name another column{or_else}")
+    return labels
+
+
+def _no_label(row: int, part: Any, label: str) -> Exception:
+    message = f"row {row} of {split_name(part)} has no label in {label!r}"
+    return data_error("task.label_column", message, "remove the row, choose a labelled split, or set test_split: null")

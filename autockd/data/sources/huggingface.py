@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from autockd.config.tasks import HuggingFace
-from autockd.data.sources.hub import choose_column, load_splits, require_columns, split_named
+from autockd.data.sources.hub import (
+    LABELS,
+    choose_column,
+    class_targets,
+    holds,
+    load_splits,
+    require_columns,
+    split_named,
+)
 from autockd.data.sources.images import Item, decode
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error
 
@@ -39,11 +44,11 @@ def read_huggingface(config: HuggingFace) -> RawImages:
     image_column, label_column = _image_column(parts[0], config.image_column), _label_column(parts[0], config)
     for part in parts[1:]:
         require_columns(part, image_column, label_column)
-    classes, targets = _targets(parts, label_column)
+    classes, targets = class_targets(parts, label_column)
     samples = [
         _samples(part, image_column, labels, config.image_size) for part, labels in zip(parts, targets, strict=True)
     ]
-    return RawImages(Path(config.path).expanduser().resolve().name.lower(), classes, *samples)
+    return RawImages(config.name, classes, *samples)
 
 
 def _image_column(dataset: Any, named: str | None) -> str:
@@ -60,33 +65,11 @@ def _image_column(dataset: Any, named: str | None) -> str:
 def _label_column(dataset: Any, config: HuggingFace) -> str:
     import datasets
 
-    def holds_values(feature: Any) -> bool:
-        return isinstance(feature, datasets.Value) and bool(re.match(r"u?int|bool|(large_)?string", feature.dtype))
-
     features = dataset.features.items()
     classes = [name for name, feature in features if isinstance(feature, datasets.ClassLabel)]
-    values = [name for name, feature in features if holds_values(feature)]
+    values = [name for name, feature in features if holds(feature, LABELS)]
     candidates = [*classes, *values] if config.label_column is not None else classes or values
     return choose_column(dataset, "label_column", config.label_column, candidates, "class labels, integers or strings")
-
-
-def _targets(parts: list[Any], column: str) -> tuple[tuple[str, ...], list[Indices]]:
-    """Class names, and the class indices of each part, int64 [N]."""
-    import datasets
-
-    labels = [list(part.select_columns(column)[:][column]) for part in parts]
-    feature = parts[0].features[column]
-    is_class = isinstance(feature, datasets.ClassLabel)
-    for part, values in zip(parts, labels, strict=True):
-        bad = next((row for row, v in enumerate(values) if v is None or (is_class and v < 0)), None)
-        if bad is not None:
-            message = f"row {bad} of the split {str(part.split)!r} has no label in {column!r}"
-            raise data_error("task.label_column", message, "choose a labelled split, or set test_split: null")
-    if is_class:
-        return tuple(feature.names), [np.array(values, dtype=np.int64) for values in labels]
-    values = sorted(set().union(*labels))
-    index = {value: position for position, value in enumerate(values)}
-    return tuple(map(str, values)), [np.array([index[v] for v in part], dtype=np.int64) for part in labels]
 
 
 def _opened(decoder: Any, value: Any) -> Any:

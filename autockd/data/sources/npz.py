@@ -40,7 +40,7 @@ def read_npz(config: Npz) -> RawImages:
         _require(arrays, "x_test", "y_test")
         test = _samples(arrays, "test", config.image_size)
     labels = [part.targets for part in (train, test) if part is not None]
-    return RawImages(config.path.stem, _classes(arrays, numbered_classes(*labels)), train, test)
+    return RawImages(config.name, _classes(arrays, numbered_classes(*labels)), train, test)
 
 
 def _load(path: Path) -> Arrays:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from autockd.config.tasks import FILE_SUFFIXES, Text
-from autockd.data.sources.hub import choose_column, load_files, load_splits, require_columns, split_named, values_of
+from autockd.data.sources.hub import (
+    choose_column,
+    class_targets,
+    holds,
+    load_files,
+    load_splits,
+    require_columns,
+    split_name,
+    split_named,
+    values_of,
+)
 from autockd.data.sources.raw import Indices, data_error, listed
 from autockd.data.sources.raw_text import RawTexts, Scores, TextPart, checked_scores, checked_texts
 from autockd.data.texts import Texts
@@ -19,8 +28,9 @@ Targets = tuple[tuple[str, ...], Sequence[Indices | Scores]]
 """Class names, and the targets of each part."""
 
 _LABEL_NAMES = ("label", "labels")
-_CSV = {"keep_default_na": False, "na_values": [""]}
+_CSV: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
 """Only an empty field is missing: "None", "NA" and "null" are words of a text, or names of classes."""
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _NAME_IT = f"name a file that ends with {', '.join(FILE_SUFFIXES)}, a folder of such files, or a hub id"
 
 
@@ -38,7 +48,11 @@ def read_text(config: Text) -> RawTexts:
     columns = _text_columns(parts[0], config, label)
     for part in parts[1:]:
         require_columns(part, *columns, label, field="test_file" if config.is_file else "test_split")
-    classes, targets = _score_targets(parts, label) if config.is_regression else _class_targets(parts, label)
+    classes, targets = (
+        _score_targets(parts, label)
+        if config.is_regression
+        else class_targets(parts, label, or_else=", or set problem: regression for scores")
+    )
     train, *test = (TextPart(_texts(part, columns), labels) for part, labels in zip(parts, targets, strict=True))
     scores = train.targets if config.is_regression else None
     return RawTexts(
@@ -54,33 +68,57 @@ def read_text(config: Text) -> RawTexts:
 def _parts(config: Text) -> list[Any]:
     """The training samples and, where there are such, the test samples."""
     if config.is_file:
-        parts = [_file(Path(config.path), "train", "path")]
-        return parts if config.test_file is None else [*parts, _file(config.test_file, "test", "test_file")]
+        named = [(Path(config.path), "train", "path")]
+        named += [] if config.test_file is None else [(config.test_file, "test", "test_file")]
+        quoting = _quoting([path.expanduser() for path, _, _ in named])
+        return [_file(path.expanduser(), split, field, quoting) for path, split, field in named]
     if config.test_split == config.train_split:
         message = f"is {config.test_split!r}, the training split itself"
         raise data_error("task.test_split", message, "name another split, or null to set test_fraction aside")
     folder = Path(config.path).expanduser()
     if folder.is_file():
         raise data_error("task.path", f"{config.path!r} is a file of another kind", _NAME_IT)
-    options = _CSV if folder.is_dir() and _is_comma_separated(folder) else {}
+    options = _CSV | _quoting(list(folder.rglob("*"))) if folder.is_dir() and _is_comma_separated(folder) else {}
     splits = load_splits(config.path, config.subset, config.revision, **options)
     parts = [split_named(splits, "train_split", config.train_split)]
     return parts if config.test_split is None else [*parts, split_named(splits, "test_split", config.test_split)]
 
 
-def _file(path: Path, split: str, field: str) -> Any:
-    path = path.expanduser()
+def _file(path: Path, split: str, field: str, quoting: dict[str, Any]) -> Any:
     suffix = path.suffix.lower()
     if not path.is_file():
         raise data_error(f"task.{field}", f"there is no file {path}", _NAME_IT)
     if suffix not in FILE_SUFFIXES:
         raise data_error(f"task.{field}", f"{str(path)!r} is a file of another kind", _NAME_IT)
     reader = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}.get(suffix, "json")
-    options: dict[str, Any] = dict(_CSV) if reader == "csv" else {}
+    options: dict[str, Any] = _CSV | quoting if reader == "csv" else {}
     if suffix == ".tsv":
         options["sep"] = "\t"
     loaded = load_files(reader, {split: [path]}, f"task.{field}", str(path), **options)
     return split_named(loaded, field, split)
+
+
+def _quoting(files: Sequence[Path]) -> dict[str, Any]:
+    """How the library is to take quotation marks of tab-separated files: those of one data set are written alike."""
+    tabbed = [path for path in files if path.suffix.lower() == ".tsv" and path.is_file()]
+    return {"quoting": csv.QUOTE_NONE} if any(map(_is_unquoted, tabbed)) else {}
+
+
+def _is_unquoted(path: Path) -> bool:
+    """Whether quotation marks in a tab-separated file are characters of its texts, as they are in GLUE's own files.
+
+    So it is where every line has as many fields as the first, and one field begins with a mark that opens nothing: in
+    files that quote, a field which begins with one ends with one, and those between are doubled.
+    """
+    found = False
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        lines = (line.rstrip("\r\n") for line in stream)
+        width = next(lines, "").count("\t")
+        for line in filter(None, lines):
+            if line.count("\t") != width:
+                return False
+            found = found or any(text.startswith('"') and not _QUOTED.fullmatch(text) for text in line.split("\t"))
+    return found
 
 
 def _is_comma_separated(folder: Path) -> bool:
@@ -97,23 +135,16 @@ def _label_column(train: Any, config: Text) -> str:
     classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
     content, types = ("scores", "u?int|float") if config.is_regression else ("classes", "u?int|bool")
     if config.label_column is not None:
-        single = [*classes, *(name for name, feature in features.items() if _holds(feature, ""))]
+        single = [*classes, *(name for name, feature in features.items() if holds(feature, ""))]
         return choose_column(train, "label_column", config.label_column, single, content)
     usual = [name for name in _LABEL_NAMES if name in features]
     candidates = (classes if not config.is_regression else []) or usual
-    candidates = candidates or [name for name, feature in features.items() if _holds(feature, types)]
+    candidates = candidates or [name for name, feature in features.items() if holds(feature, types)]
     return choose_column(train, "label_column", None, candidates, content)
 
 
-def _holds(feature: Any, types: str) -> bool:
-    """Whether a column has single values of a type whose name matches."""
-    import datasets
-
-    return isinstance(feature, datasets.Value) and re.match(types, feature.dtype) is not None
-
-
 def _text_columns(train: Any, config: Text, label: str) -> tuple[str, ...]:
-    strings = [name for name, feature in train.features.items() if _holds(feature, "(large_)?string") and name != label]
+    strings = [name for name, feature in train.features.items() if holds(feature, "(large_)?string") and name != label]
     if config.text_columns is not None:
         chosen = [choose_column(train, "text_columns", name, strings, "texts") for name in config.text_columns]
         if len(set(chosen)) < len(chosen):
@@ -129,57 +160,12 @@ def _text_columns(train: Any, config: Text, label: str) -> tuple[str, ...]:
 
 
 def _texts(part: Any, columns: tuple[str, ...]) -> Texts:
-    return checked_texts({column: values_of(part, column) for column in columns}, _name(part), "task.text_columns")
-
-
-def _name(part: Any) -> str:
-    return f"the split {str(part.split)!r}"
+    return checked_texts({column: values_of(part, column) for column in columns}, split_name(part), "task.text_columns")
 
 
 def _score_targets(parts: list[Any], label: str) -> Targets:
     for part in parts:
-        if not _holds(part.features[label], "u?int|float"):
-            message = f"the column {label!r} of {_name(part)} does not hold numbers, which regression needs"
+        if not holds(part.features[label], "u?int|float"):
+            message = f"the column {label!r} of {split_name(part)} does not hold numbers, which regression needs"
             raise data_error("task.label_column", message, "name a column of numbers, or set problem: classification")
-    return (), [checked_scores(values_of(part, label), _name(part), "task.label_column") for part in parts]
-
-
-def _class_targets(parts: list[Any], label: str) -> Targets:
-    """Class names, and the class indices of each part, int64 [N]."""
-    import datasets
-
-    feature = parts[0].features[label]
-    if isinstance(feature, datasets.ClassLabel):
-        return tuple(feature.names), [_published(part, label, feature) for part in parts]
-    labels = [_plain_labels(part, label) for part in parts]
-    if len({type(value) for values in labels for value in values}) > 1:
-        message = f"{label!r} holds numbers in one split and strings in the other"
-        raise data_error("task.label_column", message, "write the labels in the same way")
-    values = sorted(set().union(*labels))
-    index = {value: position for position, value in enumerate(values)}
-    return tuple(map(str, values)), [np.array([index[value] for value in part], dtype=np.int64) for part in labels]
-
-
-def _published(part: Any, label: str, feature: Any) -> Indices:
-    if part.features[label] != feature:
-        message = f"{label!r} of {_name(part)} does not have the training split's classes, {listed(feature.names)}"
-        raise data_error("task.label_column", message, "give both splits the same classes in the same order")
-    labels = values_of(part, label)
-    if (row := next((row for row, value in enumerate(labels) if value is None or value < 0), None)) is not None:
-        raise _no_label(row, part, label)
-    return np.array(labels, dtype=np.int64)
-
-
-def _plain_labels(part: Any, label: str) -> list[Any]:
-    labels = values_of(part, label)
-    if (row := next((row for row, value in enumerate(labels) if value is None), None)) is not None:
-        raise _no_label(row, part, label)
-    if not _holds(part.features[label], "u?int|bool|(large_)?string"):
-        message = f"classes must be integers or strings, but {label!r} of {_name(part)} holds {labels[0]!r}"
-        raise data_error("task.label_column", message, "name another column, or set problem: regression for scores")
-    return labels
-
-
-def _no_label(row: int, part: Any, label: str) -> Exception:
-    message = f"row {row} of {_name(part)} has no label in {label!r}"
-    return data_error("task.label_column", message, "remove the row, choose a labelled split, or set test_split: null")
+    return (), [checked_scores(values_of(part, label), split_name(part), "task.label_column") for part in parts]

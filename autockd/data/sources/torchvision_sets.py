@@ -34,14 +34,13 @@ def read_torchvision(config: Torchvision) -> RawImages:
         DataError: there is no such set, it is no such classification set, or its files are missing or damaged.
     """
     kind = _find(config.dataset)
-    name = config.dataset.lower()
     if config.dataset in IDX_FAMILY:
         for folder in (config.root, config.root / config.dataset / "raw"):
             if files := find_idx(folder):
-                return _read_idx_family(name, kind, files, config.image_size)
+                return _read_idx_family(config.name, kind, files, config.image_size)
     train_set, test_set = _open(kind, config, train=True), _open(kind, config, train=False)
     train, test = (_samples(part, config) for part in (train_set, test_set))
-    return RawImages(name, _classes(train_set, train, test), train, test)
+    return RawImages(config.name, _classes(train_set, train, test), train, test)
 
 
 def _find(dataset: str) -> Any:

@@ -12,11 +12,13 @@ from PIL import Image
 
 from autockd.config.tasks import HuggingFace
 from autockd.data import HeldOut, Task, load_task
+from autockd.data.sources.hub import class_targets
 from autockd.data.sources.huggingface import read_huggingface
 from autockd.errors import DataError
 
 SHARED = Path(os.environ.get("AUTOCKD_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 CIFAR = SHARED / "cifar10-jpeg"
+SPLITS = ("train", "test")
 CLASSES = datasets.ClassLabel(names=["ash", "beech", "cedar"])
 
 
@@ -232,3 +234,19 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
         dataset.to_parquet(tmp_path / "x" / "train.parquet")
     with pytest.raises(DataError, match=r"row \d+ of the split 'train' is not a readable image: there is none"):
         load(tmp_path / "x", test_split=None, validation_fraction=0.25)
+
+
+def test_splits_whose_labels_are_written_in_two_ways_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "x", "train", ["1", "2"] * 8, datasets.Value("string"))
+    write(tmp_path / "x", "test", [1, 2], datasets.Value("int64"))
+    parts = [datasets.Dataset.from_parquet(str(tmp_path / "x" / f"{name}-00000-of-00001.parquet")) for name in SPLITS]
+    with pytest.raises(DataError, match="numbers in one split and strings in the other"):
+        class_targets(parts, "label")
+
+
+def test_splits_with_other_classes_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "x", "train", [0, 1, 2] * 8)
+    write(tmp_path / "x", "test", [0, 1], datasets.ClassLabel(names=["cedar", "beech", "ash"]))
+    parts = [datasets.Dataset.from_parquet(str(tmp_path / "x" / f"{name}-00000-of-00001.parquet")) for name in SPLITS]
+    with pytest.raises(DataError, match="give both splits the same classes in the same order"):
+        class_targets(parts, "label")

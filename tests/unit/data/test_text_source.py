@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -366,3 +367,34 @@ def test_numbers_where_the_training_file_has_texts_are_named(tmp_path: Path) -> 
     test = write(tmp_path / "b.csv", {"text": [1997, 2001], "label": sentences()["label"][:2]})
     with pytest.raises(DataError, match=r"row 0 of .* has 1997 in 'text', and not a text -> "):
         read_text(config(path, test_file=test))
+
+
+UNQUOTED = ('"fine" is what he said', 'an "odd one', '"', 'said "no"', "plain")
+"""As GLUE's own files have them: each mark is a character."""
+
+
+def write_unquoted(path: Path, texts: Sequence[str] = UNQUOTED) -> Path:
+    lines = [f"{text}\t{row % 2}" for row, text in enumerate([*texts] * 3)]
+    path.write_text("\n".join(["sentence\tlabel", *lines, ""]), encoding="utf-8")
+    return path
+
+
+def test_marks_in_tab_separated_files_that_quote_nothing_are_characters(tmp_path: Path) -> None:
+    raw = read_text(config(write_unquoted(tmp_path / "train.tsv")))
+    assert raw.train.texts.columns == (UNQUOTED * 3,)
+    raw = read_text(config(tmp_path, test_split=None))
+    assert raw.train.texts.columns == (UNQUOTED * 3,), "a folder of such files is read alike"
+
+
+def test_both_files_of_a_data_set_are_written_alike(tmp_path: Path) -> None:
+    test = write_unquoted(tmp_path / "test.tsv", ['"all of it"', "plain"])
+    raw = read_text(config(write_unquoted(tmp_path / "train.tsv"), test_file=test))
+    assert raw.test is not None
+    assert raw.test.texts.columns[0][:2] == ('"all of it"', "plain")
+
+
+def test_marks_that_quote_whole_fields_are_none_of_their_characters(tmp_path: Path) -> None:
+    """A field with a line break makes lines that are no samples; it can be read only as files that quote have it."""
+    (tmp_path / "x.tsv").write_text('sentence\tlabel\n"one\nand ""two"""\t0\n"three"\t1\nfour\t0\n', encoding="utf-8")
+    raw = read_text(config(tmp_path / "x.tsv"))
+    assert raw.train.texts.columns == (('one\nand "two"', "three", "four"),)
