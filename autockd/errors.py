@@ -118,10 +118,15 @@ class Interrupted(AutockdError):
     exit_code = 130
 
 
-def reason_of(error: BaseException) -> str:
-    """What an error of the system or of a library says, in one line of at most 200 characters."""
-    text = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return text[:_REASON_LENGTH] or type(error).__name__
+def reason_of(error: BaseException, *, with_file: bool = False) -> str:
+    """What an error of the system or of a library says, in one line of at most 200 characters.
+
+    Args:
+        error: the error.
+        with_file: whether the file that the system has something against is named, for those who don't name it.
+    """
+    plain = None if with_file else getattr(error, "strerror", None)
+    return (plain or " ".join(str(error).split()))[:_REASON_LENGTH] or type(error).__name__
 
 
 def cannot_write(what: str, path: Path, error: Exception, *, instead: str = "") -> EnvironmentProblem:
@@ -153,5 +158,7 @@ def disk_problem(error: BaseException) -> EnvironmentProblem | None:
 def _of_system(error: BaseException | None) -> OSError | None:
     """The system's error that this one is, or came from."""
     while error is not None and not (isinstance(error, OSError) and error.errno is not None):
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__  # `cause` is where Ray has it
+        told = getattr(error, "cause", None)  # where Ray has it
+        outer = None if error.__suppress_context__ else error.__context__
+        error = told if isinstance(told, BaseException) else error.__cause__ or outer
     return error

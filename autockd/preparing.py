@@ -44,6 +44,7 @@ from autockd.session import Session
 from autockd.text import plural
 from autockd.tracking import plan_figure
 from autockd.training.networks import based_on
+from autockd.training.peaks import measure_peaks
 from autockd.training.teacher import TeacherSpec
 
 TEACHER = "teacher/model.safetensors"
@@ -104,7 +105,8 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     workers = {"parallel": machine.allocation.parallel, "gpus": machine.allocation.gpus}
     if known is not None and known.choice.device == device:
         choice = _on_cores(known.choice, machine.allocation.cpus)
-        now = known.model_copy(update={"time": time.time(), "choice": choice, **workers})
+        peaks = known.peaks if choice == known.choice else machine.call(measure_peaks, choice.threads, device)
+        now = known.model_copy(update={"time": time.time(), "choice": choice, "peaks": peaks, **workers})
         if known != now.model_copy(update={"time": known.time}):
             session.recorder.record(now)
         return choice

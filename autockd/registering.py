@@ -17,6 +17,7 @@ from autockd.records import Event, Exported, StudyFinished, StudyResumed, StudyS
 from autockd.tracking import events
 from autockd.tracking.mlflow_fields import study_id
 from autockd.tracking.mlflow_registry import Candidate, Registration, register
+from autockd.tracking.mlflow_store import unhurried
 from autockd.tracking.redaction import redact
 
 _SECONDS = 60.0
@@ -74,7 +75,8 @@ def register_bundle(
         candidate = _candidate(folder, history, start, exported)
         if isinstance(candidate, str):
             return Outcome(candidate)
-        found = _within(patience, uri, experiment, candidate)
+        with unhurried():
+            found = _within(patience, uri, experiment, candidate)
     except AutockdError as error:
         reason = str(error)
     except Exception as error:  # whatever MLflow, a driver or the network raises, the study is finished
@@ -136,7 +138,7 @@ def _within(seconds: float | None, uri: str, experiment: str, candidate: Candida
     if problems:
         raise problems[0]
     if not found:
-        raise TimeoutError(f"no answer in {seconds:g} s")
+        raise TimeoutError("no answer" if seconds is None else f"no answer in {seconds:g} s")
     return found[0]
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
 from autockd.folders import CONFIG, LEDGER, study_argument
@@ -72,6 +73,8 @@ def open_session(
                 f"{folder}: this study has begun already; go on with `autockd resume {study_argument(folder)}`, "
                 "or start another with `autockd run FILE name=...`"
             )
+        if not history:
+            save_study(config, folder / CONFIG)  # whose name it was meanwhile
         sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
         recorder = Recorder(ledger, sink, watch)
         session = Session(config, folder, recorder, history, Halt(folder))

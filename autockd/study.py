@@ -75,11 +75,6 @@ class Study:
         """
         config = without_secrets(config)
         folder = studies.absolute() / config.name
-        if cls(config, folder).is_running:
-            raise StudyError(
-                f"{folder}: a study of this name runs now; stop it with `autockd stop {study_argument(folder)}`, or "
-                f"give the new one another name (`autockd run FILE name={config.name}-2`)"
-            )
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
                 f"{folder}: a study of this name exists; go on with it (`autockd resume {study_argument(folder)}`), "
@@ -87,6 +82,11 @@ class Study:
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if cls(config, folder).is_running:
+                raise StudyError(
+                    f"{folder}: a study of this name runs now; stop it with `autockd stop {study_argument(folder)}`, "
+                    f"or give the new one another name (`autockd run FILE name={config.name}-2`)"
+                )
             save_study(config, folder / CONFIG)
         except OSError as error:
             raise EnvironmentProblem(

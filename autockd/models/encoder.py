@@ -272,4 +272,6 @@ def _shapes(model: nn.Module) -> dict[str, torch.Size]:
 
 
 def _unreadable(folder: Path, error: Exception) -> ModelError:
-    return ModelError(f"path: {folder} cannot be read as an encoder ({reason_of(error)}) -> name a transformers model")
+    return ModelError(
+        f"path: {folder} cannot be read as an encoder ({reason_of(error, with_file=True)}) -> name a transformers model"
+    )

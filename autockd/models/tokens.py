@@ -46,7 +46,7 @@ def load_tokenizer(config: Encoder) -> Any:
             shape = AutoConfig.from_pretrained(folder, **_READING)
     except Exception as error:  # whatever an arbitrary file makes the reader stumble over is the file's fault
         raise ModelError(
-            f"path: {folder} has no tokenizer that can be read ({reason_of(error)}) "
+            f"path: {folder} has no tokenizer that can be read ({reason_of(error, with_file=True)}) "
             "-> save one there with save_pretrained"
         ) from error
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:

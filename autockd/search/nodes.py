@@ -141,7 +141,9 @@ def check_caches(nodes: Sequence[Node], views: Sequence[View], marks: Sequence[l
 def why_not(error: Exception) -> str:
     """What a node has against a question, with the remedy: Ray wraps what was raised there."""
     if isinstance(cause := getattr(error, "cause", None), OSError):
-        return f"its cache cannot be written ({reason_of(cause)}); set AUTOCKD_CACHE there before `ray start`"
+        return (
+            f"{cause.filename}: {reason_of(cause)}; if its cache is meant, set AUTOCKD_CACHE there before `ray start`"
+        )
     said = next(reversed(str(error).strip().splitlines()), type(error).__name__)
     return f"{said}; is autockd installed there?"
 

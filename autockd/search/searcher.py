@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -18,7 +17,7 @@ from autockd.search.trainable import read_report
 LOST = "its worker ended without a result (killed, hung, out of memory, or its node was lost); no retry is left"
 
 AGAIN_AT_MOST = 3
-"""Times that a trial which found its worker dead is given to Tune once more."""
+"""Times that a trial which found a dead worker is given to Tune once more."""
 
 
 def say_lost(number: int) -> str:
@@ -27,7 +26,7 @@ def say_lost(number: int) -> str:
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
-    """Has no state of its own: trials are numbered, recorded and told in the book.
+    """Knows what Tune runs now; trials are numbered, recorded and told in the book.
 
     Args:
         book: the study's book.
@@ -53,7 +52,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         return {**asdict(proposal), "config": proposal.config.model_dump(mode="json")}
 
     def suggest_again(self, trial_id: str) -> None:
-        """A trial was given to a worker that had died before; it is suggested once more, if that is not too often."""
+        """A trial could not be given to a worker; it is suggested once more, if that is not too often."""
         number = self._running[trial_id].number
         if self._times[number] < AGAIN_AT_MOST:
             self._times[number] += 1
@@ -106,13 +105,13 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         stops = report is not None and self._book.report(report)
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
-    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A trial ends without an outcome; Tune tells the searcher next.
 
-        Where the worker that a trial is given to has died while it had none, Tune takes that for two mishaps of the
-        trial: for the first it puts it back among those that wait, for the second it gives it up, as waiting.
+        Where a trial is given to a worker that had another, and that has died meanwhile, Tune takes it for a mishap of
+        the trial, or for two: for the first it may put it back among those that wait, and gives it up for the second.
         """
-        if trial.status == Trial.PENDING:
+        if trial in tune_controller._resetting_trials:
             self._searcher.suggest_again(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def _probe(
         network = build_network(_bare(model), task, seed=0)
         return network, trim_network(network, model, training, task)
 
-    def probe() -> PrecisionChoice:
+    def probe() -> tuple[PrecisionChoice, bool]:
         vocabulary = make()[1] if trims_vocabulary(model, training) else None
         feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
         order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)

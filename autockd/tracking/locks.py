@@ -71,7 +71,7 @@ def is_locked(path: Path) -> bool:
     """Whether somebody holds the FileLock of this path now."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         return not _flock(descriptor, fcntl.LOCK_SH)

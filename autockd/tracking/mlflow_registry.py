@@ -19,7 +19,7 @@ import numpy as np
 
 from autockd.errors import EnvironmentProblem
 from autockd.tracking.mlflow_lookup import find_runs
-from autockd.tracking.mlflow_store import alone, find_experiment, new_client, unhurried
+from autockd.tracking.mlflow_store import alone, find_experiment, new_client
 
 Alias = Literal["champion", "challenger"]
 
@@ -142,9 +142,8 @@ def _new_version(client: Any, name: str, run: Any, candidate: Candidate) -> Any:
 
     with TemporaryDirectory(prefix="autockd-model-") as folder:
         save_as_mlflow_model(candidate, Path(folder) / "model")
-        with unhurried():
-            client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), "model")
-            client.log_artifacts(run.info.run_id, str(candidate.folder), "bundle")
+        client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), "model")
+    client.log_artifacts(run.info.run_id, str(candidate.folder), "bundle")
     try:
         client.get_registered_model(name)
     except MlflowException:

@@ -32,7 +32,7 @@ def bound_memory(gpus: float, device: torch.device) -> None:
         torch.cuda.set_per_process_memory_fraction(memory_share(gpus, total), index)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an exception says that a device, or the machine, has no memory left."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True

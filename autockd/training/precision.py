@@ -84,7 +84,7 @@ def choose_precision(
     *,
     threads: int,
     device: torch.device,
-) -> PrecisionChoice:
+) -> tuple[PrecisionChoice, bool]:
     """Time a training step in each variant and choose.
 
     Args:
@@ -95,7 +95,8 @@ def choose_precision(
         device: where trials run.
 
     Returns:
-        The choice, with the reason in a sentence.
+        The choice, with the reason in a sentence; and whether all fitted into memory, of which another process may have
+        had some just then.
     """
     seconds: dict[Variant, float] = {}
     hopeless: set[Precision] = set()
@@ -108,7 +109,7 @@ def choose_precision(
         if seconds[variant] > _HOPELESS * least:
             hopeless.add(variant.precision)
     torch.set_num_threads(threads_before)
-    return _as_choice(*_best(seconds), device=device)
+    return _as_choice(*_best(seconds), device=device), all(map(math.isfinite, seconds.values()))
 
 
 def _best(seconds: dict[Variant, float]) -> tuple[Variant, str]:

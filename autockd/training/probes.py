@@ -27,12 +27,12 @@ AGAIN = "; timed here before"
 
 
 def remembered(
-    probe: Callable[[], PrecisionChoice], of: Any, threads: int, device: torch.device, cache: Path
+    probe: Callable[[], tuple[PrecisionChoice, bool]], of: Any, threads: int, device: torch.device, cache: Path
 ) -> PrecisionChoice:
     """The choice of a probe: of an earlier one of the same thing on such a machine, where the cache has it.
 
     Args:
-        probe: times and chooses; its choice is kept.
+        probe: times and chooses; its choice is kept, if it says that it may be.
         of: what it times, as plain data.
         threads: CPU threads that it may choose.
         device: that it runs on.
@@ -44,7 +44,8 @@ def remembered(
     with suppress(OSError, ValidationError):
         choice = PrecisionChoice.model_validate_json(kept.read_bytes())
         return choice.model_copy(update={"device": str(device), "reason": choice.reason + AGAIN})
-    choice = probe()
-    with suppress(OSError):  # it is then timed again, the next time
-        write_whole(kept, choice.model_dump_json())
+    choice, lasts = probe()
+    if lasts:
+        with suppress(OSError):  # it is then timed again, the next time
+            write_whole(kept, choice.model_dump_json())
     return choice

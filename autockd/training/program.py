@@ -20,6 +20,7 @@ from autockd.data.order import EpochOrder
 from autockd.distillation import Plan, Row
 from autockd.errors import TrialFailed, reason_of
 from autockd.training.batches import Batch
+from autockd.training.memory import is_out_of_memory
 
 WARM_UP = 3
 """Steps before one is recorded: what is made once, such as the optimizer's state, is made in these."""
@@ -104,6 +105,8 @@ class StepProgram:
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 self._compute(train, size)  # this only records it
         except torch.AcceleratorError as error:
+            if is_out_of_memory(error) or is_out_of_memory(error.__context__):
+                raise
             raise TrialFailed(
                 f"a step of this model cannot be recorded ({reason_of(error)}) -> resources.cuda_graphs: false"
             ) from error

@@ -73,7 +73,7 @@ def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
 
 def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place) -> None:
     """Quiet, it prints one JSON document and nothing else."""
-    words = ("run", "tiny.yaml", "name=brief", "--trials", "500", "--time-budget", "8s", "export.onnx=false")
+    words = ("run", "tiny.yaml", "name=brief", "--trials", "500", "--time-budget", "10s", "export.onnx=false")
     result = place.done(*words, "tracking.enabled=false", "--quiet", "--json")
     summary = json.loads(result.stdout)
     assert summary["finished"] is True
@@ -85,8 +85,8 @@ def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place) -> No
     assert begun == set(ends), "none is left open"
     assert 0 < sum(end.state == "complete" for end in ends.values()) <= len(ends) < 500
     said = [event.text for event in told if isinstance(event, Noted)]
-    assert any(re.fullmatch(r"search\.time_budget of 8 s is used up after \d+ trials", text) for text in said)
-    assert {event.reason for event in ends.values() if event.state == "pruned"} <= {"the search's time is over (8 s)"}
+    assert any(re.fullmatch(r"search\.time_budget of 10 s is used up after \d+ trials", text) for text in said)
+    assert {event.reason for event in ends.values() if event.state == "pruned"} <= {"the search's time is over (10 s)"}
     assert [type(event) for event in told if isinstance(event, TestOpened | Exported | StudyFinished)] == [
         TestOpened,
         Exported,

@@ -98,10 +98,10 @@ def reporting_trainable(folder: Path) -> Any:
     return Reporting
 
 
-@pytest.mark.parametrize("trials", [2, 3])
-def test_the_next_trial_runs_on_another_worker(tmp_path: Path, trials: int) -> None:
-    """Also where it is the last one."""
+@pytest.mark.parametrize(("trials", "retries"), [(2, 1), (3, 0)])
+def test_the_next_trial_runs_on_another_worker(tmp_path: Path, trials: int, retries: int) -> None:
+    """Also where it is the last one, and where a trial may have no mishap."""
     book = Book(tmp_path, trials)
     with connection("local"):
-        drive(book, reporting_trainable(tmp_path), {"CPU": 1}, tmp_path, Halt(tmp_path), trials=trials, retries=1)
+        drive(book, reporting_trainable(tmp_path), {"CPU": 1}, tmp_path, Halt(tmp_path), trials=trials, retries=retries)
     assert book.ended == dict.fromkeys(range(trials), "with a result")

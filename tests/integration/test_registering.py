@@ -80,7 +80,7 @@ def test_a_server_that_is_gone_is_told_of_and_made_good_later(studies: Path) -> 
     assert time.monotonic() - began < 30
     assert (found.failed, found.is_new) == (True, False)
     assert "did not take the bundle" in found.text
-    assert "autockd sync digits-demo" in found.text
+    assert f"autockd sync {studies / 'digits-demo'}`" in found.text
     later = [outcome(studies / "digits-demo", default_uri(studies)) for _ in range(2)]
     assert [(each.failed, each.is_new) for each in later] == [(False, True), (False, False)]
     assert later[0].text == "registered in MLflow as digits version 1, champion: there was none before" == later[1].text

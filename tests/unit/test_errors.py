@@ -99,6 +99,11 @@ def test_a_reason_is_one_line(error: Exception, text: str) -> None:
     assert errors.reason_of(error) == text
 
 
+def test_a_reason_names_the_file_where_nobody_else_does() -> None:
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", "a.parquet")
+    assert errors.reason_of(error, with_file=True) == "[Errno 2] No such file or directory: 'a.parquet'"
+
+
 @pytest.mark.parametrize(
     ("error", "remedy"),
     [
@@ -112,3 +117,13 @@ def test_the_remedy_is_that_of_the_reason(error: Exception, remedy: str) -> None
     assert str(found).startswith("weights: cannot write a.pt (")
     assert str(found).endswith(f") -> {remedy}")
     assert str(errors.cannot_write("bank", Path("b"), error, instead="go")).endswith(f") -> {remedy}, or go")
+
+
+def test_what_was_raised_from_nothing_is_no_matter_of_the_disk() -> None:
+    error = KeyError("weights")
+    error.__context__ = PermissionError(errno.EACCES, "Permission denied", "a.pt")
+    assert errors.disk_problem(error) is not None
+    error.__suppress_context__ = True
+    assert errors.disk_problem(error) is None
+    error.cause = "a text of a library's own"  # type: ignore[attr-defined]
+    assert errors.disk_problem(error) is None

@@ -77,7 +77,9 @@ def _reading(field: str, path: str, place: str) -> Iterator[None]:
         yield
     except Exception as error:  # of the library, of what it reads with, and of the network
         told = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
-        raise data_error(field, f"{path!r} cannot be loaded: {reason_of(told or error)}", f"check {place}") from error
+        raise data_error(
+            field, f"{path!r} cannot be loaded: {reason_of(told or error, with_file=True)}", f"check {place}"
+        ) from error
     finally:
         if not silent:
             datasets.enable_progress_bars()

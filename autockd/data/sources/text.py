@@ -91,9 +91,9 @@ def _file(path: Path, split: str, field: str, quoting: dict[str, Any]) -> Any:
     if suffix not in FILE_SUFFIXES:
         raise data_error(f"task.{field}", f"{str(path)!r} is a file of another kind", _NAME_IT)
     reader = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}.get(suffix, "json")
-    options: dict[str, Any] = _CSV | quoting if reader == "csv" else {}
+    options: dict[str, Any] = _CSV if reader == "csv" else {}
     if suffix == ".tsv":
-        options["sep"] = "\t"
+        options = options | quoting | {"sep": "\t"}
     loaded = load_files(reader, {split: [path]}, f"task.{field}", str(path), **options)
     return split_named(loaded, field, split)
 

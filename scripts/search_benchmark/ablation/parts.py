@@ -62,7 +62,7 @@ def without_one_thread(module: ModuleType) -> None:
 
 
 def _changed(module: ModuleType, **change: Any) -> None:
-    module.remembered = lambda probe, of, threads, device, cache: probe().model_copy(update=change)
+    module.remembered = lambda probe, of, threads, device, cache: probe()[0].model_copy(update=change)
 
 
 def without_fused_optimizer(module: ModuleType) -> None:

@@ -27,6 +27,13 @@ def test_a_machine_on_which_no_trial_can_go_on_ends_the_search() -> None:
         scheduler.on_trial_result(None, None, {REPORT: report.model_dump_json()})
 
 
+class SomeTrial:
+    """What the scheduler asks one of Tune's trials for."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
 class OneTrial:
     """A book that has one trial."""
 
@@ -60,7 +67,8 @@ def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
         assert book.lost == []
         assert searcher.suggest(f"{attempt}")["number"] == 0
         assert searcher.suggest("another") is None, "the search is not finished while it runs"
-        scheduler.on_trial_error(None, SimpleNamespace(trial_id=f"{attempt}", status="PENDING"))
+        trial = SomeTrial(f"{attempt}")
+        scheduler.on_trial_error(SimpleNamespace(_resetting_trials={trial}), trial)
         searcher.on_trial_complete(f"{attempt}", error=True)
     assert book.lost == [0]
     assert searcher.suggest("another") == searcher.FINISHED
@@ -70,6 +78,6 @@ def test_a_trial_that_lost_its_workers_as_often_as_it_may_is_given_up() -> None:
     book = OneTrial()
     searcher = StudySearcher(book)
     searcher.suggest("0")
-    StudyScheduler(book, searcher).on_trial_error(None, SimpleNamespace(trial_id="0", status="RUNNING"))
+    StudyScheduler(book, searcher).on_trial_error(SimpleNamespace(_resetting_trials=set()), SomeTrial("0"))
     searcher.on_trial_complete("0", error=True)
     assert book.lost == [0]

@@ -34,6 +34,10 @@ def network() -> nn.Module:
 
 
 def choose(threads: int = 1) -> PrecisionChoice:
+    return probed(threads)[0]
+
+
+def probed(threads: int = 1) -> tuple[PrecisionChoice, bool]:
     return choose_precision(network, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, threads=threads, device=CPU)
 
 
@@ -119,8 +123,8 @@ def test_what_does_not_fit_into_memory_is_not_chosen(
 
     monkeypatch.setattr(precision_module, "_time_step", look_up)
     monkeypatch.setattr(precision_module, "cpu_has_bf16", lambda: True)
-    found = choose()
-    assert found.precision == expected
+    found, lasts = probed()
+    assert (found.precision, lasts) == (expected, len(fitting) == 2)
     assert found.reason.startswith(reason)
     assert "inf" not in found.reason
 

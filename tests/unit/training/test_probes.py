@@ -16,19 +16,23 @@ CPU = torch.device("cpu")
 WHAT = ["a student", {"batch_size": 8}]
 
 
-def probe(precision: Precision = "fp32", layout: bool = False) -> Callable[[], PrecisionChoice]:
-    return lambda: PrecisionChoice(
+Probe = Callable[[], tuple[PrecisionChoice, bool]]
+
+
+def probe(precision: Precision = "fp32", layout: bool = False, lasts: bool = True) -> Probe:
+    choice = PrecisionChoice(
         precision=precision, channels_last=layout, threads=1, device="cpu", reason="faster at the time"
     )
+    return lambda: (choice, lasts)
 
 
-def not_again() -> PrecisionChoice:
+def not_again() -> tuple[PrecisionChoice, bool]:
     raise AssertionError("this was probed before")
 
 
 def test_the_same_is_probed_once(tmp_path: Path) -> None:
     first = remembered(probe(layout=True), WHAT, 1, CPU, tmp_path / "new")
-    assert first == probe(layout=True)()
+    assert first == probe(layout=True)()[0]
     again = remembered(not_again, WHAT, 1, CPU, tmp_path / "new")
     assert again == first.model_copy(update={"reason": first.reason + AGAIN})
 
@@ -60,4 +64,10 @@ def test_a_broken_entry_is_probed_anew(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert remembered(probe(), WHAT, 1, CPU, tmp_path / "file" / "cache") == probe()()
+    assert remembered(probe(), WHAT, 1, CPU, tmp_path / "file" / "cache") == probe()()[0]
+
+
+def test_what_is_of_the_moment_is_not_kept(tmp_path: Path) -> None:
+    """Such as a choice for which memory was short."""
+    assert remembered(probe("fp32", lasts=False), WHAT, 1, CPU, tmp_path).precision == "fp32"
+    assert remembered(probe("bf16"), WHAT, 1, CPU, tmp_path).precision == "bf16"
