@@ -31,7 +31,7 @@ FRACTION: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["before a checkpoint takes its place"], (corrupt_checkpoints, stale_lock)),
     (STOPPED, (torn,)),
     (FINAL["after the test split is opened"], ()),
-    (FINAL["while the bundle is replaced"], ()),
+    (FINAL["with a bundle that is not recorded"], ()),
 ]
 NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["inside tell"], (stale_lock,)),
@@ -39,6 +39,7 @@ NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
     (AtEvent("epoch_finished", count=2), (torn,)),
     (SEARCH["while the book is restored"], ()),
     (FINAL["with a bundle that is not recorded"], ()),
+    (FINAL["while the bundle is replaced"], ()),  # which the one before has left
     (FINAL["between Exported and StudyFinished"], ()),
 ]
 
