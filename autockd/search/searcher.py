@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -109,9 +110,10 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         """A trial ends without an outcome; Tune tells the searcher next.
 
         Where a trial is given to a worker that had another, and that has died meanwhile, Tune takes it for a mishap of
-        the trial, or for two: for the first it may put it back among those that wait, and gives it up for the second.
+        the trial, or for two: for the first it may put it back among those that wait (and tells of it as of an error),
+        and gives it up for the second.
         """
-        if trial in tune_controller._resetting_trials:
+        if trial in tune_controller._resetting_trials and trial.status != Trial.ERROR:
             self._searcher.suggest_again(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+
+from autockd.cli.app import main
 
 STUDY = """\
 # A ResNet-8 of width 2 on digits: too small to be good, quick enough for a test.
@@ -42,6 +49,19 @@ class Place:
             timeout=timeout,
             check=False,
         )
+
+    def inside(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same within this process, which has imported everything before: for one command more of a kind."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            patch.chdir(self.folder)
+            patch.setattr(os, "environ", {**self.environment})
+            code = main(words)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def done(self, *words: str) -> subprocess.CompletedProcess[str]:
         """The same, for a command that must end well."""

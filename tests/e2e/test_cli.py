@@ -263,12 +263,12 @@ def test_a_home_folder_is_found_by_every_command(place: Place) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_the_bundle_gives_the_recorded_metric_again(place: Place) -> None:
-    for runtime in ("torch", "onnx"):
-        result = json.loads(place.done("evaluate", "studies/tiny/bundle", "--runtime", runtime, "--json").stdout)
+    for runtime, run in (("torch", place.done), ("onnx", place.inside)):
+        result = json.loads(run("evaluate", "studies/tiny/bundle", "--runtime", runtime, "--json").stdout)
         assert result["value"] == pytest.approx(result["recorded"], abs=1e-9)
-    elsewhere = json.loads(place.done("evaluate", "studies/tiny/bundle", "--data", "tiny.yaml", "--json").stdout)
+    elsewhere = json.loads(place.inside("evaluate", "studies/tiny/bundle", "--data", "tiny.yaml", "--json").stdout)
     assert (elsewhere["value"], "recorded" in elsewhere) == (result["recorded"], False)
-    without = place.autockd("evaluate", "studies/tiny/bundle", "--runtime", "int8")
+    without = place.inside("evaluate", "studies/tiny/bundle", "--runtime", "int8")
     assert without.returncode == 5
     assert "has no model.int8.onnx -> export with int8" in without.stderr
 
@@ -280,9 +280,9 @@ def test_an_int8_model_is_exported_with_figures_of_its_own(place: Place) -> None
     folder = Path(done.stdout.strip())
     assert re.search(r"int8 +\d+ kB +\d", done.stderr)
     _, int8 = json.loads((folder / "figures.json").read_text())["models"]
-    result = json.loads(place.done("evaluate", "small", "--runtime", "int8", "--json").stdout)
+    result = json.loads(place.inside("evaluate", "small", "--runtime", "int8", "--json").stdout)
     assert result["value"] == result["recorded"] == int8["test"]
-    refused = place.autockd("export", "tiny", "--to", "other8", "--int8", "--no-onnx")
+    refused = place.inside("export", "tiny", "--to", "other8", "--int8", "--no-onnx")
     assert refused.returncode == 2
     assert "export.int8" in refused.stderr
 
@@ -293,12 +293,12 @@ def test_another_trial_is_exported_elsewhere_and_nothing_is_overwritten(place: P
     words = ("export", "tiny", "--trial", "0", "--to", "other", "--no-onnx")
     assert Path(place.done(*words).stdout.strip()).samefile(place.folder / "other")
     assert not (place.folder / "other" / "model.onnx").exists()
-    assert place.autockd(*words).returncode == 5
-    place.done(*words, "--force")
-    taken = place.autockd("export", "tiny")
+    assert place.inside(*words).returncode == 5
+    assert place.inside(*words, "--force").returncode == 0
+    taken = place.inside("export", "tiny")
     assert (taken.returncode, "bundle: exists already" in taken.stderr) == (5, True)
-    assert place.autockd("export", "tiny", "--trial", "99").returncode == 2
-    wrong = place.autockd("export", "tiny", "--trial", "last")
+    assert place.inside("export", "tiny", "--trial", "99").returncode == 2
+    wrong = place.inside("export", "tiny", "--trial", "last")
     assert wrong.returncode == 2
     assert "--trial: 'last' is neither `best` nor a trial's number" in wrong.stderr
 
@@ -306,7 +306,7 @@ def test_another_trial_is_exported_elsewhere_and_nothing_is_overwritten(place: P
 @pytest.mark.slow
 @pytest.mark.usefixtures("finished")
 def test_a_second_study_of_that_name_is_refused(place: Place) -> None:
-    result = place.autockd("run", "tiny.yaml")
+    result = place.inside("run", "tiny.yaml")
     assert result.returncode == 2
     assert "a study of this name exists" in result.stderr
 
@@ -321,15 +321,15 @@ def test_a_finished_study_goes_on_by_saying_its_result_again(
     again = place.done("resume", "tiny")
     assert again.stdout == finished.stdout
     assert ledger.read_bytes() == before
-    more = place.autockd("resume", "tiny", "--trials", "9")
+    more = place.inside("resume", "tiny", "--trials", "9")
     assert more.returncode == 2
     assert "opened its test split at" in more.stderr
-    other = place.autockd("resume", "tiny", "--trials", "9", "training.epochs=3")
+    other = place.inside("resume", "tiny", "--trials", "9", "training.epochs=3")
     assert "training.epochs: 2 -> 3" in other.stderr
-    changed = place.autockd("resume", "tiny", "search.space.learning_rate.high=0.4")
+    changed = place.inside("resume", "tiny", "search.space.learning_rate.high=0.4")
     assert changed.returncode == 2
     assert "search.space.learning_rate.high: 0.3 -> 0.4" in changed.stderr
-    idle = place.done("resume", "tiny", "export.onnx=false")
+    idle = place.inside("resume", "tiny", "export.onnx=false")
     assert "tiny is finished, so this changes nothing: export.onnx: True -> False" in idle.stderr
     assert ledger.read_bytes() == before
 

@@ -30,8 +30,9 @@ def test_a_machine_on_which_no_trial_can_go_on_ends_the_search() -> None:
 class SomeTrial:
     """What the scheduler asks one of Tune's trials for."""
 
-    def __init__(self, trial_id: str) -> None:
+    def __init__(self, trial_id: str, status: str = "PENDING") -> None:
         self.trial_id = trial_id
+        self.status = status
 
 
 class OneTrial:
@@ -67,8 +68,11 @@ def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
         assert book.lost == []
         assert searcher.suggest(f"{attempt}")["number"] == 0
         assert searcher.suggest("another") is None, "the search is not finished while it runs"
-        trial = SomeTrial(f"{attempt}")
-        scheduler.on_trial_error(SimpleNamespace(_resetting_trials={trial}), trial)
+        trial = SomeTrial(f"{attempt}", status="ERROR")
+        controller = SimpleNamespace(_resetting_trials={trial})
+        scheduler.on_trial_error(controller, trial)  # Tune puts it back
+        trial.status = "PENDING"
+        scheduler.on_trial_error(controller, trial)  # and gives it up
         searcher.on_trial_complete(f"{attempt}", error=True)
     assert book.lost == [0]
     assert searcher.suggest("another") == searcher.FINISHED
