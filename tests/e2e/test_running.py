@@ -33,7 +33,7 @@ def told_by(place: Place, study: str) -> list[Event]:
 
 def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) -> None:
     words = ("run", "tiny.yaml", "name=hopeless", "training.learning_rate=1e30", "search.space={}", "search.trials=2")
-    result = place.inside(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
+    result = place.autockd(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
     assert result.returncode == 4, result.stderr
     assert re.fullmatch(r"error: none of 2 trials succeeded: .*the loss became nan.*\n", result.stderr)
     assert result.stdout == ""

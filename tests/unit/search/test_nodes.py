@@ -56,10 +56,10 @@ def test_what_keeps_a_node_from_answering_is_told_with_its_remedy() -> None:
     class Raised(RuntimeError):
         """As Ray wraps what a node raised."""
 
-        cause = PermissionError(errno.EACCES, "Permission denied", "/root/.cache/autockd")
+        cause = PermissionError(errno.EACCES, "Permission denied", "/var/cache/autockd")
 
     said = why_not(Raised("a\nlong\ntrace"))
-    assert said.startswith("/root/.cache/autockd: Permission denied; if its cache is meant, set AUTOCKD_CACHE")
+    assert said.startswith("/var/cache/autockd: Permission denied; if its cache is meant, set AUTOCKD_CACHE")
     assert why_not(ImportError("trace\nNo module named 'autockd'")) == (
         "No module named 'autockd'; is autockd installed there?"
     )
