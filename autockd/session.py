@@ -19,6 +19,7 @@ from autockd.report import StudySummary, summary_of
 from autockd.search.halt import Halt, forget_request
 from autockd.tracking import Ledger, MlflowSink, SinkSummary, redact
 from autockd.tracking.ledger import in_use
+from autockd.tracking.redaction import without_secrets
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def open_session(
 
     Raises:
         StudyError: another process has the study, or it has a history and may not.
+        ConfigError: a new study's configuration holds a credential.
     """
     if not in_use(folder / LEDGER):
         forget_request(folder)
@@ -74,7 +76,7 @@ def open_session(
                 "or start another with `autockd run FILE name=...`"
             )
         if not history:
-            save_study(config, folder / CONFIG)  # whose name it was meanwhile
+            save_study(without_secrets(config), folder / CONFIG)  # over that of whoever came in between
         sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
         recorder = Recorder(ledger, sink, watch)
         session = Session(config, folder, recorder, history, Halt(folder))

@@ -90,3 +90,12 @@ def test_another_study_takes_no_name_of_one_that_runs(tmp_path: Path) -> None:
             Study.create(config.model_copy(update={"seed": 5}), tmp_path)
         assert (first.folder / CONFIG).read_text() == before
     Study.create(config, tmp_path)
+
+
+def test_the_file_of_a_study_is_that_of_whoever_runs_it(tmp_path: Path) -> None:
+    """Another one may have come between the making of its folder and its beginning."""
+    config = study(tmp_path)
+    mine = Study.create(config, tmp_path)
+    Study.create(config.model_copy(update={"seed": 5}), tmp_path)
+    with open_session(config, mine.folder, ignore, None, "digits", resume=False):
+        assert Study.open("s", tmp_path).config == config
