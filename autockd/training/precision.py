@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -105,7 +106,8 @@ def choose_precision(
         if len(seconds) >= 2 and (variant.precision in hopeless or time.perf_counter() - began > _BUDGET):
             continue
         least = min(seconds.values(), default=math.inf)
-        seconds[variant] = _time_if_it_fits(make_model, inputs, training, variant, device, least)
+        timing = partial(_time_step, make_model(), inputs, training, variant, device, least)
+        seconds[variant] = _if_it_fits(timing)
         if seconds[variant] > _HOPELESS * least:
             hopeless.add(variant.precision)
     torch.set_num_threads(threads_before)
@@ -162,17 +164,10 @@ def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[
     return [Variant(precision, layout, n) for n in counts for precision, layout in ways]
 
 
-def _time_if_it_fits(
-    make_model: Callable[[], nn.Module],
-    inputs: NetworkInput,
-    training: TrainingConfig,
-    variant: Variant,
-    device: torch.device,
-    least: float,
-) -> float:
-    """As `_time_step`; infinite where there is not memory enough."""
+def _if_it_fits(timing: Callable[[], float]) -> float:
+    """The seconds that are timed; infinite where there is not memory enough."""
     try:
-        return _time_step(make_model(), inputs, training, variant, device, least)
+        return timing()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
