@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import get_args
 
 import torch
 from torch import nn
 
 from autockd.config.arms import Arm, arms_of
+from autockd.config.pick import parse_pick
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
+from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
 from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
@@ -27,6 +30,7 @@ def check_study(config: StudyConfig) -> list[str]:
     ]
     found += check_models(config, task)
     check_plans(config, task)
+    check_pick(config, task)
     found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
     if config.finalists.seeds:
         whose = " of each method" if config.compare else ""
@@ -87,6 +91,21 @@ def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str
 
 def _last_batch(samples: int, batch_size: int) -> int:
     return samples % batch_size or batch_size
+
+
+def check_pick(config: StudyConfig, task: Task) -> None:
+    """See to it that `export.pick` is about what the study will know of each trial.
+
+    Raises:
+        ConfigError: it is about another metric than the study's.
+    """
+    for constraint in parse_pick(config.export.pick):
+        if constraint.name in get_args(ClassMetric) + get_args(ScoreMetric) and constraint.name != task.metric:
+            raise ConfigError.of(
+                "export.pick",
+                f"is about {constraint.name}, and this study's metric is {task.metric}",
+                "pick by that one",
+            )
 
 
 def check_plans(config: StudyConfig, task: Task) -> None:

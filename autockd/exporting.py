@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import torch
 from torch import nn
 
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
-from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text
+from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text, is_on_hub
 from autockd.config.trial import TrialConfig
-from autockd.data import HeldOut, ImageTask, Task, Texts, TextTask, load_task
+from autockd.data import HeldOut, ImageTask, Split, Task, Texts, TextTask, load_task
 from autockd.describing import describe_origin
-from autockd.errors import ExportError, StudyError, UsageError
+from autockd.errors import DataError, ExportError, StudyError, UsageError
 from autockd.export import (
     Bundle,
     ImageBundleConfig,
@@ -228,7 +230,7 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
     splits = {"test": held_out.split, "validation": task.validation, **held_out.others}
     if split not in splits:
         raise ExportError(f"split: there is no {split!r} -> use {', '.join(splits)}")
-    samples = splits[split]
+    samples = _in_order_of(loaded.config.classes, task.classes, splits[split])
     value = evaluate_bundle(loaded, samples, runtime=cast(RuntimeName, runtime))
     result: dict[str, float | str | int] = {
         "bundle": str(bundle),
@@ -239,6 +241,24 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
         "value": value,
     }
     return result if recorded is None else {**result, "recorded": recorded}
+
+
+def _in_order_of(classes: Sequence[str], own: Sequence[str], samples: Split) -> Split:
+    """Samples whose targets number the bundle's classes; `own` are the data's, in the order of their numbers.
+
+    Raises:
+        DataError: the data have a class that the bundle has not.
+    """
+    is_numbered = any(tuple(names) == tuple(map(str, range(len(names)))) for names in (classes, own))
+    if tuple(own) == tuple(classes)[: len(own)] or not classes or not own or is_numbered:
+        return samples
+    if unknown := [name for name in own if name not in classes]:
+        raise DataError(
+            f"classes: the bundle knows none that is called {', '.join(map(repr, unknown[:10]))}, but "
+            f"{', '.join(map(repr, classes[:10]))} -> evaluate on data whose classes have these names"
+        )
+    places = torch.tensor([classes.index(name) for name in own])
+    return replace(samples, targets=places[samples.targets])
 
 
 def _recorded(bundle: Bundle, split: str, runtime: str) -> float | None:
@@ -259,7 +279,7 @@ def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
     """
     if task.source == "torchvision":
         return task.model_copy(update={"download": False})
-    if isinstance(task, HuggingFace | Glue | Text) and not Path(task.path).expanduser().exists():
+    if isinstance(task, HuggingFace | Glue | Text) and is_on_hub(task):
         raise ExportError(f"{bundle}: its data set {task.path!r} is not on this machine; name it yourself, --data FILE")
     return task
 

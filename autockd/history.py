@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from autockd import __version__
 from autockd.config.schema import StudyConfig
@@ -27,6 +27,9 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
+
+if TYPE_CHECKING:
+    from autockd.data import HeldOut, Task
 
 SomeEvent = TypeVar("SomeEvent")
 
@@ -157,6 +160,24 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str |
             "by people who have seen it. Start a new study for more of them"
         )
     return changes
+
+
+def check_data(history: History, task: Task, held_out: HeldOut) -> None:
+    """See to it that the data are what they were when a study's students were trained and tested.
+
+    Raises:
+        StudyError: they are not.
+    """
+    start = next(event for event in history.events if isinstance(event, StudyStarted))
+    opened = history.test_opened
+    pairs = [("data set", start.task_fingerprint, task.fingerprint)]
+    pairs += [("test split", opened.test_fingerprint, held_out.fingerprint)] if opened else []
+    for what, before, now in pairs:
+        if before and before != now:
+            raise StudyError(
+                f"{start.study}: its {what} has changed (its fingerprint was {before[:12]}, now it is {now[:12]}), so "
+                "that its students would be described wrongly; put back the data that it was begun with"
+            )
 
 
 def check_changes(history: History, config: StudyConfig, others: Sequence[str] = ()) -> tuple[str, ...]:

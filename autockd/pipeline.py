@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autockd.checking import check_models, check_plans
+from autockd.checking import check_models, check_pick, check_plans
 from autockd.config.arms import Arm, arms_of
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
@@ -91,6 +91,7 @@ def _run_stages(session: Session) -> tuple[Task, HeldOut]:
 def _begin(session: Session, task: Task) -> None:
     """Record the start of the study, or that it goes on and may."""
     data = json.loads(session.config.model_dump_json())
+    check_pick(session.config, task)
     if session.history:
         changes = check_goes_on(session.history, session.config, task.fingerprint)
         event: Event = StudyResumed(time=time.time(), config=data, changes=changes, provenance=provenance(Path.cwd()))

@@ -269,6 +269,7 @@ class Study:
         from autockd.data import load_task
         from autockd.export.folders import refuse_if_taken
         from autockd.exporting import chosen_row, export_trial, winner
+        from autockd.history import History, check_data
 
         onnx = self.config.export.onnx if onnx is None else onnx
         if int8 and not onnx:
@@ -282,6 +283,7 @@ class Study:
         to = to or self.folder / BUNDLE
         refuse_if_taken(to, force=force)
         task, held_out = load_task(self.config.task)
+        check_data(History(self.events()), task, held_out)
         wanted = onnx and (self.config.export.int8 if int8 is None else int8)
         options: dict[str, Any] = {"onnx": onnx, "int8": wanted, "held_out": held_out, "force": force, "warn": warn}
         return Path(export_trial(self.config, self.folder, row, summary, task, run=run, to=to, **options).bundle)

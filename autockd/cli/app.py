@@ -27,6 +27,7 @@ from autockd.cli.options import (
     Trials,
     TrialsOfEach,
     changed_by_options,
+    folder,
 )
 from autockd.cli.output import plain_data, say, show, tolerate_encodings, write, write_json
 
@@ -132,7 +133,8 @@ def preview(
     file: File,
     overrides: Overrides = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="PATH.png", help="Draw the schedules into this file too.")
+        Path | None,
+        typer.Option("--plot", parser=folder, metavar="PATH.png", help="Draw the schedules into this file too."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -259,7 +261,11 @@ def report(
     to: Annotated[
         Path | None,
         typer.Option(
-            "--to", metavar="DIR", help="Where to; `report` in the study's folder if not given.", show_default=False
+            "--to",
+            parser=folder,
+            metavar="DIR",
+            help="Where to; `report` in the study's folder if not given.",
+            show_default=False,
         ),
     ] = None,
     studies: StudiesFolder = None,
@@ -297,7 +303,10 @@ def export(
         ),
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="DIR", help="Where to; `bundle` in the study's folder if not given.")
+        Path | None,
+        typer.Option(
+            "--to", parser=folder, metavar="DIR", help="Where to; `bundle` in the study's folder if not given."
+        ),
     ] = None,
     onnx: Annotated[
         bool | None,

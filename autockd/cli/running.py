@@ -15,7 +15,8 @@ from autockd.cli.interrupts import ending_at_second_interrupt
 from autockd.cli.output import console, say, show, write, write_json
 from autockd.cli.spaces import load_file
 from autockd.cli.text import metric_text, printable
-from autockd.folders import REPORT, studies_folder, study_argument
+from autockd.config.tasks import is_on_hub
+from autockd.folders import CONFIG, REPORT, studies_folder, study_argument
 from autockd.records import Event, Noted
 from autockd.report.tables import StudySummary
 
@@ -113,7 +114,8 @@ def next_commands(study: Study, bundle: Path | None) -> list[str]:
     if study.mlflow_uri() is not None:
         commands.insert(0, f"autockd ui {name}")
     if bundle is not None:
-        commands.append(f"autockd evaluate {shlex.quote(str(bundle))}")
+        named = f" --data {shlex.quote(str(study.folder / CONFIG))}" if is_on_hub(study.config.task) else ""
+        commands.append(f"autockd evaluate {shlex.quote(str(bundle))}{named}")
     return commands
 
 

@@ -269,3 +269,8 @@ TEXT_SOURCES: tuple[str, ...] = tuple(
     get_args(task.model_fields["source"].annotation)[0] for task in get_args(TextTaskConfig)
 )
 """The sources of texts."""
+
+
+def is_on_hub(task: TaskConfig) -> bool:
+    """Whether a data set is fetched from the Hugging Face hub, for nothing here has its path."""
+    return isinstance(task, HuggingFace | Glue | Text) and not Path(task.path).expanduser().exists()

@@ -98,8 +98,8 @@ def _identity(
 
 
 def _task_text(task: Mapping[str, Any]) -> str:
-    """Such as `torchvision CIFAR10` or `digits`."""
-    which = next((str(task[key]) for key in ("dataset", "name", "path") if task.get(key)), "")
+    """Such as `torchvision CIFAR10`, `glue sst2` or `digits`."""
+    which = next((str(task[key]) for key in ("dataset", "task", "path") if task.get(key)), "")
     return f"{task.get('source', 'unknown data')} {which}".strip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 
@@ -183,6 +184,7 @@ def _classes(content: ReportContent, rows: Sequence[DiagnosisRow]) -> list[int]:
     """The classes in their order, or the ones with the least agreement of the first student, the least on top."""
     indices = list(range(len(rows[0].class_agreement)))
     if len(indices) > MOST_CLASSES:
+        indices = [index for index in indices if not math.isnan(rows[0].class_agreement[index])]  # of no test sample
         indices = sorted(indices, key=lambda index: rows[0].class_agreement[index])[:MOST_CLASSES]
     return indices[::-1]
 

@@ -60,6 +60,8 @@ def height_of(dimension: Mapping[str, Any], value: object) -> float:
     if value is None:
         return _ABSENT
     choices = [value_text(choice) for choice in dimension.get("choices", ())]
+    if choices and value_text(value) not in choices:  # a compared method searches it in another way
+        return _ABSENT
     if choices:
         return _share(place_of(value, choices), 0.0, len(choices) - 1.0)
     scale = math.log if dimension.get("log") else float

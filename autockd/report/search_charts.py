@@ -154,10 +154,11 @@ def slices_chart(content: ReportContent) -> Chart | None:
 
 
 def _slice(content: ReportContent, rows: Sequence[TrialRow], name: str, dimension: dict[str, Any]) -> Panel | None:
-    mine = [row for row in rows if name in row.params]
+    choices = [value_text(choice) for choice in dimension.get("choices", ())]
+    # A compared method may search a dimension of this name in another way.
+    mine = [row for row in rows if name in row.params and (not choices or value_text(row.params[name]) in choices)]
     if not mine:
         return None
-    choices = [value_text(choice) for choice in dimension.get("choices", ())]
     ticks = tuple((float(place), choice) for place, choice in enumerate(choices))
     span = (-0.5, len(choices) - 0.5) if choices else None
     series = []

@@ -15,7 +15,10 @@ _ORDER: dict[Kind, int] = {"teacher": 0, "winner": 1, "preset": 2, "candidate": 
 
 def standings_of(summary: StudySummary) -> tuple[Standing, ...]:
     """All models of the comparison: the teacher, the winner, the preset, further finalists, the baselines."""
-    finalists = {finalist.trial: finalist for finalist in finalists_of(summary)}
+    found_again = finalists_of(summary)
+    if winner_of(found_again, summary.direction) is None:  # the search's own students were tested instead
+        found_again = ()
+    finalists = {finalist.trial: finalist for finalist in found_again}
     winner = winner_among(summary, finalists.values())
     chosen = {winner, *(row.trial for row in best_of_arms(summary).values())}
     rows = [row for row in summary.trials if _takes_part(row, finalists, chosen)]

@@ -25,6 +25,8 @@ PICTURES = (
 )
 """Names of all charts that there are; a report has some of them."""
 
+_KNOWN = frozenset({PAGE, CONTENT, TRIALS, FINALISTS, *(f"{name}.png" for name in PICTURES)})
+
 
 def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
     """Write a study's report, in place of an older one as a whole.
@@ -68,7 +70,9 @@ def _whole_folder(target: Path) -> Iterator[Path]:
     """A folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
     target = target.absolute()
     if os.path.lexists(target) and not _is_report(target):
-        raise UsageError(f"{target}: exists and is not a report, so it is left alone -> name another folder")
+        raise UsageError(
+            f"{target}: exists and is not a report{_what_else(target)}, so it is left alone -> name another folder"
+        )
     stage, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
     try:
         shutil.rmtree(stage, ignore_errors=True)
@@ -90,12 +94,17 @@ def _whole_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def _what_else(folder: Path) -> str:
+    """What lies there that is no part of a report, for its name."""
+    others = sorted({path.name for path in folder.iterdir()} - _KNOWN) if folder.is_dir() else []
+    return f" alone (there is {others[0]})" if others else ""
+
+
 def _is_report(folder: Path) -> bool:
     """Whether nothing is lost with the folder but a report, or it is empty."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     entries = list(folder.iterdir())
     names = {path.name for path in entries}
-    known = {PAGE, CONTENT, TRIALS, FINALISTS, *(f"{name}.png" for name in PICTURES)}
     is_plain = all(path.is_file() and not path.is_symlink() for path in entries)
-    return not entries or (is_plain and {PAGE, CONTENT} <= names <= known)
+    return not entries or (is_plain and {PAGE, CONTENT} <= names <= _KNOWN)
