@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import get_args
 
@@ -9,20 +10,23 @@ import torch
 from torch import nn
 
 from autockd.config.arms import Arm, arms_of
+from autockd.config.models import Encoder
 from autockd.config.pick import parse_pick
 from autockd.config.schema import StudyConfig
-from autockd.config.space import space_text
+from autockd.config.space import Choice, space_text
 from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
 from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, Problem, TrialFailed
 from autockd.models import count_parameters
+from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
 
 
 def check_study(config: StudyConfig) -> list[str]:
     """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
+    check_budget(config)
     task, held_out = load_task(config.task)
     found = [
         f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
@@ -57,7 +61,7 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
 
     Raises:
         ModelError: an architecture or a file of weights is not usable.
-        ConfigError: one would be trained on a last batch of a single image, and cannot be.
+        ConfigError: one cannot be trained on its last batch, of a single image; or fresh seeds change nothing.
     """
     found = []
     models = {"teacher": config.teacher.model, "student": student_model(config)}
@@ -69,6 +73,9 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
         built = build_network(model, task, seed=0)
         if role == "student" or model.weights is None:
             _check_last_batch(built, task, sizes[role], role)
+        if role == "student":
+            _check_searched_batches(built, task, config)
+            _check_seeds(built, config)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
@@ -89,8 +96,58 @@ def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str
         raise ConfigError.of(field, message, f"choose another, such as {fitting}") from error
 
 
+def _check_searched_batches(network: nn.Module, task: Task, config: StudyConfig) -> None:
+    """The same of each batch size that a trial may have."""
+    dimension = config.search.space.get("batch_size")
+    for size in dimension.choices if isinstance(dimension, Choice) else ():
+        try:
+            _check_last_batch(network, task, int(size), "student")
+        except ConfigError as error:
+            (problem,) = error.problems
+            raise ConfigError([replace(problem, field="search.space.batch_size")]) from error
+
+
+def _check_seeds(network: nn.Module, config: StudyConfig) -> None:
+    """Fresh seeds draw weights and dropout, and nothing else: without either they would train one student again and
+    again, and its spread would be none.
+    """
+    model = config.student.model
+    is_cut = isinstance(model, Encoder) and model.path is None and model.initial != "random"
+    if config.finalists.seeds and (model.weights is not None or is_cut) and not _has_dropout(network):
+        raise ConfigError.of(
+            "finalists.seeds",
+            "would change nothing: the student starts from given weights and has no dropout, so that every seed trains "
+            "the same one",
+            "set it to 0, or leave student.model.weights out",
+        )
+
+
+def _has_dropout(network: nn.Module) -> bool:
+    """Whether anything in it is drawn anew in each step."""
+    return any(
+        "drop" in type(part).__name__.lower() and float(getattr(part, "p", 0.0)) > 0.0 for part in network.modules()
+    )
+
+
 def _last_batch(samples: int, batch_size: int) -> int:
     return samples % batch_size or batch_size
+
+
+def check_budget(config: StudyConfig) -> None:
+    """See to it that a study has trials of its own to run, and no more of them than differ.
+
+    Raises:
+        ConfigError: all trials are baselines, or all but the first ones would train the same student again.
+    """
+    baselines, trials = len(config.search.baselines), config.search.trials
+    if config.compare:
+        return
+    if trials <= baselines:
+        message = f"is {trials}, and there are {plural(baselines, 'baseline')}, which come first"
+        raise ConfigError.of("search.trials", message, f"set it to {baselines + 1} at least, or name fewer baselines")
+    if not config.search.space and trials > baselines + 1:
+        message = f"is empty, so that of {trials} trials all after the first {baselines + 1} would be the same again"
+        raise ConfigError.of("search.space", message, f"name a dimension, or set search.trials to {baselines + 1}")
 
 
 def check_pick(config: StudyConfig, task: Task) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autockd.checking import check_models, check_pick, check_plans
+from autockd.checking import check_budget, check_models, check_pick, check_plans
 from autockd.config.arms import Arm, arms_of
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
@@ -58,6 +58,8 @@ def run_study(
             return _result(session)
         if history:
             check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
+        else:
+            check_budget(config)
         try:
             with session.halt.listening():
                 task, held_out = _run_stages(session)

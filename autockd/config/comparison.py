@@ -59,7 +59,9 @@ def _usual_method(study: StudyConfig, label: str) -> MethodConfig:
     """The study's own method, or another one with its usual values where the study's own has none."""
     name, own = label.removesuffix(STANDARDISED), study.method
     fields = METHOD_CONFIGS[name].model_fields.keys() - {"name"}
-    values = {field: value for field, value in own.model_dump(exclude={"name"}).items() if field in fields}
+    values = {
+        field: value for field, value in own.model_dump(exclude={"name"}, exclude_unset=True).items() if field in fields
+    }
     if "standardise_logits" in fields:
         values["standardise_logits"] = name != label
     if name != label and "temperature" not in values:

@@ -32,6 +32,10 @@ class _Dimension(Config):
         """Whether this dimension exists at the point `params`."""
         return all(name in params and params[name] in as_tuple(allowed) for name, allowed in self.when.items())
 
+    def own(self, value: object) -> object:
+        """As the dimension writes the value."""
+        return value
+
 
 class _Range(_Dimension):
     log: bool = False
@@ -96,6 +100,10 @@ class IntRange(_Range):
         step = self.step or 1
         return (self.low, self.low + (self.high - self.low) // step * step)
 
+    def own(self, value: object) -> object:
+        """As the dimension writes the value: a whole number of a field that may have others too."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
     def contains(self, value: object) -> bool:
         """Whether `value` can be proposed."""
         if not isinstance(value, int) or isinstance(value, bool):
@@ -120,6 +128,11 @@ class Choice(_Dimension):
     def corners(self) -> tuple[bool | int | float | str, ...]:
         """Values to check the whole dimension by."""
         return self.choices
+
+    def own(self, value: object) -> object:
+        """As the dimension writes the value: 4 for 4.0."""
+        alike = (choice for choice in self.choices if isinstance(choice, bool) == isinstance(value, bool))
+        return next((choice for choice in alike if choice == value), value)
 
     def contains(self, value: object) -> bool:
         """Whether `value` can be proposed."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from autockd.config.base import Config
 from autockd.config.models import Encoder, ModelConfig
@@ -54,6 +54,12 @@ class TrainingConfig(Config):
     """The learning rate over the run."""
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm, of all parameters together, where it is larger; null never."""
+
+    @model_validator(mode="after")
+    def _has_a_momentum(self) -> Self:
+        if self.nesterov and self.optimizer == "sgd" and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
 
 
 TRAINING_DIMENSIONS = ("learning_rate", "weight_decay", "batch_size", "momentum", "epochs")

@@ -101,7 +101,8 @@ def default_params(study: StudyConfig) -> Params:
     }
     values |= study.method.model_dump(exclude={"name"})
     space = conditioned_space(study)
-    return active_params(space, {name: values[name] for name in space if name in values})  # type: ignore[return-value]
+    own = {name: space[name].own(values[name]) for name in space if name in values}
+    return active_params(space, own)  # type: ignore[return-value]
 
 
 def conditioned_space(study: StudyConfig) -> dict[str, AnyDimension]:

@@ -87,8 +87,8 @@ def build_encoder(config: Encoder, *, outputs: int, seed: int, labels: tuple[str
         config: its base, and what is changed of it.
         outputs: number of logits; 1 is regression.
         seed: of what is fresh: the same seed gives the same weights, and no global generator is touched.
-        labels: name of each class. Where the base is a classifier of the same names in another order, its outputs
-            are brought into this one.
+        labels: name of each class. Where the base, or what lies beside its weights, is a classifier of the same names
+            in another order, its outputs are brought into this one.
 
     Returns:
         A module from tokens to logits [B, outputs].
@@ -109,7 +109,23 @@ def build_encoder(config: Encoder, *, outputs: int, seed: int, labels: tuple[str
     model = TextEncoder(hf).train()
     if config.weights is not None:
         load_weights(model, config.weights)
+        order = _order_beside(config.weights, labels)
+        if order is not None:
+            _reorder_outputs(hf, order)
     return model
+
+
+def _order_beside(weights: Path, labels: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Where weights have their outputs for `labels`, by the config.json that lies beside them; see `label_order`."""
+    if not labels or not (weights.parent / "config.json").is_file():
+        return None
+    from transformers import AutoConfig
+
+    try:
+        shape = AutoConfig.from_pretrained(weights.parent, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever a config.json makes the reader stumble over is the file's fault
+        raise _unreadable(weights.parent, error) from error
+    return label_order(shape, labels)
 
 
 def encoder_shapes(config: Encoder, *, outputs: int, labels: tuple[str, ...] = ()) -> dict[str, tuple[int, ...]]:

@@ -320,8 +320,7 @@ class TrialWorker:
         if not is_out_of_memory(error):
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
             return self._failed(f"{text}\n{where}".strip())
-        trainer = self._trainer
-        can_split = trainer is None or trainer.method.is_mean_over_samples
+        can_split = make_method(self._proposal.config.method).is_mean_over_samples
         if self._micro_batches > 1 or not can_split:
             why = "with half of each batch at a time, too" if can_split else "and its loss cannot be computed in parts"
             return self._failed(f"out of memory ({why}); a smaller batch_size or student would fit: {text}")

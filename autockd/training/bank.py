@@ -11,8 +11,11 @@ weights, preprocessing, training split and views; a bank of anything else is nev
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +33,7 @@ from autockd.limits import Work
 from autockd.records import Precision
 from autockd.training.live_teacher import ANSWERS, LiveTeacher
 
-_FLUSH_EVERY = 8192
+_FLUSH_EVERY, _PAGE = 8192, 4096
 """Entries between two writes to disk."""
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
@@ -127,11 +130,23 @@ class TeacherBank:
             if self._before_answers is not None:
                 self._before_answers()
             rows, columns = np.divmod(absent[start : start + _FLUSH_EVERY], self.identity.views)
+            self._require_space(len(rows))
             self._logits[rows, columns] = self._live.logits(torch.from_numpy(rows), torch.from_numpy(columns)).numpy()
             self._logits.flush()  # the logits must be on disk before their marks are
             self._filled[rows, columns] = 1
         self._filled.flush()
         return len(absent)
+
+    def _require_space(self, entries: int) -> None:
+        """A mapped file ends the process where its disk is full, so what is there is looked at before.
+
+        Raises:
+            EnvironmentProblem: there is not as much as so many entries may take, each of them a page.
+        """
+        needed = entries * max(_PAGE, 4 * self.identity.outputs)
+        if shutil.disk_usage(self.folder).free < needed:
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise cannot_write("teacher bank", self.folder, full, instead=ANOTHER_CACHE)
 
     def work(self, entries: int) -> Work | None:
         """What computing so many entries takes at the least; None where that cannot be counted."""

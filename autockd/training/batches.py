@@ -28,6 +28,8 @@ class Batch:
     def split(self, parts: int) -> Iterator[Batch]:
         """The same samples in up to `parts` pieces of nearly equal size, in order."""
         size = -(-len(self.targets) // parts)
+        while size < len(self.targets) and (size == 1 or len(self.targets) % size == 1):
+            size += 1  # batch normalisation of a single sample may have no deviation
         for start in range(0, len(self.targets), size):
             piece = slice(start, min(start + size, len(self.targets)))
             rows = slice(self.rows.start + piece.start, self.rows.start + piece.stop)

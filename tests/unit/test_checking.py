@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from autockd.checking import check_models
-from autockd.config.schema import StudyConfig
+from autockd.checking import check_budget, check_models, check_pick
+from autockd.config.methods import HintonKD, NoDistillation
+from autockd.config.schema import StudentConfig, StudyConfig
+from autockd.config.space import Choice
 from autockd.data import Task
 from autockd.errors import ConfigError
+from autockd.models import save_weights
+from autockd.training.networks import build_network
 
 DEEP = {"family": "torchvision", "name": "resnet18"}
 """Its last stage sees a digit of 8x8 pixels as one."""
+BASELINES = (NoDistillation(), HintonKD())
 SHALLOW = {"family": "cifar_resnet", "depth": 8, "width": 4}
 
 
@@ -57,3 +63,54 @@ def test_the_size_that_is_named_leaves_no_single_image_either(task: Task) -> Non
 )
 def test_any_other_is_trained_on(config: StudyConfig, task: Task) -> None:
     assert len(check_models(config, task)) == 2
+
+
+def test_a_batch_size_that_is_searched_is_looked_at_too(task: Task) -> None:
+    config = study(SHALLOW, DEEP, 32, 16)
+    space = {"batch_size": Choice(type="choice", choices=(16, 17))}
+    searched = config.model_copy(update={"search": config.search.model_copy(update={"space": space})})
+    with pytest.raises(ConfigError, match=r"search.space.batch_size: is 17,.* such as 18$"):
+        check_models(searched, task)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trials": 2, "baselines": BASELINES}, "search.trials: is 2, and there are 2 baselines.* set it to 3"),
+        ({"trials": 4, "baselines": BASELINES}, "search.space: is empty, so that of 4 trials all after the first 3"),
+        ({"trials": 3, "baselines": BASELINES}, ""),
+        ({"trials": 1, "baselines": ()}, ""),
+    ],
+)
+def test_a_study_has_trials_of_its_own_that_differ(changes: dict[str, Any], message: str) -> None:
+    config = study(SHALLOW, SHALLOW, 32, 16)
+    config = config.model_copy(update={"search": config.search.model_copy(update=changes)})
+    if not message:
+        check_budget(config)
+        return
+    with pytest.raises(ConfigError, match=message):
+        check_budget(config)
+
+
+@pytest.mark.parametrize(("pick", "fits"), [("accuracy >= 0.9", True), ("parameters <= 9", True), ("f1 >= 0.9", False)])
+def test_a_pick_is_by_the_studys_own_metric(pick: str, fits: bool, task: Task) -> None:
+    config = study(SHALLOW, SHALLOW, 32, 16)
+    config = config.model_copy(update={"export": config.export.model_copy(update={"pick": pick})})
+    if fits:
+        check_pick(config, task)
+        return
+    with pytest.raises(ConfigError, match=r"export.pick: is about f1, and this study's metric is accuracy"):
+        check_pick(config, task)
+
+
+def test_fresh_seeds_must_change_something(task: Task, tmp_path: Path) -> None:
+    plain = study(SHALLOW, SHALLOW, 32, 16)
+    weights = tmp_path / "student.safetensors"
+    save_weights(build_network(plain.student.model, task, seed=0), weights)
+    given = plain.student.model.model_copy(update={"weights": weights})
+    config = plain.model_copy(update={"student": StudentConfig(model=given)})
+    assert len(check_models(config, task)) == 2
+    seeds = config.model_copy(update={"finalists": config.finalists.model_copy(update={"seeds": 3})})
+    with pytest.raises(ConfigError, match=r"finalists.seeds: would change nothing"):
+        check_models(seeds, task)
+    assert len(check_models(plain.model_copy(update={"finalists": seeds.finalists}), task)) == 2

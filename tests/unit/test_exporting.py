@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text, Torchvision
-from autockd.errors import ExportError
-from autockd.exporting import _trusted
+from autockd.data import Split
+from autockd.errors import DataError, ExportError
+from autockd.exporting import _in_order_of, _trusted
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,29 @@ def test_nor_downloaded() -> None:
 def test_what_is_here_may_be_read(tmp_path: Path) -> None:
     task = HuggingFace(source="huggingface", path=str(tmp_path))
     assert _trusted(task, Path("bundle")) == task
+
+
+CLASSES = ("entailment", "neutral", "contradiction")
+
+
+@pytest.mark.parametrize(
+    ("own", "targets", "expected"),
+    [
+        (CLASSES, [0, 1, 2], [0, 1, 2]),
+        (("contradiction", "entailment", "neutral"), [0, 1, 2], [2, 0, 1]),
+        (("contradiction", "entailment"), [0, 1, 1], [2, 0, 0]),
+        (("0", "1", "2"), [2, 0], [2, 0]),
+        ((), [0, 1], [0, 1]),
+    ],
+)
+def test_targets_number_the_bundles_classes_by_their_names(
+    own: tuple[str, ...], targets: list[int], expected: list[int]
+) -> None:
+    samples = Split(torch.zeros(len(targets), 1), torch.tensor(targets))
+    assert _in_order_of(CLASSES, own, samples).targets.tolist() == expected
+
+
+def test_a_class_that_the_bundle_does_not_know_is_refused() -> None:
+    samples = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
+    with pytest.raises(DataError, match="knows none that is called 'maybe', but 'entailment'"):
+        _in_order_of(CLASSES, ("maybe", "neutral"), samples)

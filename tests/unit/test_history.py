@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from autockd import __version__
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
-from autockd.history import History, check_goes_on
+from autockd.history import History, check_data, check_goes_on
 from autockd.records import (
     Event,
     Provenance,
@@ -232,3 +233,17 @@ def test_a_clock_that_is_set_back_gives_no_time_back() -> None:
     events: list[Event] = [started(1000.0), trial_began(1000.0), ended(1020.0)]
     events += [resumed(500.0), trial_began(500.0, 1), ended(200.0, 1)]
     assert History(events).arm_seconds("") == 20.0
+
+
+@pytest.mark.parametrize(
+    ("data", "test", "said"), [("data", "t", ""), ("other", "t", "data set"), ("data", "u", "test")]
+)
+def test_students_are_exported_with_the_data_that_they_were_trained_on(data: str, test: str, said: str) -> None:
+    opened = TestOpened(time=3.0, subjects=("best",), test_fingerprint="t")
+    task: Any = SimpleNamespace(fingerprint=data)
+    held_out: Any = SimpleNamespace(fingerprint=test)
+    if not said:
+        check_data(History([started(), opened]), task, held_out)
+        return
+    with pytest.raises(StudyError, match=f"s: its {said}.* has changed"):
+        check_data(History([started(), opened]), task, held_out)

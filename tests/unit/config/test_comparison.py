@@ -12,7 +12,7 @@ from autockd.cli.comparing import compared
 from autockd.config.arms import arm_labels
 from autockd.config.comparison import LABELS, USUAL, comparison
 from autockd.config.loading import parse_study
-from autockd.config.methods import AnnealingKD, ContinuationKD, HintonKD
+from autockd.config.methods import AnnealingKD, ContinuationKD, Dist, HintonKD
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, UsageError
 
@@ -177,3 +177,8 @@ def test_two_classes_are_not_compared_by_standardised_logits(task: str, fits: bo
     labels = arm_labels(study("", *glue, change=comparison).compare)
     assert ("kd-std" in labels) == fits
     assert {"none", "kd", "dkd", "dist", "annealing", "continuation"} <= set(labels)
+
+
+def test_defaults_of_the_studys_own_method_are_no_values_of_others() -> None:
+    kd, standardised, dist = comparison(study("method: {name: kd}"), ["kd", "kd-std", "dist"]).compare
+    assert (kd, standardised, dist) == (HintonKD(), HintonKD(temperature=2.0, standardise_logits=True), Dist())

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from autockd.config import StudyConfig, parse_study
-from autockd.config.space import Choice, FloatRange, IntRange, Space, active_params, ordered
+from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange, Space, active_params, ordered
 from autockd.config.space_rules import known_dimensions
 from autockd.errors import ConfigError
 
@@ -329,3 +329,22 @@ def test_a_baseline_must_make_a_trial_too() -> None:
     field, message = mistake("learning_rate: {type: float, low: 0.1, high: 0.3}", baselines)
     assert field == "search.baselines.1"
     assert "smoothing_start is 20, beyond the schedule of 5 epochs" in message
+
+
+@pytest.mark.parametrize(
+    ("dimension", "value", "own"),
+    [
+        (Choice(type="choice", choices=(1, 2, 4)), 4.0, 4),
+        (Choice(type="choice", choices=(0, 1e-4)), 0.0, 0),
+        (Choice(type="choice", choices=(1, 2)), True, True),
+        (Choice(type="choice", choices=("a",)), "b", "b"),
+        (IntRange(type="int", low=1, high=8), 4.0, 4),
+        (IntRange(type="int", low=1, high=8), 4.5, 4.5),
+        (FloatRange(type="float", low=0.0, high=8.0), 4.0, 4.0),
+    ],
+)
+def test_a_whole_number_is_a_value_of_a_dimension_that_writes_it_without_a_point(
+    dimension: AnyDimension, value: object, own: object
+) -> None:
+    found = dimension.own(value)
+    assert (found, type(found)) == (own, type(own))

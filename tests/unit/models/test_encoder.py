@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -348,3 +349,19 @@ def test_a_shape_that_an_architecture_does_not_let_be_set_is_refused(tmp_path: P
     FunnelConfig(vocab_size=30, d_model=16, n_head=2, d_head=8, d_inner=32).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"path: .* cannot be read as an encoder"):
         build(tmp_path, initial="random", layers=2)
+
+
+def test_outputs_of_given_weights_come_in_that_order_too(classifier: Path, tmp_path: Path) -> None:
+    """By the config.json that lies beside them; a file that lies alone is in the task's order already."""
+    labels = ("entailment", "neutral", "contradiction")
+    expected = logits_of(build(classifier, outputs=3, labels=labels), classifier)
+    beside = build(classifier, outputs=3, labels=labels, weights=classifier / "model.safetensors")
+    assert torch.equal(logits_of(beside, classifier), expected)
+    save_encoder(beside, tmp_path / "own", load_tokenizer(Encoder(path=str(classifier))))
+    for folder in ("own", "alone"):
+        weights = tmp_path / folder / "model.safetensors"
+        if folder == "alone":
+            weights.parent.mkdir()
+            shutil.copy(tmp_path / "own" / "model.safetensors", weights)
+        again = build(classifier, outputs=3, labels=labels, weights=weights)
+        assert torch.equal(logits_of(again, classifier), expected)

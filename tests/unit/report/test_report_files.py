@@ -167,7 +167,7 @@ def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> 
         assert not _is_report(folder), name
         (folder / name).unlink()
     (folder / "holiday.png").write_text("mine")
-    with pytest.raises(UsageError, match="is not a report"):
+    with pytest.raises(UsageError, match=r"is not a report alone \(there is holiday.png\), so it is left alone"):
         write_report(report_events(seeds=()), folder)
     assert (folder / "holiday.png").read_text() == "mine"
     (folder / "holiday.png").unlink()

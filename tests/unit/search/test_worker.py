@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from autockd.config.methods import Dist
 from autockd.config.models import CifarResNet
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
@@ -490,3 +491,16 @@ def test_a_node_that_does_not_see_the_study_trains_nothing(
     if not sees_study:
         assert f"does not see {setting.study};" in report.problem
         assert not setting.study.exists()
+
+
+def test_a_loss_of_the_whole_batch_is_not_computed_in_parts_whenever_memory_runs_out(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("while the student was built")
+
+    monkeypatch.setattr(worker_module, "Trainer", run_out)
+    trial = make_trial("kd").model_copy(update={"method": Dist()})
+    outcome = outcome_of(run(worker_of(setting, task, trial)))
+    assert outcome.state == "failed"
+    assert outcome.reason.startswith("out of memory (and its loss cannot be computed in parts)")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -228,3 +229,14 @@ def test_whoever_waits_is_told_before_the_teacher_answers(
     assert told == [0, 32, 64]
     bank.logits(*wanted)
     assert len(told) == 3, "nothing was missing"
+
+
+def test_a_disk_without_space_is_told_of_and_ends_no_process(
+    open_bank: Open, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = open_bank()
+    usage = shutil.disk_usage(bank.folder)._replace(free=1 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(EnvironmentProblem, match=r"bank: cannot write .* free space there, or set AUTOCKD_CACHE"):
+        bank.logits(*pairs)
+    assert bank.filled == 0

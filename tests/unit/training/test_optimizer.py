@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from autockd.config.training import TrainingConfig
@@ -58,3 +59,9 @@ def test_every_group_gets_the_learning_rate(name: str) -> None:
     set_learning_rate(optimizer, 0.1)
     optimizer.step()
     assert not any(torch.equal(old, new) for old, new in zip(before[-2:], list(model.parameters())[-2:], strict=True))
+
+
+def test_nesterov_without_a_momentum_is_refused() -> None:
+    with pytest.raises(ValidationError, match="nesterov needs a momentum above 0"):
+        TrainingConfig(momentum=0.0, nesterov=True)
+    TrainingConfig(optimizer="adamw", learning_rate=0.001, momentum=0.0, nesterov=True)
