@@ -26,6 +26,9 @@ Location = tuple[str | int, ...]
 
 Change = Callable[[StudyConfig], StudyConfig]
 
+_RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/].*)")
+"""A tracking URI whose path counts, as every other of a study file, from that file."""
+
 _HUB_OR_LOCAL = (Encoder, Glue, HuggingFace, Text)
 """Configurations whose `path` is a hub id, unless something of that name is there."""
 
@@ -326,4 +329,8 @@ def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
 
     resolved = resolve(study)
     assert isinstance(resolved, StudyConfig)
+    uri = resolved.tracking.uri
+    if uri is not None and (database := _RELATIVE_DATABASE.match(uri)):
+        absolute = f"{database['scheme']}{(folder / database['path']).resolve()}"
+        resolved = resolved.model_copy(update={"tracking": resolved.tracking.model_copy(update={"uri": absolute})})
     return resolved

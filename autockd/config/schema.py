@@ -151,8 +151,8 @@ class TrackingConfig(Config):
     enabled: bool = True
     """Whether to record in MLflow at all; the study's ledger is always written."""
     uri: str | None = None
-    """Tracking URI; null is that of MLFLOW_TRACKING_URI, or else a SQLite database beside the studies. Credentials come
-    from the environment alone."""
+    """Tracking URI; null is that of MLFLOW_TRACKING_URI, or else a SQLite database beside the studies. The path of
+    `sqlite:///mlflow.db` counts from the study file. Credentials come from the environment alone."""
     experiment: str | None = None
     """Experiment name; null is the task's name."""
 

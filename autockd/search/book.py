@@ -199,7 +199,14 @@ class StudyBook:
         config = self._config(started.trial)
         stopping = self._study.search.stopping
         rungs = () if started.role == "baseline" else rung_epochs(stopping, config.training.epochs)
-        return Proposal(started.trial, config, rungs, stopping.rule == "ladder", self._pace.longest(config))
+        return Proposal(
+            started.trial,
+            config,
+            rungs,
+            stopping.rungs - len(rungs) + 1,  # those that fall together are the ones at the smallest shares
+            ladder=stopping.rule == "ladder",
+            slowest_epoch=self._pace.longest(config),
+        )
 
     def _config(self, number: int) -> TrialConfig:
         if number not in self._configs:

@@ -28,6 +28,7 @@ class Proposal:
         number: the trial's number; of a finalist's run, its place among them.
         config: its mathematics.
         rungs: epochs after which it reports a rung and waits for the verdict.
+        first_rung: number of the first of these; a rung of one number is at the same share of any run.
         ladder: whether a rung is a whole schedule, compressed to so many epochs, instead of a part of the run.
         slowest_epoch: seconds of the longest epoch so far of such a student and batch size; None before the first.
         trial, seed: of a finalist's run, the trial that runs again, and its fresh seed; None for the trial itself.
@@ -36,6 +37,7 @@ class Proposal:
     number: int
     config: TrialConfig
     rungs: tuple[int, ...] = ()
+    first_rung: int = 1
     ladder: bool = False
     slowest_epoch: float | None = None
     trial: int | None = None

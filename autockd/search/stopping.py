@@ -34,7 +34,7 @@ class Verdict:
 def rung_epochs(config: StoppingConfig, epochs: int) -> tuple[int, ...]:
     """Epochs after which a trial of `epochs` is compared: rising, and never its last one.
 
-    Rungs that fall together in a short run are one rung.
+    Rungs that fall together in a short run are one rung: that at the largest of their shares.
     """
     if config.rule == "none":
         return ()

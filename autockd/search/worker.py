@@ -231,7 +231,8 @@ class TrialWorker:
             raise TrialFailed(f"it ran longer than resources.trial_timeout, {limit:g} s")
 
     def _rung(self, epochs: int, value: float) -> RungResult:
-        return RungResult(rung=self._proposal.rungs.index(epochs) + 1, epochs=epochs, value=value)
+        number = self._proposal.first_rung + self._proposal.rungs.index(epochs)
+        return RungResult(rung=number, epochs=epochs, value=value)
 
     @property
     def _is_compressed(self) -> bool:

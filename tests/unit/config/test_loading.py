@@ -265,6 +265,21 @@ def test_absolute_and_home_paths_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse(base=base.replace("PLACE", "~/data")).task.root == Path("/home/someone/data")
 
 
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:///{folder}/mlflow.db"),
+        ("sqlite:///../all/mlflow.db", "sqlite:///{parent}/all/mlflow.db"),
+        ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+    ],
+)
+def test_a_database_counts_from_the_study_file(uri: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(BASE + f"tracking: {{uri: '{uri}'}}\n")
+    found = load_study(tmp_path / "study.yaml").tracking.uri
+    assert found == expected.format(folder=tmp_path, parent=tmp_path.parent)
+
+
 # -- overrides
 
 

@@ -44,6 +44,9 @@ def test_rungs_rise_and_lie_inside_of_the_run(epochs: int, factor: int, rungs: i
     assert list(found) == sorted(set(found))
     assert len(found) <= rungs
     assert all(1 <= rung < epochs for rung in found)
+    # Those that fall together stand at the smallest shares, so the numbers of the others can be counted from the end.
+    largest = [max(1, round(factor**-power * epochs)) for power in range(len(found), 0, -1)]
+    assert list(found) == largest
 
 
 def test_too_few_peers_judge_nobody() -> None:

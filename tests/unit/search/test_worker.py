@@ -504,3 +504,11 @@ def test_a_loss_of_the_whole_batch_is_not_computed_in_parts_whenever_memory_runs
     outcome = outcome_of(run(worker_of(setting, task, trial)))
     assert outcome.state == "failed"
     assert outcome.reason.startswith("out of memory (and its loss cannot be computed in parts)")
+
+
+def test_a_rung_has_the_number_of_its_share_in_a_short_run_too(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    report = worker_of(setting, task, make_trial("none"), rungs=(1,), first_rung=2).advance()
+    assert report.rung is not None
+    assert (report.rung.rung, report.rung.epochs) == (2, 1)
