@@ -54,9 +54,9 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def suggest_again(self, trial_id: str) -> None:
         """A trial could not be given to a worker; it is suggested once more, if that is not too often."""
-        number = self._running[trial_id].number
-        if self._times[number] < AGAIN_AT_MOST:
-            self._times[number] += 1
+        proposal = self._running.get(trial_id)
+        if proposal is not None and self._times[proposal.number] < AGAIN_AT_MOST:
+            self._times[proposal.number] += 1
             self._again.append(self._running.pop(trial_id))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
