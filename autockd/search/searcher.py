@@ -113,7 +113,8 @@ class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
         the trial, or for two: for the first it may put it back among those that wait (and tells of it as of an error),
         and gives it up for the second.
         """
-        if trial in tune_controller._resetting_trials and trial.status != Trial.ERROR:
+        resetting = getattr(tune_controller, "_resetting_trials", ())  # Tune's own; without it no trial is tried again
+        if trial in resetting and trial.status != Trial.ERROR:
             self._searcher.suggest_again(trial.trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
