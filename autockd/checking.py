@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import count
 from typing import get_args
 
@@ -72,16 +71,19 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
     for role, model in models.items():
         built = build_network(model, task, seed=0)
         if role == "student" or model.weights is None:
-            _check_last_batch(built, task, sizes[role], role)
+            field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
+            _check_last_batch(built, task, sizes[role], role, field)
         if role == "student":
-            _check_searched_batches(built, task, config)
+            searched = config.search.space.get("batch_size")
+            for size in searched.choices if isinstance(searched, Choice) else ():
+                _check_last_batch(built, task, int(size), role, "search.space.batch_size")
             _check_seeds(built, config)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
 
 
-def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str) -> None:
+def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str, field: str) -> None:
     """Batch normalisation over a single number has no deviation, and torch refuses it."""
     if _last_batch(len(task.train), batch_size) > 1 or not isinstance(task, ImageTask):
         return
@@ -89,22 +91,10 @@ def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str
         with torch.no_grad():
             network.train()(torch.zeros(1, task.channels, *task.image_size))
     except ValueError as error:
-        field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
         message = f"is {batch_size}, so that the last of {len(task.train)} images is a batch of its own, on which"
         message += f" batch normalisation of the {role} cannot train"
         fitting = next(size for size in count(batch_size + 1) if _last_batch(len(task.train), size) > 1)
         raise ConfigError.of(field, message, f"choose another, such as {fitting}") from error
-
-
-def _check_searched_batches(network: nn.Module, task: Task, config: StudyConfig) -> None:
-    """The same of each batch size that a trial may have."""
-    dimension = config.search.space.get("batch_size")
-    for size in dimension.choices if isinstance(dimension, Choice) else ():
-        try:
-            _check_last_batch(network, task, int(size), "student")
-        except ConfigError as error:
-            (problem,) = error.problems
-            raise ConfigError([replace(problem, field="search.space.batch_size")]) from error
 
 
 def _check_seeds(network: nn.Module, config: StudyConfig) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import StudyConfig
-from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text, is_on_hub
+from autockd.config.tasks import TaskConfig, is_on_hub
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, ImageTask, Split, Task, Texts, TextTask, load_task
 from autockd.describing import describe_origin
@@ -279,7 +279,7 @@ def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
     """
     if task.source == "torchvision":
         return task.model_copy(update={"download": False})
-    if isinstance(task, HuggingFace | Glue | Text) and is_on_hub(task):
+    if is_on_hub(task):
         raise ExportError(f"{bundle}: its data set {task.path!r} is not on this machine; name it yourself, --data FILE")
     return task
 

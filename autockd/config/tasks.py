@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, TypeGuard, get_args
 
 from pydantic import Field, model_validator
 
@@ -271,6 +271,6 @@ TEXT_SOURCES: tuple[str, ...] = tuple(
 """The sources of texts."""
 
 
-def is_on_hub(task: TaskConfig) -> bool:
+def is_on_hub(task: TaskConfig) -> TypeGuard[HuggingFace | Glue | Text]:
     """Whether a data set is fetched from the Hugging Face hub, for nothing here has its path."""
     return isinstance(task, HuggingFace | Glue | Text) and not Path(task.path).expanduser().exists()

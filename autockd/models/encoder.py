@@ -119,13 +119,7 @@ def _order_beside(weights: Path, labels: tuple[str, ...]) -> tuple[int, ...] | N
     """Where weights have their outputs for `labels`, by the config.json that lies beside them; see `label_order`."""
     if not labels or not (weights.parent / "config.json").is_file():
         return None
-    from transformers import AutoConfig
-
-    try:
-        shape = AutoConfig.from_pretrained(weights.parent, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever a config.json makes the reader stumble over is the file's fault
-        raise _unreadable(weights.parent, error) from error
-    return label_order(shape, labels)
+    return label_order(_read_shape(weights.parent), labels)
 
 
 def encoder_shapes(config: Encoder, *, outputs: int, labels: tuple[str, ...] = ()) -> dict[str, tuple[int, ...]]:
@@ -168,13 +162,18 @@ def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
         raise cannot_write("encoder", folder, error) from error
 
 
-def _shape(config: Encoder, folder: Path, outputs: int, labels: tuple[str, ...]) -> tuple[Any, tuple[int, ...] | None]:
+def _read_shape(folder: Path) -> Any:
+    """What a config.json says."""
     from transformers import AutoConfig
 
     try:
-        shape = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # whatever a config.json makes the reader stumble over is the file's fault
         raise _unreadable(folder, error) from error
+
+
+def _shape(config: Encoder, folder: Path, outputs: int, labels: tuple[str, ...]) -> tuple[Any, tuple[int, ...] | None]:
+    shape = _read_shape(folder)
     order = label_order(shape, labels)
     try:
         return encoder_shape(config, shape, outputs, labels), order

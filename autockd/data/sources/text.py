@@ -78,7 +78,8 @@ def _parts(config: Text) -> list[Any]:
     folder = Path(config.path).expanduser()
     if folder.is_file():
         raise data_error("task.path", f"{config.path!r} is a file of another kind", _NAME_IT)
-    options = _CSV | _quoting(list(folder.rglob("*"))) if folder.is_dir() and _is_comma_separated(folder) else {}
+    files = list(folder.rglob("*"))
+    options = _CSV | _quoting(files) if _are_comma_separated(files) else {}
     splits = load_splits(config.path, config.subset, config.revision, **options)
     parts = [split_named(splits, "train_split", config.train_split)]
     return parts if config.test_split is None else [*parts, split_named(splits, "test_split", config.test_split)]
@@ -121,9 +122,9 @@ def _is_unquoted(path: Path) -> bool:
     return found
 
 
-def _is_comma_separated(folder: Path) -> bool:
-    """Whether the folder's data files are all CSV or TSV."""
-    suffixes = {path.suffix.lower() for path in folder.rglob("*")} & set(FILE_SUFFIXES)
+def _are_comma_separated(files: Sequence[Path]) -> bool:
+    """Whether the data files among these are all CSV or TSV; there are none where the data are of the hub."""
+    suffixes = {path.suffix.lower() for path in files} & set(FILE_SUFFIXES)
     return bool(suffixes) and suffixes <= {".csv", ".tsv"}
 
 
