@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from brief_trials import brief_trainable
 
 from autockd.config.methods import HintonKD
 from autockd.config.models import CifarResNet
@@ -18,7 +19,7 @@ from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import trial_config
 from autockd.processor import usable_cores
-from autockd.records import TrialOutcome, TrialReport
+from autockd.records import TrialReport
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.halt import Halt
 from autockd.search.proposal import Proposal
@@ -93,35 +94,18 @@ def looking_trainable(folder: Path) -> Any:
     """A trainable that needs nothing of torch, and writes down what its worker has imported of it."""
     import sys
 
-    from ray import tune
-
     def started() -> float:
         """When this process was started, in seconds since the epoch."""
         ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
         uptime = float(Path("/proc/uptime").read_text().split()[0])
         return time.time() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))
 
-    class Looking(tune.Trainable):  # type: ignore[misc]
-        def setup(self, config: dict[str, Any]) -> None:
-            self._number = config["number"]
+    def look(number: int) -> None:
+        time.sleep(STOPPED_AFTER)
+        seen = {"process": os.getpid(), "started": started(), "imported": "torch._dynamo" in sys.modules}
+        (folder / f"{number}.json").write_text(json.dumps(seen), encoding="utf-8")
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._number = new_config["number"]
-            return True
-
-        def step(self) -> dict[str, Any]:
-            time.sleep(STOPPED_AFTER)
-            seen = {"process": os.getpid(), "started": started(), "imported": "torch._dynamo" in sys.modules}
-            (folder / f"{self._number}.json").write_text(json.dumps(seen), encoding="utf-8")
-            cost = {"seconds": 0.0, "gpu_seconds": 0.0}
-            outcome = TrialOutcome(state="failed", reason="it only looked", epochs=0, **cost)
-            return {"report": TrialReport(trial=self._number, outcome=outcome, **cost).model_dump_json(), "done": True}
-
-        def save_checkpoint(self, checkpoint_dir: str) -> None: ...
-
-        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None: ...
-
-    return Looking
+    return brief_trainable(look)
 
 
 def test_trials_run_on_workers_that_imported_everything_ahead(tmp_path: Path) -> None:

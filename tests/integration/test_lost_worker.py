@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from brief_trials import brief_trainable
 
 from autockd.config.methods import HintonKD
 from autockd.config.models import CifarResNet
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
-from autockd.records import TrialOutcome, TrialReport
+from autockd.records import TrialReport
 from autockd.search.connection import connection
 from autockd.search.halt import Halt
 from autockd.search.proposal import Proposal
@@ -73,29 +74,13 @@ class Book:
         self._ended.setdefault(number, reason)
 
 
-def reporting_trainable(folder: Path) -> Any:
-    """A trainable whose first step is its last."""
-    from ray import tune
+def leaving_its_number(folder: Path) -> Any:
+    """A trainable that writes down which process runs it."""
 
-    class Reporting(tune.Trainable):  # type: ignore[misc]
-        def setup(self, config: dict[str, Any]) -> None:
-            self._number = config["number"]
+    def look(number: int) -> None:
+        (folder / "process").write_text(str(os.getpid()), encoding="utf-8")
 
-        def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._number = new_config["number"]
-            return True
-
-        def step(self) -> dict[str, Any]:
-            (folder / "process").write_text(str(os.getpid()), encoding="utf-8")
-            cost = {"seconds": 0.0, "gpu_seconds": 0.0}
-            outcome = TrialOutcome(state="failed", reason="it was over at once", epochs=0, **cost)
-            return {"report": TrialReport(trial=self._number, outcome=outcome, **cost).model_dump_json(), "done": True}
-
-        def save_checkpoint(self, checkpoint_dir: str) -> None: ...
-
-        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None: ...
-
-    return Reporting
+    return brief_trainable(look)
 
 
 @pytest.mark.parametrize(("trials", "retries"), [(2, 1), (3, 0)])
@@ -103,5 +88,5 @@ def test_the_next_trial_runs_on_another_worker(tmp_path: Path, trials: int, retr
     """Also where it is the last one, and where a trial may have no mishap."""
     book = Book(tmp_path, trials)
     with connection("local"):
-        drive(book, reporting_trainable(tmp_path), {"CPU": 1}, tmp_path, Halt(tmp_path), trials=trials, retries=retries)
+        drive(book, leaving_its_number(tmp_path), {"CPU": 1}, tmp_path, Halt(tmp_path), trials=trials, retries=retries)
     assert book.ended == dict.fromkeys(range(trials), "with a result")
