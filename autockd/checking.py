@@ -17,8 +17,9 @@ from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
 from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
-from autockd.errors import ConfigError, Problem, TrialFailed
+from autockd.errors import ConfigError, TrialFailed
 from autockd.models import count_parameters
+from autockd.report.preview import preview
 from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
 
@@ -35,6 +36,7 @@ def check_study(config: StudyConfig) -> list[str]:
     check_plans(config, task)
     check_pick(config, task)
     found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
+    found += [f"note: {note}" for note in preview(config).notes]
     if config.finalists.seeds:
         whose = " of each method" if config.compare else ""
         found.append(
@@ -175,8 +177,7 @@ def check_plans(config: StudyConfig, task: Task) -> None:
         try:
             compile_plan(trial, len(task.train), 1.0)
         except TrialFailed as error:
-            message, _, remedy = str(error).partition("; ")
-            problems.append(Problem(f"{field}.smoothing_start", message, remedy, config.name))
+            problems.append(error.as_problem(f"{field}.smoothing_start", config.name))
     if problems:
         raise ConfigError(problems)
 

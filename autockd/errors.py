@@ -109,7 +109,15 @@ class ExportError(AutockdError):
 
 
 class TrialFailed(AutockdError):
-    """One trial cannot go on; the message is its recorded reason."""
+    """One trial cannot go on; the message, with its remedy, is its recorded reason."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.message, self.remedy = message, remedy
+        super().__init__(f"{message}; {remedy}" if remedy else message)
+
+    def as_problem(self, field: str, source: str = "") -> Problem:
+        """The same as a mistake of a study file, for what is no trial of a search."""
+        return Problem(field, self.message, self.remedy, source)
 
 
 class Interrupted(AutockdError):

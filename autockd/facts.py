@@ -83,6 +83,8 @@ class TeacherRecord(Record):
 
     weights_hash: str
     """SHA-256 of its tensors."""
+    reading: str = ""
+    """SHA-256 of an encoder's configuration and tokenizer; empty for images."""
     weights_path: str
     parameters: int
     bytes: int

@@ -62,7 +62,7 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
 
     Raises:
         StudyError: the study goes on, and its teacher or assistant is not the one that its trials have learned from.
-        ModelError, TrialFailed, EnvironmentProblem: the teacher cannot be loaded or trained.
+        ModelError, ConfigError, EnvironmentProblem: the teacher cannot be loaded or trained.
     """
     recorder, resources = session.recorder, session.config.resources
     with recorder.stage("probe"):

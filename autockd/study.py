@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
 
-MLFLOW_ENV = "MLFLOW_TRACKING_URI"
 _POLL_SECONDS = 0.2
 
 
@@ -298,11 +297,11 @@ class Study:
 
         None if the study is not tracked there.
         """
-        from autockd.tracking.mlflow_store import default_uri
+        from autockd.tracking.mlflow_store import URI_ENV, default_uri
 
         if not self.config.tracking.enabled:
             return None
-        return self.config.tracking.uri or os.environ.get(MLFLOW_ENV) or default_uri(self.folder.parent)
+        return self.config.tracking.uri or os.environ.get(URI_ENV) or default_uri(self.folder.parent)
 
     def ui_command(self, port: int = 5000) -> list[str]:
         """Command line of an MLflow server on this study's store, listening on 127.0.0.1 alone.

@@ -96,11 +96,17 @@ def list_spaces(as_json: Json = False) -> None:
 
 
 @app.command("cat", epilog="Example:\n\nautockd cat NAME > mine.yaml")
-def print_space(name: SpaceName) -> None:
+def print_space(name: SpaceName, as_json: Json = False) -> None:
     """Print a shipped search space."""
+    import yaml
+
     from autockd.cli.spaces import find_space
 
-    write(find_space(name).path.read_text(encoding="utf-8").rstrip("\n"))
+    text = find_space(name).path.read_text(encoding="utf-8")
+    if as_json:
+        write_json(yaml.safe_load(text))
+    else:
+        write(text.rstrip("\n"))
 
 
 @app.command("cp", epilog="Example:\n\nautockd cp NAME mine.yaml")

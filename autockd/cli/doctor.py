@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from autockd.cli import machine
 from autockd.cli.output import write, write_json
 from autockd.cli.text import gigabytes, plural, printable
-from autockd.errors import EnvironmentProblem
+from autockd.errors import EnvironmentProblem, reason_of
 from autockd.folders import CACHE_ENV, STUDIES_ENV, cache_folder, studies_folder
 from autockd.processor import cpu_has_bf16, cpu_model, memory, usable_cores
 
@@ -112,8 +112,11 @@ def required_packages() -> list[str]:
 
 
 def _processor() -> Iterator[Check]:
-    bf16 = "bf16 in hardware" if cpu_has_bf16() else "no bf16 in hardware"
+    has_bf16 = cpu_has_bf16()
+    bf16 = "bf16 in hardware" if has_bf16 else "no bf16 in hardware"
     yield Check("cpu", "ok", f"{cpu_model()}, {plural(usable_cores(), 'usable core')}, {bf16}")
+    first = "bf16, which the hardware has" if has_bf16 else "fp32, for bf16 is not in hardware"
+    yield Check("precision", "ok", f"on the CPU {first}; every study times its own student before it decides")
 
 
 def _memory() -> Check:
@@ -166,12 +169,16 @@ def _folder(name: str, path: Path, variable: str) -> Check:
 
 def _mlflow() -> Iterator[Check]:
     """The store of studies that name none, and the server that the environment names, if it does."""
-    from autockd.tracking.mlflow_store import default_uri
+    from autockd.tracking.mlflow_store import URI_ENV, default_uri
 
     yield _database(default_uri(studies_folder()))
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    uri = os.environ.get(URI_ENV, "")
     if uri.startswith(("http://", "https://")):
         yield _server(uri)
+    elif uri.startswith("sqlite:///"):
+        yield replace(_database(uri), name=URI_ENV)
+    elif uri:
+        yield _other_store(uri)
 
 
 def _database(uri: str) -> Check:
@@ -184,12 +191,30 @@ def _database(uri: str) -> Check:
     return Check("mlflow", "ok", uri)
 
 
+def _other_store(uri: str) -> Check:
+    """A database on a server, tried as MLflow would reach it. One that is away is no failure, as with `_server`."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from autockd.tracking.mlflow_store import URI_ENV
+    from autockd.tracking.redaction import redact
+
+    try:
+        patience = {} if uri.startswith("mssql") else {"connect_timeout": int(_PING_SECONDS)}
+        create_engine(uri, connect_args=patience).connect().close()
+    except (SQLAlchemyError, ImportError, OSError) as error:
+        found = redact(f"{uri}: {reason_of(error)}")
+        return Check(URI_ENV, "warn", found, f"install its driver, start it, or unset {URI_ENV}")
+    return Check(URI_ENV, "ok", f"{redact(uri)} answers; studies that name no tracking.uri are recorded there")
+
+
 def _server(uri: str) -> Check:
     """A ping. A server that is away is no failure: the ledger keeps all, and a search goes on without it."""
     from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
 
+    from autockd.tracking.mlflow_store import URI_ENV
     from autockd.tracking.redaction import redact
 
     shown = redact(uri)
@@ -201,7 +226,7 @@ def _server(uri: str) -> Check:
     except HTTPError as error:
         found, remedy = f"answers with status {error.code}", "check the address and the credentials"
     except (OSError, ValueError, HTTPException) as error:
-        found, remedy = f"no answer ({getattr(error, 'reason', error)})", "start it, or unset MLFLOW_TRACKING_URI"
+        found, remedy = f"no answer ({getattr(error, 'reason', error)})", f"start it, or unset {URI_ENV}"
     return Check("mlflow server", "warn", f"{shown}: {redact(found)}", remedy)
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import yaml
 
+from autockd import __version__
 from autockd.config.schema import StudyConfig
-from autockd.folders import write_whole
+from autockd.folders import LEDGER, write_whole
+
+_HEAD = f"autockd {__version__}, every default written out; versions of packages and machines are in {LEDGER}"
 
 
 def save_study(config: StudyConfig, path: Path) -> None:
@@ -18,4 +21,4 @@ def save_study(config: StudyConfig, path: Path) -> None:
         OSError: the file cannot be written.
     """
     text = yaml.safe_dump(json.loads(config.model_dump_json()), sort_keys=False, allow_unicode=True)
-    write_whole(path, text)
+    write_whole(path, f"# {_HEAD}\n{text}")

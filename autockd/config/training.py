@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from autockd.config.base import Config
 from autockd.config.models import Encoder, ModelConfig
+
+_ADAMW_RATE = 1e-3
 
 
 class LrSchedule(Config):
@@ -43,7 +46,7 @@ class TrainingConfig(Config):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     """SGD with momentum, or AdamW with betas 0.9 and 0.999."""
     learning_rate: float = Field(default=0.2, gt=0)
-    """Peak learning rate."""
+    """Peak learning rate; where AdamW is chosen and none is named, 1e-3, torch's own."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
     nesterov: bool = False
@@ -54,6 +57,14 @@ class TrainingConfig(Config):
     """The learning rate over the run."""
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm, of all parameters together, where it is larger; null never."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rate_of_adamw(cls, given: Any) -> Any:
+        """SGD's rate would not do for AdamW."""
+        if isinstance(given, Mapping) and given.get("optimizer") == "adamw":
+            return {"learning_rate": _ADAMW_RATE, **given}
+        return given
 
     @model_validator(mode="after")
     def _has_a_momentum(self) -> Self:

@@ -34,8 +34,8 @@ def compile_plan(trial: TrialConfig, samples: int, second_moment: float | None) 
         length = method.smoothed_length(run.ticks(method.granularity))
         if method.smoothing_start > length:
             raise TrialFailed(
-                f"smoothing_start is {method.smoothing_start}, beyond the schedule of {length} steps; "
-                "lower it, or train for more epochs"
+                f"smoothing_start is {method.smoothing_start}, beyond the schedule of {length} steps",
+                "lower it, or train for more epochs",
             )
     plan = make_method(method).plan(run, second_moment)
     return plan.with_column("learning_rate", learning_rates(training, run))

@@ -15,6 +15,9 @@ from autockd.config.methods import Reduction
 Coefficient = float | Tensor
 """A number of the plan: a Python float on a CPU, a 0-dim tensor where the plan lives on the device."""
 
+HARD = "H is the cross-entropy with the labels, or of scores the squared error"
+"""What the hard loss is, for the record."""
+
 
 def hard_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Task loss against labels, mean over samples: cross-entropy, or squared error for float targets."""

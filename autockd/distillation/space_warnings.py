@@ -28,7 +28,7 @@ def space_warnings(study: StudyConfig, second_moment: float | None) -> tuple[str
 
     Args:
         study: the study; what its own values do, `Method.warnings` says.
-        second_moment: E[z_T^2] of the teacher; 1 for margins in units of it.
+        second_moment: E[z_T^2] of the teacher; None while nobody knows it.
 
     Returns:
         Nothing, or one sentence about the worst point of the space.

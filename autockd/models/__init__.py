@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from autockd.models.encoder import ENCODER_WEIGHTS, TextEncoder, build_encoder, encoder_shapes, save_encoder
+from autockd.models.encoder import (
+    ENCODER_WEIGHTS,
+    TextEncoder,
+    build_encoder,
+    encoder_shapes,
+    reading_hash,
+    save_encoder,
+)
 from autockd.models.factory import build_model
 from autockd.models.resnet import BasicBlock, PaddedShortcut, ResNet6n2
 from autockd.models.tokens import Tokens, load_tokenizer
@@ -24,6 +31,7 @@ __all__ = [
     "load_tokenizer",
     "load_weights",
     "read_state",
+    "reading_hash",
     "save_encoder",
     "save_weights",
     "weights_hash",

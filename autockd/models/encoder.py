@@ -6,6 +6,7 @@ has as many outputs; the rest is drawn from the seed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from autockd.config.models import Encoder
 from autockd.errors import ModelError, cannot_write, reason_of
+from autockd.hashing import content_hash
 from autockd.models.attention import ATTENTION, register_attention, use_quick_attention
 from autockd.models.dropout import use_quick_dropout
 from autockd.models.encoder_shape import encoder_shape, kept_layers, label_order, resize_stack
@@ -160,6 +162,23 @@ def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
                 file.replace(folder / file.name)
     except OSError as error:
         raise cannot_write("encoder", folder, error) from error
+
+
+def reading_hash(model: TextEncoder, tokenizer: Any) -> str:
+    """Hash of what decides an encoder's answers beside its weights: its configuration and its tokenizer.
+
+    Args:
+        model: the encoder.
+        tokenizer: as `load_tokenizer` gives it.
+    """
+    shape = json.loads(model.hf.config.to_json_string(use_diff=False))
+    lasting = {name: value for name, value in shape.items() if not name.startswith("_") and name not in _PASSING}
+    limits = [tokenizer.model_max_length, list(tokenizer.model_input_names), tokenizer.pad_token_id]
+    return content_hash([lasting, limits, tokenizer.backend_tokenizer.to_str()])
+
+
+_PASSING = ("transformers_version", "dtype", "torch_dtype")
+"""What a configuration says of how it was saved, and nothing of what the encoder answers."""
 
 
 def _read_shape(folder: Path) -> Any:

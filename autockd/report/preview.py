@@ -9,6 +9,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
 from autockd.distillation.space_warnings import NOMINAL_STEPS, space_warnings
+from autockd.errors import ConfigError, TrialFailed
 from autockd.records import Record
 
 SCHEDULED = ("annealing", "continuation")
@@ -34,11 +35,17 @@ def preview(study: StudyConfig) -> Preview:
     """The schedules of the study's own trial, without data and without a teacher.
 
     Of a comparison, those of the last method that has a schedule.
+
+    Raises:
+        ConfigError: the schedule does not fit into the run.
     """
     arms = arms_of(study)
     arm = next((arm for arm in reversed(arms) if arm.study.method.name in SCHEDULED), arms[-1])
     trial = trial_config(arm.study, {})
-    plan = compile_plan(trial, NOMINAL_STEPS * trial.training.batch_size, 1.0)
+    try:
+        plan = compile_plan(trial, NOMINAL_STEPS * trial.training.batch_size, 1.0)
+    except TrialFailed as error:
+        raise ConfigError([error.as_problem("method.smoothing_start", study.name)]) from error
     epochs = trial.training.epochs
     last = [epoch * NOMINAL_STEPS - 1 for epoch in range(1, epochs + 1)]
     columns = {name: [plan.column(name)[step] for step in last] for name in plan.columns}
@@ -48,8 +55,8 @@ def preview(study: StudyConfig) -> Preview:
         progress=[epoch / epochs for epoch in range(1, epochs + 1)],
         columns=columns,
         notes=(
-            *make_method(trial.method).warnings(plan.run, 1.0),
-            *itertools.chain.from_iterable(space_warnings(arm.study, 1.0) for arm in arms),
+            *make_method(trial.method).warnings(plan.run, None),
+            *itertools.chain.from_iterable(space_warnings(arm.study, None) for arm in arms),
             *_teacher_seen(trial, plan),
             *_compared(arms),
         ),

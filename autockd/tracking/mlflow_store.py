@@ -22,6 +22,9 @@ from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.redaction import redact, redact_value
 from autockd.tracking.saved_views import has_views, server_version
 
+URI_ENV = "MLFLOW_TRACKING_URI"
+"""MLflow's own variable with the tracking URI of those who name none."""
+
 MLFLOW_ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

@@ -108,7 +108,7 @@ class StepProgram:
             if is_out_of_memory(error) or is_out_of_memory(error.__context__):
                 raise
             raise TrialFailed(
-                f"a step of this model cannot be recorded ({reason_of(error)}) -> resources.cuda_graphs: false"
+                f"a step of this model cannot be recorded ({reason_of(error)})", "set resources.cuda_graphs: false"
             ) from error
         return graph
 

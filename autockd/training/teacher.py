@@ -14,11 +14,11 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from autockd.config.methods import MethodConfig, NoDistillation
-from autockd.config.models import Encoder
+from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
-from autockd.errors import cannot_write
+from autockd.errors import ConfigError, TrialFailed, cannot_write
 from autockd.folders import ANOTHER_CACHE, write_whole
 from autockd.hashing import content_hash
 from autockd.models import (
@@ -27,6 +27,7 @@ from autockd.models import (
     count_parameters,
     load_tokenizer,
     load_weights,
+    reading_hash,
     save_encoder,
     save_weights,
     weights_hash,
@@ -67,9 +68,9 @@ class TeacherSpec:
 
     @property
     def identity(self) -> str:
-        """Hash of its architecture and weights."""
+        """Hash of all that its answers depend on but for the samples: architecture, weights, how it reads texts."""
         architecture = self.config.model.model_dump(mode="json", exclude={"weights"})
-        return content_hash([architecture, self.record.weights_hash])
+        return content_hash([architecture, self.record.weights_hash, self.record.reading])
 
     def load(self, task: Task, device: torch.device, threads: int = 1) -> LiveTeacher:
         """The teacher with its weights, ready to answer; for so many batches side by side, on a CPU."""
@@ -124,13 +125,14 @@ def prepare_teacher(
 
     Raises:
         ModelError: the architecture or the weights are not usable.
-        TrialFailed: its training diverged.
+        ConfigError: its training diverged.
         EnvironmentProblem: the cache cannot be written.
     """
     began, base = time.perf_counter(), lesson.teacher.folder if lesson else None
     recipe, config = config, config.model_copy(update={"model": based_on(config.model, base)})
     model = build_network(config.model, task, seed=config.seed)
-    weights = cache / f"{_address(recipe, task, model, lesson, insisted)}.safetensors"
+    reading = _reading(config.model, model)
+    weights = cache / f"{_address(recipe, task, model, reading, lesson, insisted)}.safetensors"
     origin = _origin(config, weights)
     precision = choose() if origin == "trained" else None
     if precision is not None:
@@ -138,9 +140,10 @@ def prepare_teacher(
     if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
-    known = _known(config, model, task, device, threads, cache, answers, with_moment)
+    known = _known(config, model, reading, task, device, threads, cache, answers, with_moment)
     record = TeacherRecord(
         weights_hash=weights_hash(model.state_dict()),
+        reading=reading,
         weights_path=str(target),
         parameters=count_parameters(model),
         bytes=target.stat().st_size,
@@ -162,6 +165,7 @@ def _origin(config: TeacherConfig, trained: Path) -> Literal["given", "trained",
 def _known(
     config: TeacherConfig,
     model: nn.Module,
+    reading: str,
     task: Task,
     device: torch.device,
     threads: int,
@@ -171,7 +175,7 @@ def _known(
 ) -> dict[str, Any]:
     """What its record says of its answers: from the cache where that is known for these weights and this data."""
     shape = config.model.model_dump(mode="json", exclude={"weights"})
-    key = content_hash([ANSWERS, shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
+    key = content_hash([ANSWERS, shape, weights_hash(model.state_dict()), reading, task.fingerprint, wanted])[:32]
     kept = cache / f"{key}.answers.json"
     with suppress(OSError, ValidationError):
         found = _Known.model_validate_json(kept.read_bytes())
@@ -205,13 +209,26 @@ class _Known(BaseModel):
     answers_difference: float
 
 
+def _reading(config: ModelConfig, network: nn.Module) -> str:
+    """Hash of an encoder's configuration and tokenizer, which its folder has beside its weights; empty for images."""
+    if not isinstance(config, Encoder):
+        return ""
+    assert isinstance(network, TextEncoder), "an encoder's configuration makes a text encoder"
+    return reading_hash(network, load_tokenizer(config))
+
+
 def _address(
-    config: TeacherConfig, task: Task, fresh: nn.Module, lesson: Lesson | None, insisted: Precision | None
+    config: TeacherConfig,
+    task: Task,
+    fresh: nn.Module,
+    reading: str,
+    lesson: Lesson | None,
+    insisted: Precision | None,
 ) -> str:
     """Name of a trained teacher: its recipe, what and whom it learned from and, where it began with weights, these."""
     parts = [config.model_dump(mode="json"), task.fingerprint]
     if isinstance(config.model, Encoder):  # a folder's content may change while its path stays
-        parts.append(weights_hash(fresh.state_dict()))
+        parts += [weights_hash(fresh.state_dict()), reading]
     if lesson is not None:
         parts.append(lesson.teacher.identity)
     if insisted is not None:
@@ -248,12 +265,15 @@ def _train(
     if state := load_checkpoint(checkpoint):
         trainer.load_state_dict(state)
     saved = time.monotonic()
-    for record in trainer.fit():
-        if watch is not None:
-            watch(record)
-        if time.monotonic() - saved > CHECKPOINT_EVERY:
-            save_checkpoint(checkpoint, trainer.state_dict())
-            saved = time.monotonic()
+    try:
+        for record in trainer.fit():
+            if watch is not None:
+                watch(record)
+            if time.monotonic() - saved > CHECKPOINT_EVERY:
+                save_checkpoint(checkpoint, trainer.state_dict())
+                saved = time.monotonic()
+    except TrialFailed as error:
+        raise ConfigError([error.as_problem(f"{'assistant' if lesson else 'teacher'}.training")]) from error
     save_weights(trainer.best_weights, weights)
     checkpoint.unlink(missing_ok=True)
 

@@ -274,7 +274,7 @@ class Trainer:
         """Or weights that are no numbers could be the best so far: they have a correlation of 0."""
         if not math.isfinite(loss):
             epoch = self.progress.epoch + 1
-            raise TrialFailed(f"the loss became {loss} in epoch {epoch}; a lower learning_rate may help")
+            raise TrialFailed(f"the loss became {loss} in epoch {epoch}", "a lower learning_rate may help")
 
     def _record(self, metric: float, totals: Tensor, train_seconds: float, evaluate_seconds: float) -> EpochRecord:
         samples, tokens = len(self.task.train), self._feed.tokens

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 from place import STUDY, Place
 
 from autockd import __version__
@@ -28,7 +29,7 @@ from autockd.tracking.saved_views import has_views
 
 COMMANDS = {
     "ls": {"--json"},
-    "cat": {"NAME"},
+    "cat": {"NAME", "--json"},
     "cp": {"NAME", "PATH"},
     "validate": {"FILE", "[KEY=VALUE]...", "--json"},
     "preview": {"FILE", "[KEY=VALUE]...", "--plot", "--json"},
@@ -140,6 +141,8 @@ def test_shipped_spaces_are_listed_printed_copied_and_valid(
     for space in spaces:
         assert main(["cat", space["name"]]) == 0
         printed = capsys.readouterr().out
+        assert main(["cat", space["name"], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == yaml.safe_load(printed)
         assert main(["cp", space["name"], "."]) == 0
         assert capsys.readouterr().out == f"{space['name']}.yaml\n"
         assert (tmp_path / f"{space['name']}.yaml").read_text().rstrip("\n") + "\n" == printed

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autockd.config.methods import AnnealingKD as AnnealingKDConfig
 from autockd.config.methods import schedule_length
-from autockd.distillation.losses import hard_loss, squared_distance
+from autockd.distillation.losses import HARD, hard_loss, squared_distance
 from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 from autockd.distillation.schedules import hard_weight, smoothing
@@ -31,7 +31,7 @@ class AnnealingKD:
         """Both stages with their reductions."""
         return (
             f"stage 1: L = {self.config.reduction} over classes, mean over samples, of (z_S - phi * z_T)^2; "
-            "stage 2: L = CE, mean over samples, from the best weights of stage 1"
+            f"stage 2: L = H, mean over samples, from the best weights of stage 1; {HARD}"
         )
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:

@@ -76,5 +76,10 @@ class Method(Protocol):
         ...
 
     def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
-        """What a user should know before any GPU time is spent."""
+        """What a user should know before any GPU time is spent.
+
+        Args:
+            run: the length of the run.
+            second_moment: as of `plan`, or None while nobody knows it.
+        """
         ...

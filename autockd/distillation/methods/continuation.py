@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from autockd.config.methods import ContinuationKD as ContinuationKDConfig
-from autockd.distillation.losses import hard_loss, hinge, squared_distance
+from autockd.distillation.losses import HARD, hard_loss, hinge, squared_distance
 from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 from autockd.distillation.schedules import hard_weight, smoothing
@@ -31,8 +31,8 @@ class ContinuationKD:
         config = self.config
         per = "each sample" if config.hinge == "sample" else "the batch mean"
         return (
-            f"L = psi * CE + (1 - psi) * w_kd * max(0, d - m * phi); d = {config.reduction} over classes of "
-            f"(z_S - phi * z_T)^2; hinge on {per}; mean over samples; margin unit: {config.margin_mode}"
+            f"L = psi * H + (1 - psi) * w_kd * max(0, d - m * phi); d = {config.reduction} over classes of "
+            f"(z_S - phi * z_T)^2; hinge on {per}; mean over samples; margin unit: {config.margin_mode}; {HARD}"
         )
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:
@@ -80,10 +80,14 @@ class ContinuationKD:
 
     def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
         """The dead zone: a new student, z_S near 0, is at distance phi^2 * E[z_T^2], perhaps inside the margin."""
-        margin = self.config.margin_value(second_moment)
-        if margin == 0 or second_moment is None or self.config.reduction == "sum":
+        config = self.config
+        if not config.margin or config.reduction == "sum":
             return ()
-        plan = self.plan(run, second_moment)
+        if second_moment is None:
+            if config.margin_mode == "absolute":
+                return ()
+            second_moment = 1.0  # the margin is in units of it, whatever it is
+        margin, plan = config.margin_value(second_moment), self.plan(run, second_moment)
         pairs = zip(plan.column("smoothing"), plan.column("margin"), strict=True)
         bounds = [margin * phi * phi * second_moment / annealed for phi, annealed in pairs]
         dead = next((step for step, bound in enumerate(bounds) if margin < bound * (1 - 1e-9)), run.steps)

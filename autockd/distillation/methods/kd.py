@@ -6,7 +6,7 @@ from torch import Tensor
 
 from autockd.config.methods import AssistantKD as AssistantKDConfig
 from autockd.config.methods import HintonKD as HintonKDConfig
-from autockd.distillation.losses import hard_loss, softened_kl, squared_distance, standardised
+from autockd.distillation.losses import HARD, hard_loss, softened_kl, squared_distance, standardised
 from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 
@@ -26,8 +26,8 @@ class HintonKD:
         """Weights and reductions."""
         logits = "standardised logits" if self.config.standardise_logits else "logits"
         return (
-            "L = (1 - alpha) * CE + alpha * tau^2 * KL(T || S); KL of softened softmax outputs of "
-            f"{logits}, summed over classes, mean over samples; of scores, alpha * (z_S - z_T)^2 in its place"
+            "L = (1 - alpha) * H + alpha * tau^2 * KL(T || S); KL of softened softmax outputs of "
+            f"{logits}, summed over classes, mean over samples; {HARD}, and alpha weighs (z_S - z_T)^2"
         )
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from autockd.config.methods import NoDistillation as NoDistillationConfig
-from autockd.distillation.losses import hard_loss
+from autockd.distillation.losses import HARD, hard_loss
 from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
 from autockd.distillation.plan import Plan, Run
 
@@ -16,7 +16,7 @@ class NoDistillation:
     taught_by: TeacherRole = "teacher"
     teacher_outputs: frozenset[str] = frozenset()
     is_mean_over_samples = True
-    conventions = "L = CE, mean over samples"
+    conventions = f"L = H, mean over samples; {HARD}"
 
     def __init__(self, config: NoDistillationConfig) -> None:
         self.config = config

@@ -111,6 +111,31 @@ def test_a_silent_server_costs_its_patience_and_a_warning(monkeypatch: pytest.Mo
     assert "hunter2pass" not in check.line
 
 
+def test_which_arithmetic_comes_first_and_who_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_bf16, first in ((True, "bf16, which the hardware has"), (False, "fp32, for bf16 is not in hardware")):
+        monkeypatch.setattr(doctor, "cpu_has_bf16", lambda has_bf16=has_bf16: has_bf16)
+        assert first in found("precision").found
+
+
+def test_a_database_of_the_environment_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert found("MLFLOW_TRACKING_URI").status == "ok"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/mlflow.db")
+    assert found("MLFLOW_TRACKING_URI").status == "fail"
+
+
+def test_a_database_server_that_is_away_is_a_warning_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg2")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://me:hunter2pass@127.0.0.1:{port}/mlflow")
+    check = found("MLFLOW_TRACKING_URI")
+    assert check.status == "warn"
+    assert "refused" in check.found
+    assert "hunter2pass" not in check.line
+
+
 def test_offline_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE=1" in found("offline variables").found

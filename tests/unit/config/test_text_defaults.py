@@ -74,6 +74,12 @@ def test_another_optimizer_has_no_learning_rate_of_adamw(tmp_path: Path) -> None
     assert (training.epochs, training.learning_rate, training.max_grad_norm) == (30, 0.2, None)
 
 
+def test_adamw_for_images_does_not_take_the_rate_of_sgd(tmp_path: Path) -> None:
+    assert read(tmp_path, IMAGES, training={"optimizer": "adamw"}).training.learning_rate == 1e-3
+    assert read(tmp_path, IMAGES, training={"optimizer": "adamw", "learning_rate": 0.01}).training.learning_rate == 0.01
+    assert read(tmp_path, IMAGES, training={}).training.learning_rate == 0.2
+
+
 def test_rivals_have_them_too(tmp_path: Path) -> None:
     search = {"baselines": [{"name": "annealing", "granularity": "step"}, {"name": "kd"}]}
     rival, kd = read(tmp_path, TEXTS, search=search).search.baselines

@@ -56,6 +56,6 @@ def test_a_student_that_equals_its_teacher_has_no_soft_loss() -> None:
 
 def test_conventions_name_both_weights_and_the_reduction() -> None:
     conventions = make_method(HintonKD()).conventions
-    assert "(1 - alpha) * CE" in conventions
+    assert "(1 - alpha) * H" in conventions
     assert "alpha * tau^2 * KL" in conventions
     assert "mean over samples" in conventions

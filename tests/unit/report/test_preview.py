@@ -11,6 +11,7 @@ from autockd.config.tasks import Digits
 from autockd.config.training import LrSchedule, TrainingConfig
 from autockd.config.trial import trial_config
 from autockd.distillation import compile_plan
+from autockd.errors import ConfigError
 from autockd.report.preview import Preview, preview
 
 
@@ -73,6 +74,20 @@ def test_a_margin_in_the_dead_zone_is_noted() -> None:
     assert quiet.notes == ()
     noted = preview_of("continuation", smoothing_start=5, margin=0.21, hard_loss_ramp=1.0)
     assert [note.split(":")[0] for note in noted.notes] == ["dead zone"]
+
+
+def test_whether_an_absolute_margin_is_in_the_dead_zone_is_not_known_before_the_teacher() -> None:
+    assert (
+        preview_of("continuation", margin_mode="absolute", margin=0.3, smoothing_start=5, hard_loss_ramp=1.0).notes
+        == ()
+    )
+
+
+def test_a_schedule_that_does_not_fit_into_the_run_is_a_mistake_of_the_study() -> None:
+    with pytest.raises(
+        ConfigError, match=r"method\.smoothing_start: smoothing_start is 101, beyond .* 100 steps -> lower"
+    ):
+        preview_of("continuation", epochs=1, granularity="step", smoothing_start=101)
 
 
 def test_a_teacher_that_is_never_seen_whole_is_noted() -> None:

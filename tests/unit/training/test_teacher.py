@@ -16,7 +16,7 @@ from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
-from autockd.errors import EnvironmentProblem, ModelError, TrialFailed
+from autockd.errors import ConfigError, EnvironmentProblem, ModelError
 from autockd.models import build_model, read_state, save_weights, weights_hash
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training import teacher as teacher_module
@@ -225,7 +225,7 @@ def test_weights_of_another_shape_are_refused(prepare: Prepare, task: Task, tmp_
 
 def test_a_teacher_that_diverges_is_not_cached(prepare: Prepare, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"training": RECIPE.model_copy(update={"learning_rate": 1e30})})
-    with pytest.raises(TrialFailed, match="the loss became"):
+    with pytest.raises(ConfigError, match=r"teacher\.training: the loss became .* -> a lower learning_rate may help"):
         prepare(config)
     assert list((tmp_path / "cache").glob("*.safetensors")) == []
 
@@ -335,5 +335,5 @@ def test_a_teacher_is_evaluated_where_its_answers_are_given(
     monkeypatch.setattr("autockd.training.teacher.evaluate", look)
     model = build_network(CONFIG.model, task, seed=0)
     elsewhere = torch.device("meta")
-    _known(CONFIG, model, task, elsewhere, 1, tmp_path, "fp32", with_moment=False)
+    _known(CONFIG, model, "", task, elsewhere, 1, tmp_path, "fp32", with_moment=False)
     assert places == ["meta"]

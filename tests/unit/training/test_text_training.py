@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +43,20 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(make_tiny_encoder(folder / name, family=name)) for name in ("bert", "roberta")}  # type: ignore[arg-type]
 
 
-def make_teacher(base: str, task: TextTask, folder: Path, fp32: PrecisionChoice) -> TeacherSpec:
-    config = TeacherConfig(model=Encoder(path=base), training=RECIPE.model_copy(update={"epochs": 6}))
-    target = folder / "teacher" / "model.safetensors"
-    return prepare_teacher(config, task, choose=lambda: fp32, device=CPU, cache=folder / "cache", target=target)
+MakeTeacher = Callable[..., TeacherSpec]
+
+
+@pytest.fixture(scope="module")
+def make_teacher(tmp_path_factory: pytest.TempPathFactory, fp32: PrecisionChoice) -> MakeTeacher:
+    """Makes a teacher for a study's folder; each is trained once."""
+    cache = tmp_path_factory.mktemp("teachers")
+
+    def make(base: str, task: TextTask, folder: Path) -> TeacherSpec:
+        config = TeacherConfig(model=Encoder(path=base), training=RECIPE.model_copy(update={"epochs": 6}))
+        target = folder / "teacher" / "model.safetensors"
+        return prepare_teacher(config, task, choose=lambda: fp32, device=CPU, cache=cache, target=target)
+
+    return make
 
 
 def bank_of(teacher: TeacherSpec, task: TextTask, folder: Path) -> TeacherBank:
@@ -55,10 +69,10 @@ def trial_of(student: Encoder, method: Any, **recipe: Any) -> TrialConfig:
 
 
 def test_teacher_and_student_may_have_other_tokenizers(
-    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+    encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
     task = make_text_task()
-    teacher = make_teacher(encoders["roberta"], task, tmp_path, fp32)
+    teacher = make_teacher(encoders["roberta"], task, tmp_path)
     bank = bank_of(teacher, task, tmp_path)
     trial = trial_of(Encoder(path=encoders["bert"], layers=2), HintonKD(alpha=1.0))
     records = list(Trainer(trial, task, fp32, bank=bank).fit())
@@ -69,11 +83,29 @@ def test_teacher_and_student_may_have_other_tokenizers(
     assert records[-1].loss < records[0].loss
 
 
+def test_another_tokenizer_in_the_same_folder_makes_another_teacher(
+    encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path
+) -> None:
+    """Its weights begin alike, and it reads other words; what is kept of the one is not that of the other."""
+    task, base = make_text_task(), tmp_path / "base"
+    shutil.copytree(encoders["bert"], base)
+    before, again = (make_teacher(str(base), task, tmp_path / study) for study in ("one", "two"))
+    assert again.record.origin == "cached"
+    assert again.identity == before.identity
+    path = base / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_lower_case": False}))
+    after = make_teacher(str(base), task, tmp_path / "three")
+    assert after.record.origin == "trained"
+    assert after.record.reading != before.record.reading
+    same = replace(after, record=after.record.model_copy(update={"weights_hash": before.record.weights_hash}))
+    assert same.identity != before.identity
+
+
 def test_a_student_is_cut_from_the_teacher_as_it_was_fine_tuned(
-    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+    encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
     task = make_text_task()
-    teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
+    teacher = make_teacher(encoders["bert"], task, tmp_path)
     student = Trainer(trial_of(Encoder(layers=(0, 3)), NoDistillation()), task, fp32, base=teacher.folder).model
     tuned, cut = teacher.load(task, CPU).model.state_dict(), student.state_dict()
     assert torch.equal(
@@ -84,11 +116,11 @@ def test_a_student_is_cut_from_the_teacher_as_it_was_fine_tuned(
 
 
 def test_an_assistant_is_cut_from_the_teacher_and_teaches_a_student(
-    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+    encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
     """Another study finds it in the cache; it comes back to life from its own weights."""
     task = make_text_task()
-    teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
+    teacher = make_teacher(encoders["bert"], task, tmp_path)
     config = AssistantConfig(model=Encoder(layers=3), training=RECIPE, method=HintonKD(alpha=1.0))
 
     def prepared(study: str) -> TeacherSpec:
@@ -116,7 +148,11 @@ class Stopped(Exception):
 
 
 def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
-    encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
+    encoders: dict[str, str],
+    make_teacher: MakeTeacher,
+    tmp_path: Path,
+    fp32: PrecisionChoice,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its copy of the teacher, from which the assistant is cut, lies in another folder."""
     monkeypatch.setattr(teacher_module, "CHECKPOINT_EVERY", 0.0)
@@ -124,7 +160,7 @@ def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
     config = AssistantConfig(model=Encoder(layers=3), training=RECIPE, method=HintonKD(alpha=1.0))
 
     def prepared(study: str, stop_at: int) -> TeacherSpec:
-        teacher = make_teacher(encoders["bert"], task, tmp_path / study, fp32)
+        teacher = make_teacher(encoders["bert"], task, tmp_path / study)
         lesson = Lesson(teacher, lambda: bank_of(teacher, task, tmp_path / study))
 
         def watch(record: EpochRecord) -> None:
@@ -142,9 +178,11 @@ def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
     assert seen == [1, 2, 2, 3]
 
 
-def test_scores_are_learned_by_squared_error(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
+def test_scores_are_learned_by_squared_error(
+    encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path, fp32: PrecisionChoice
+) -> None:
     task = make_text_task(scores=True)
-    teacher = make_teacher(encoders["bert"], task, tmp_path, fp32)
+    teacher = make_teacher(encoders["bert"], task, tmp_path)
     bank = bank_of(teacher, task, tmp_path)
     for method in (HintonKD(), ContinuationKD(smoothing_start=2, margin_mode="none")):
         trial = trial_of(Encoder(path=encoders["bert"], layers=2), method, epochs=24)  # after 8 it is luck
@@ -201,9 +239,11 @@ def test_the_loss_of_an_epoch_does_not_depend_on_its_buckets(
     assert shuffled.metric == by_length.metric
 
 
-def test_a_teacher_answers_without_dropout(encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice) -> None:
+def test_a_teacher_answers_without_dropout(
+    encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path, fp32: PrecisionChoice
+) -> None:
     task = make_text_task()
-    live = make_teacher(encoders["bert"], task, tmp_path, fp32).load(task, CPU)
+    live = make_teacher(encoders["bert"], task, tmp_path).load(task, CPU)
     rows = torch.arange(10)
     assert torch.equal(live.logits(rows, rows * 0), live.logits(rows, rows * 0))
     assert not live.model.training
@@ -211,11 +251,11 @@ def test_a_teacher_answers_without_dropout(encoders: dict[str, str], tmp_path: P
 
 @pytest.mark.parametrize("method", [NoDistillation(), AnnealingKD(smoothing_start=1)], ids=["plain", "two stages"])
 def test_a_trimmed_vocabulary_changes_nothing_but_the_work(
-    method: Any, encoders: dict[str, str], tmp_path: Path, fp32: PrecisionChoice
+    method: Any, encoders: dict[str, str], make_teacher: MakeTeacher, tmp_path: Path, fp32: PrecisionChoice
 ) -> None:
     """The rows that are away come back as weight decay would have left them; a stage begins with the best weights."""
     task = make_text_task()
-    teacher = make_teacher(encoders["roberta"], task, tmp_path, fp32)
+    teacher = make_teacher(encoders["roberta"], task, tmp_path)
     bank = bank_of(teacher, task, tmp_path)
     encoder = Encoder(path=encoders["bert"])
     words, fresh = "bert.embeddings.word_embeddings.weight", build_network(encoder, task, seed=3).state_dict()
