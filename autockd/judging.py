@@ -71,7 +71,8 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
     """
     recorder, history = session.recorder, session.history
     summary, starts = session.summary, _starts(events(session.folder / LEDGER))
-    taught = Subject("teacher", None, teacher.config.model, teacher.weights, validation=teacher.record.metric)
+    known = teacher.record.metric
+    taught = Subject("teacher", None, teacher.config.model, teacher.weights, validation=known, kind="teacher")
     subjects = [taught, *_finalists(session, summary, starts, teacher)]
     if len(subjects) == 1:
         if session.config.finalists.seeds and history.test_opened is None:
@@ -90,7 +91,7 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
             Evaluated.model_validate(
                 {
                     "time": time.time(),
-                    "subject": _kind(subject),
+                    "subject": subject.kind,
                     "label": subject.label,
                     "trial": subject.trial,
                     "seed": subject.seed,
@@ -125,6 +126,7 @@ def _finalists(
             _student(starts[finalist.trial], teacher),
             session.folder / weights[finalist.trial, seed],
             seed,
+            kind="finalist",
         )
         for finalist in finalists
         for seed in finalist.seeds
@@ -145,18 +147,13 @@ def _searched(
         label = chosen.get(row.trial, row.method)
         if any(subject.label == label for subject in subjects):
             label = f"{label} {row.trial}"
-        subjects.append(Subject(label, row.trial, _student(starts[row.trial], teacher), session.folder / row.weights))
+        model, weights = _student(starts[row.trial], teacher), session.folder / row.weights
+        subjects.append(Subject(label, row.trial, model, weights, kind="best" if row.trial in chosen else "baseline"))
     return subjects
 
 
 def _student(start: TrialStarted, teacher: TeacherSpec) -> ModelConfig:
     return based_on(TrialConfig.model_validate(start.config).student, teacher.folder)
-
-
-def _kind(subject: Subject) -> str:
-    if subject.seed is not None:
-        return "finalist"
-    return {"teacher": "teacher", "best": "best", "picked": "best"}.get(subject.label, "baseline")
 
 
 def _starts(told: Iterable[Event]) -> dict[int, TrialStarted]:

@@ -190,12 +190,16 @@ class TestOpened(Record):
     """SHA-256 of the test split: metrics on equal ones compare."""
 
 
+SubjectKind = Literal["teacher", "baseline", "best", "finalist"]
+"""What a final model is: `best` is the search's, or the one that was picked."""
+
+
 class Evaluated(Record):
     """One final model on both splits."""
 
     event: Literal["evaluated"] = "evaluated"
     time: float
-    subject: Literal["teacher", "baseline", "best", "finalist"]
+    subject: SubjectKind
     label: str
     """Such as `teacher`, `none`, `continuation`; of a finalist, `trial 12, seed 3`."""
     trial: int | None

@@ -129,16 +129,16 @@ def parse_study(
     if problems:
         raise ConfigError(problems)
     study = change(study) if change else study
-    is_as_it_was = is_begun and not settings
-    if mistakes := () if is_as_it_was else _mistakes(study):
-        raise ConfigError(
-            [
-                Problem(field, message, source=_origin(tuple(field.split(".")), origins, source))
-                for field, message in mistakes
-            ]
-        )
+    if settings or not is_begun:
+        for field, message in _mistakes(study):
+            problems.append(Problem(field, message, source=_origin(tuple(field.split(".")), origins, source)))
     if study.smoke and not smoke and not is_begun:  # a mistake there should not wait until somebody asks for it
-        parse_study(text, source, folder, overrides, smoke=True, change=change)
+        try:
+            parse_study(text, source, folder, overrides, smoke=True, change=change)
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConfigError(problems)
     return _with_absolute_paths(study, folder)
 
 

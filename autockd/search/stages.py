@@ -24,7 +24,7 @@ from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
 from autockd.models.vocabulary import Vocabulary
-from autockd.records import BankRecord, Diagnosis, EpochRecord, Precision, PrecisionChoice
+from autockd.records import BankRecord, Diagnosis, EpochRecord, Precision, PrecisionChoice, SubjectKind
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
@@ -51,6 +51,7 @@ class Subject:
     """The fresh seed of a finalist's run."""
     validation: float | None = None
     """Its metric on the validation split, where that is known."""
+    kind: SubjectKind = "baseline"
 
 
 @dataclass(frozen=True)

@@ -367,6 +367,13 @@ def test_an_unknown_section_in_smoke_says_so() -> None:
     assert "smoke" in found.source
 
 
+def test_mistakes_of_the_file_and_of_its_smoke_section_are_told_together() -> None:
+    found = problems("training: {epochs: 5}\nsmoke: {training.epochs: 1, training.batch_size: 0}\n")
+    assert [each.field for each in found] == ["method", "training.batch_size"]
+    once = problems("training: {epochs: 5}\nsmoke: {search.trials: 2}\n")
+    assert [each.field for each in once] == ["method"], "what is wrong in both is told once"
+
+
 def test_what_has_begun_can_be_read_whatever_rules_came_later() -> None:
     """Its own smoke section, and its space, were checked by others; what changes now is checked by these."""
     text = f"{BASE}training: {{epochs: 5}}\nsmoke: {{training.epochs: 1}}\n"
