@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two busy OpenMP threads slow each other down
@@ -42,6 +43,12 @@ METHODS: dict[str, dict[str, Any]] = {
 """Settings that fit four epochs."""
 
 MakeTrial = Callable[..., TrialConfig]
+MakeEncoder = Callable[..., Path]
+
+
+def pytest_collection_finish() -> None:
+    """What imports have made stays: a search for garbage need not look through it, test after test."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,7 +87,34 @@ def task(digits: tuple[Task, HeldOut]) -> Task:
 @pytest.fixture
 def live(task: Task) -> LiveTeacher:
     """A teacher with fresh weights: as good as any where only its answers count."""
+    return _teacher(task)
+
+
+@pytest.fixture(scope="session")
+def shared_live(task: Task) -> LiveTeacher:
+    """The same teacher, made once: for tests that do no more than ask it."""
+    return _teacher(task)
+
+
+def _teacher(task: Task) -> LiveTeacher:
     return LiveTeacher(TEACHER, build_network(TEACHER, task, seed=7), task, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> MakeEncoder:
+    """Gives the folder that `make_tiny_encoder` makes with the same options; made once: who changes one, copies it."""
+    made: dict[str, Path] = {}
+
+    def give(**options: Any) -> Path:
+        from encoders import make_tiny_encoder
+
+        options = {"family": "bert", **options}
+        name = "-".join(["encoder", *(f"{option}-{options[option]}" for option in sorted(options))])
+        if name not in made:
+            made[name] = make_tiny_encoder(tmp_path_factory.mktemp(name), **options)
+        return made[name]
+
+    return give
 
 
 @pytest.fixture(scope="session")

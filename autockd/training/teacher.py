@@ -124,8 +124,7 @@ def prepare_teacher(
         lesson: of an assistant, the teacher that it learns from; an encoder without a base is cut from that one.
 
     Raises:
-        ModelError: the architecture or the weights are not usable.
-        ConfigError: its training diverged.
+        ModelError, ConfigError: the architecture or the weights are not usable; its training diverged.
         EnvironmentProblem: the cache cannot be written.
     """
     began, base = time.perf_counter(), lesson.teacher.folder if lesson else None
@@ -140,10 +139,9 @@ def prepare_teacher(
     if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
-    known = _known(config, model, reading, task, device, threads, cache, answers, with_moment)
+    known = {"reading": reading, **_known(config, model, reading, task, device, threads, cache, answers, with_moment)}
     record = TeacherRecord(
         weights_hash=weights_hash(model.state_dict()),
-        reading=reading,
         weights_path=str(target),
         parameters=count_parameters(model),
         bytes=target.stat().st_size,

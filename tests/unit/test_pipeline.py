@@ -1,4 +1,4 @@
-"""What is settled before a study starts anything."""
+"""What is settled before a study starts anything, and what is swept away at its end."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sample_records import PROVENANCE
 from autockd import __version__
 from autockd.config import StudyConfig, parse_study
 from autockd.errors import StudyError
-from autockd.folders import LEDGER
-from autockd.pipeline import run_study
+from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT
+from autockd.pipeline import _sweep, journal_name, run_study
 from autockd.records import StudyStarted
 from autockd.study import ignore
 from autockd.tracking import Ledger
@@ -23,6 +23,9 @@ task: {source: digits}
 teacher: {model: {family: cifar_resnet}}
 student: {model: {family: cifar_resnet}}
 """
+
+
+LEFT_BY_A_RUN = (CHECKPOINT, f".{CHECKPOINT}.4711", ".best.safetensors.4711")
 
 
 def study(*overrides: str) -> StudyConfig:
@@ -54,3 +57,27 @@ def test_a_change_that_may_not_be_is_refused_before_data_are_read_and_ray_is_sta
     with pytest.raises(StudyError, match="seed: 0 -> 1"):
         run_study(study("seed=1"), tmp_path, ignore, uri=None, experiment="digits", resume=True)
     assert (tmp_path / LEDGER).read_bytes() == before
+
+
+def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_path: Path) -> None:
+    found = {
+        *(CONFIG, LEDGER, f"{LEDGER}.lock", journal_name(), journal_name("kd"), "plan.png", ".mine"),
+        *(f"{BUNDLE}/model.safetensors", f"{BUNDLE}/manifest.json", f"{REPORT}/report.html"),
+        *("teacher/model.safetensors", "assistant/model.safetensors", "costs/ab.json"),
+        *(f"trials/0001/{name}" for name in ("best.safetensors", "last.safetensors", "trace.json", "hang.txt")),
+        *("finalists/0001-7/best.safetensors", "finalists/0001-7/last.safetensors"),
+    }
+    left_behind = {
+        *(f".{BUNDLE}.0123456789ab.partial/model.safetensors", f".{BUNDLE}.0123456789ab.old/manifest.json"),
+        *(f".{CONFIG}.4711", f".{REPORT}.4711.partial/report.html", f".{REPORT}.4711.old/report.html"),
+        *("teacher/.model.safetensors.4711", "assistant/.model.safetensors.4711", "costs/.ab.json.4711"),
+        *(f"{run}/{name}" for run in ("trials/0000", "trials/0001", "finalists/0001-7") for name in LEFT_BY_A_RUN),
+    }
+    for name in found | left_behind:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    _sweep(tmp_path)
+    there = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {str(path.relative_to(tmp_path)) for path in there} == found
+    assert all(path.read_text() == str(path.relative_to(tmp_path)) for path in there)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".mine"]

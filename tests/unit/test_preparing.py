@@ -1,19 +1,30 @@
-"""A teacher that does not answer in the arithmetic that it was to answer in, or is another than it was."""
+"""What trials share when a study goes on, and a teacher that answers otherwise than it was to, or has changed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sample_records import teacher_record
 
 from autockd.config import parse_study
 from autockd.config.models import Encoder
+from autockd.data import Task
 from autockd.errors import StudyError
+from autockd.history import History
+from autockd.limits import Peaks, Work
 from autockd.models import build_model, read_state, save_weights, weights_hash
-from autockd.preparing import _check_same, _on_cores, _own_copy, _warn_of_answers
-from autockd.records import Event, Noted, Precision, PrecisionChoice, TeacherRecord
+from autockd.preparing import _check_same, _fill_bank, _on_cores, _own_copy, _precision, _warn_of_answers
+from autockd.records import BankRecord, Event, Noted, Precision, PrecisionChoice, PrecisionChosen, TeacherRecord
+from autockd.search.resources import Allocation
+from autockd.search.stages import check_bank, fill_bank, probe_precision
 from autockd.session import open_session
+from autockd.study import ignore
+from autockd.training.peaks import measure_peaks
+from autockd.training.teacher import TeacherSpec
 
 STUDY = """\
 name: s
@@ -78,3 +89,108 @@ def test_a_study_that_goes_on_with_fewer_cores_computes_on_no_more_threads(
     found = _on_cores(choice, cores)
     assert found.threads == expected
     assert (found == choice) is (threads <= cores)
+
+
+KNOWN = PrecisionChosen(
+    time=1.0,
+    choice=PrecisionChoice(precision="bf16", channels_last=True, threads=4, device="cpu", reason="timed"),
+    peaks=Peaks(fp32=4e10, bf16=8e10, copy_rate=1e10, threads=4, device="cpu"),
+    parallel=2,
+)
+OTHER = PrecisionChosen(
+    time=2.0,
+    choice=PrecisionChoice(precision="fp32", channels_last=False, threads=1, device="cuda", reason="timed there"),
+    peaks=Peaks(fp32=1e13, bf16=1e14, copy_rate=1e12, threads=1, device="cuda"),
+    parallel=8,
+    gpus=0.5,
+)
+
+
+class Machine:
+    """Stands for Ray: says what its workers would, and keeps what they were asked."""
+
+    worker_cpus = 4
+
+    def __init__(self, answers: dict[object, Any], *, parallel: int = 2, cpus: int = 4, gpus: float = 0.0) -> None:
+        self.allocation = Allocation(parallel, cpus, gpus, "the test says so")
+        self.asked: list[tuple[Any, ...]] = []
+        self._answers = answers
+
+    def call(self, function: object, *args: Any) -> Any:
+        self.asked.append((function, *args))
+        return self._answers[function]
+
+    def on_every_node(self, function: object, calls: Callable[[int], list[tuple[Any, ...]]]) -> Any:
+        self.asked += [(function, *args) for args in calls(2)]
+        return self._answers[function]
+
+
+def going_on(machine: Machine, task: Task, folder: Path) -> tuple[PrecisionChoice, list[Event]]:
+    """The arithmetic of a study that goes on there after `KNOWN`, and what it writes down about it."""
+    told: list[Event] = []
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", folder)
+    with open_session(study, folder, told.append, None, "digits", resume=False) as session:
+        choice = _precision(replace(session, history=History([KNOWN])), task, machine)  # type: ignore[arg-type]
+    return choice, told
+
+
+def test_on_the_same_machine_the_arithmetic_is_known_and_nothing_is_written_down(task: Task, tmp_path: Path) -> None:
+    machine = Machine({})
+    assert going_on(machine, task, tmp_path) == (KNOWN.choice, [])
+    assert machine.asked == []
+
+
+def test_other_workers_are_written_down_and_their_peaks_are_known(task: Task, tmp_path: Path) -> None:
+    machine = Machine({}, parallel=1)
+    choice, (told,) = going_on(machine, task, tmp_path)
+    assert isinstance(told, PrecisionChosen)
+    assert choice == KNOWN.choice
+    assert told == KNOWN.model_copy(update={"time": told.time, "parallel": 1})
+    assert machine.asked == []
+
+
+def test_on_another_device_it_is_probed_again(task: Task, tmp_path: Path) -> None:
+    machine = Machine({probe_precision: (OTHER.choice, OTHER.peaks)}, parallel=8, cpus=3, gpus=0.5)
+    choice, (told,) = going_on(machine, task, tmp_path)
+    assert isinstance(told, PrecisionChosen)
+    assert choice == OTHER.choice
+    assert told == OTHER.model_copy(update={"time": told.time})
+    ((function, _, given, *place),) = machine.asked
+    assert function is probe_precision
+    assert given is task
+    assert place == [3, "cuda"]
+
+
+def test_with_fewer_cores_the_peaks_are_measured_again(task: Task, tmp_path: Path) -> None:
+    peaks = Peaks(fp32=2e10, bf16=4e10, copy_rate=1e10, threads=2, device="cpu")
+    machine = Machine({measure_peaks: peaks}, cpus=2)
+    choice, (told,) = going_on(machine, task, tmp_path)
+    assert isinstance(told, PrecisionChosen)
+    assert (choice.precision, choice.threads) == ("bf16", 2)
+    assert told == KNOWN.model_copy(update={"time": told.time, "choice": choice, "peaks": peaks})
+    assert machine.asked == [(measure_peaks, 2, "cpu")]
+
+
+def bank(**found: Any) -> BankRecord:
+    values = {"hits": 0, "misses": 0, "checked": 0, "max_difference": 0.0}
+    return BankRecord.model_validate({"key": "k", "entries": 20, "filled": 20, "seconds": 1.0, **values, **found})
+
+
+def test_the_bank_of_several_nodes_is_as_good_as_the_worst_and_costs_what_all_do(task: Task, tmp_path: Path) -> None:
+    filled = [
+        bank(misses=5, hits=2, work=Work(flop=3.0, bytes=7.0)),
+        bank(misses=0, hits=4, work=None),
+        bank(misses=6, hits=1, work=Work(flop=4.0, bytes=9.0)),
+    ]
+    checked = [bank(filled=12, checked=6, max_difference=0.25), bank(filled=11, checked=8, max_difference=0.5)]
+    machine = Machine({fill_bank: filled, check_bank: checked})
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", tmp_path)
+    teacher = TeacherSpec(study.teacher, tmp_path / "model.safetensors", teacher_record())
+    with open_session(study, tmp_path, ignore, None, "digits", resume=False) as session:
+        found = _fill_bank(session, task, teacher, machine)  # type: ignore[arg-type]
+    assert (found.key, found.entries, found.filled, found.checked, found.max_difference) == ("k", 20, 11, 6, 0.5)
+    assert (found.hits, found.misses, found.work) == (7, 11, Work(flop=7.0, bytes=16.0))
+    assert 0 <= found.seconds < 1
+    assert [function for function, *_ in machine.asked] == [fill_bank, fill_bank, check_bank]
+    epochs = study.training.epochs
+    assert [arguments[-3:] for arguments in machine.asked[:2]] == [(epochs, 0, 2), (epochs, 1, 2)]

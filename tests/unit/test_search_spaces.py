@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -59,8 +60,13 @@ each_search = pytest.mark.parametrize(
 )
 
 
+@functools.cache
+def loaded(file: Path, *, smoke: bool) -> StudyConfig:
+    return load_study(file, smoke=smoke)
+
+
 def study(name: str, *, smoke: bool = False) -> StudyConfig:
-    return load_study(FOLDER / f"{name}.yaml", smoke=smoke)
+    return loaded(FOLDER / f"{name}.yaml", smoke=smoke)
 
 
 def test_these_are_shipped() -> None:
@@ -122,7 +128,7 @@ def test_the_minilm_studies_cut_the_student_from_the_teacher(name: str) -> None:
 
 @each_file
 def test_a_smoke_run_is_the_same_study_made_small(file: Path) -> None:
-    whole, smoke = load_study(file), load_study(file, smoke=True)
+    whole, smoke = loaded(file, smoke=False), loaded(file, smoke=True)
     assert smoke.name == f"{whole.name}-smoke"
     assert smoke.search.space == whole.search.space
     assert smoke.training.epochs <= 2
@@ -134,7 +140,7 @@ def test_a_smoke_run_is_the_same_study_made_small(file: Path) -> None:
 
 @each_search
 def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
-    config = load_study(file)
+    config = loaded(file, smoke=False)
     point = default_params(config)
     assert config.search.enqueue_defaults
     assert trial_config(config, point) == trial_config(config, {})
@@ -144,7 +150,7 @@ def test_the_first_trial_is_the_files_own_point(file: Path) -> None:
 
 @each_search
 def test_the_ranges_are_those_of_the_method(file: Path) -> None:
-    space = load_study(file).search.space
+    space = loaded(file, smoke=False).search.space
     rate = next(values for start, values in LEARNING_RATES.items() if file.stem.startswith(start))
     for name, (low, high, log) in {**RANGES, "learning_rate": rate}.items():
         found = ends(space[name])

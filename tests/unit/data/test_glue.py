@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,11 +17,15 @@ from autockd.errors import DataError
 TASKS = get_args(GlueTask)
 LABELLED_TEST = ("train", "validation")
 
+Give = Callable[[GlueTask], Path]
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the library's cache out of the user's home."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
 
 
 def rows(task: GlueTask, count: int, split: str) -> dict[str, list[Any]]:
@@ -50,13 +55,24 @@ def make(folder: Path, task: GlueTask, count: int = 24) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def glue(tmp_path_factory: pytest.TempPathFactory) -> Give:
+    """Gives a folder with a task, and maybe others, as `make` makes them: written once, and only to be read."""
+    folder = tmp_path_factory.mktemp("glue")
+
+    def give(task: GlueTask) -> Path:
+        return folder if (folder / task).is_dir() else make(folder, task)
+
+    return give
+
+
 def config(path: Path | str, task: GlueTask = "rte", **options: Any) -> Glue:
     return Glue(source="glue", task=task, path=str(path), **options)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_is_read(tmp_path: Path, task: GlueTask) -> None:
-    splits = read_text_splits(config(make(tmp_path, task), task, validation_fraction=0.25))
+def test_every_task_is_read(glue: Give, task: GlueTask) -> None:
+    splits = read_text_splits(config(glue(task), task, validation_fraction=0.25))
     data = GLUE_DATA[task]
     assert (splits.name, splits.classes, splits.metric) == (task, data.classes, data.metric)
     assert (len(splits.train.texts), len(splits.validation.texts), len(splits.test.texts)) == (18, 6, 6)
@@ -72,14 +88,14 @@ def test_every_task_is_read(tmp_path: Path, task: GlueTask) -> None:
         assert part.targets.dtype == (np.int64 if data.classes else np.float32)
 
 
-def test_pairs_keep_the_order_of_their_texts(tmp_path: Path) -> None:
-    raw = read_glue(config(make(tmp_path, "qnli"), "qnli"))
+def test_pairs_keep_the_order_of_their_texts(glue: Give) -> None:
+    raw = read_glue(config(glue("qnli"), "qnli"))
     assert raw.train.texts.second is not None
     assert (raw.train.texts.first[3], raw.train.texts.second[3]) == ("train question 3", "train sentence 3")
 
 
-def test_mnli_has_a_mismatched_split_apart(tmp_path: Path) -> None:
-    splits = read_text_splits(config(make(tmp_path, "mnli"), "mnli", validation_fraction=0.25, limit_test=3))
+def test_mnli_has_a_mismatched_split_apart(glue: Give) -> None:
+    splits = read_text_splits(config(glue("mnli"), "mnli", validation_fraction=0.25, limit_test=3))
     assert splits.test.texts.first[0].startswith("validation_matched ")
     assert list(splits.others) == ["mismatched"]
     mismatched = splits.others["mismatched"]
@@ -88,18 +104,18 @@ def test_mnli_has_a_mismatched_split_apart(tmp_path: Path) -> None:
     assert sorted(splits.test.targets.tolist()) == [0, 1, 2]
 
 
-def test_only_mnli_has_further_splits(tmp_path: Path) -> None:
-    assert read_text_splits(config(make(tmp_path, "rte"))).others == {}
+def test_only_mnli_has_further_splits(glue: Give) -> None:
+    assert read_text_splits(config(glue("rte"))).others == {}
 
 
-def test_scores_keep_their_scale(tmp_path: Path) -> None:
-    splits = read_text_splits(config(make(tmp_path, "stsb"), "stsb", validation_fraction=0.25))
+def test_scores_keep_their_scale(glue: Give) -> None:
+    splits = read_text_splits(config(glue("stsb"), "stsb", validation_fraction=0.25))
     assert splits.score_range == (0.0, 5.0)
     assert max(splits.train.targets.max(), splits.validation.targets.max()) == np.float32(5 * 23 / 24)
 
 
-def test_classes_have_no_score_range(tmp_path: Path) -> None:
-    assert read_text_splits(config(make(tmp_path, "rte"))).score_range is None
+def test_classes_have_no_score_range(glue: Give) -> None:
+    assert read_text_splits(config(glue("rte"))).score_range is None
 
 
 def test_scores_are_spread_over_the_splits(tmp_path: Path) -> None:
@@ -109,12 +125,10 @@ def test_scores_are_spread_over_the_splits(tmp_path: Path) -> None:
     assert tenths.min() == tenths.max() == 1
 
 
-def test_splits_repeat_and_depend_on_the_seed(tmp_path: Path) -> None:
-    make(tmp_path, "stsb")
-    make(tmp_path, "rte")
+def test_splits_repeat_and_depend_on_the_seed(glue: Give) -> None:
     for task in ("stsb", "rte"):
         one, again, other = (
-            read_text_splits(config(tmp_path, task, seed=seed, validation_fraction=0.25)).validation.texts.first  # type: ignore[arg-type]
+            read_text_splits(config(glue(task), task, seed=seed, validation_fraction=0.25)).validation.texts.first  # type: ignore[arg-type]
             for seed in (0, 0, 1)
         )
         assert one == again != other
@@ -156,8 +170,8 @@ def test_one_text_of_a_pair_may_be_empty(tmp_path: Path) -> None:
     assert read_glue(config(tmp_path, "qqp")).train.texts.second == ("",) * 8
 
 
-def test_a_metric_may_be_chosen(tmp_path: Path) -> None:
-    assert read_text_splits(config(make(tmp_path, "rte"), metric="accuracy_f1")).metric == "accuracy_f1"
+def test_a_metric_may_be_chosen(glue: Give) -> None:
+    assert read_text_splits(config(glue("rte"), metric="accuracy_f1")).metric == "accuracy_f1"
 
 
 @pytest.mark.parametrize(
@@ -172,11 +186,11 @@ def test_a_metric_must_fit_the_labels(task: GlueTask, metric: Any, message: str)
         config("nyu-mll/glue", task, metric=metric)
 
 
-def test_f1_needs_two_classes(tmp_path: Path) -> None:
+def test_f1_needs_two_classes(glue: Give) -> None:
     with pytest.raises(
         DataError, match=r"task\.metric: f1 is of two classes, but there are 'entailment', .* -> choose"
     ):
-        read_text_splits(config(make(tmp_path, "mnli"), "mnli", metric="f1"))
+        read_text_splits(config(glue("mnli"), "mnli", metric="f1"))
 
 
 @pytest.mark.parametrize(
@@ -210,10 +224,8 @@ def test_f1_needs_two_classes(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_values_are_named(tmp_path: Path, task: GlueTask, change: dict[str, list[Any]], message: str) -> None:
-    make(tmp_path, task)
     write(tmp_path / task, "train", rows(task, 4, "train") | change)
-    validation = rows(task, 4, "validation")
-    write(tmp_path / task, "validation", validation)
+    write(tmp_path / task, "validation", rows(task, 4, "validation"))
     with pytest.raises(DataError, match=r"task\.path: .*" + message):
         read_glue(config(tmp_path, task))
 

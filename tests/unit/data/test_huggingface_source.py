@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ SPLITS = ("train", "test")
 CLASSES = datasets.ClassLabel(names=["ash", "beech", "cedar"])
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the library's cache out of the user's home."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+        yield
 
 
 def pixels(value: int) -> Image.Image:
@@ -49,10 +52,11 @@ def load(path: Path | str, **options: Any) -> tuple[Task, HeldOut]:
     return load_task(HuggingFace(source="huggingface", path=str(path), **options))
 
 
-@pytest.fixture
-def trees(tmp_path: Path) -> Path:
-    write(tmp_path / "Trees", "train", [0, 1, 2] * 8)
-    return write(tmp_path / "Trees", "test", [2, 1, 0])
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "Trees"
+    write(folder, "train", [0, 1, 2] * 8)
+    return write(folder, "test", [2, 1, 0])
 
 
 def test_columns_are_found_by_their_type(trees: Path) -> None:
@@ -137,7 +141,11 @@ def test_only_chosen_rows_are_decoded(tmp_path: Path) -> None:
         samples.read(np.array([0, 1]))
 
 
-def test_loading_shows_no_progress_bars(trees: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_loading_shows_no_progress_bars(
+    trees: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what is not in the library's cache yet."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     capfd.readouterr()
     load(trees)
     assert capfd.readouterr() == ("", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from autockd.export.latency import onnx_latency, onnx_timings
 from autockd.export.quantize import calibration_rows, quantize_dynamic
 
 
-def linear(path: Path, side: int) -> Path:
-    """A model of one matrix, `side` x `side`."""
+def linear(path: Path, side: int, times: int = 1) -> Path:
+    """A model of one matrix, `side` x `side`, that its input is multiplied with so many times."""
     weights = helper.make_tensor("w", TensorProto.FLOAT, [side, side], np.ones(side * side, np.float32))
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", side]) for name in ("x", "logits")]
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["logits"])], "g", ends[:1], ends[1:], [weights])
+    names = ["x", *(f"x{place}" for place in range(1, times)), "logits"]
+    products = [helper.make_node("MatMul", [before, "w"], [after]) for before, after in pairwise(names)]
+    graph = helper.make_graph(products, "g", ends[:1], ends[1:], [weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     path.write_bytes(model.SerializeToString())
     return path
@@ -32,12 +35,15 @@ def batches(side: int) -> dict[int, dict[str, np.ndarray[Any, Any]]]:
 
 
 def test_more_work_takes_longer(tmp_path: Path) -> None:
-    small, large = linear(tmp_path / "small.onnx", 512), linear(tmp_path / "large.onnx", 512)
+    small, large = linear(tmp_path / "small.onnx", 512), linear(tmp_path / "large.onnx", 512, times=12)
     times = onnx_latency(small, batches(512), runs=30)
     assert set(times) == {1, 64}
     assert 0 < times[1] < times[64]
-    for timing in onnx_timings([small, large], batches(512), runs=15):
-        assert all(0 < found.median <= found.p95 for found in timing.values())
+    found = onnx_timings([large, small], batches(512), runs=15)
+    for timing in found:
+        assert all(0 < each.median <= each.p95 for each in timing.values())
+    for size in (1, 64):
+        assert found[0][size].median > 2 * found[1][size].median, "of twelve products, and of one"
 
 
 def test_what_cannot_be_timed_is_named(tmp_path: Path) -> None:

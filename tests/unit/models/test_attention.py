@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from encoders import SENTENCES, make_tiny_encoder
+from encoders import SENTENCES
 from torch import nn
 
 from autockd.config.models import Encoder
@@ -84,8 +85,9 @@ def test_parts_are_the_whole(mask: str, scaling: float | None, parts: list[tuple
 def test_weights_are_dropped(parts: list[tuple[int, ...]]) -> None:
     """On average nothing changes."""
     query, key, value = (tensor.detach() for tensor in heads())
-    runs = torch.stack([attention(Layer(), query, key, value, None, dropout=0.3)[0] for _ in range(3000)])
-    assert len(parts) == 3000
+    many = (tensor.repeat(3000, 1, 1, 1) for tensor in (query, key, value))
+    runs = attention(Layer(), *many, None, dropout=0.3)[0].unflatten(0, (3000, 2))
+    assert parts == [(6000, 3, 9, 8)]
     error = runs.std(dim=0) / len(runs) ** 0.5
     assert ((runs.mean(dim=0) - fused(query, key, value, attention_mask=None)).abs() < 5 * error).all()
 
@@ -148,16 +150,17 @@ def test_every_architecture_trains_as_without_it(architecture: str) -> None:
             torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_a_saved_student_says_nothing_of_it(tmp_path: Path) -> None:
-    base = make_tiny_encoder(tmp_path / "base")
-    model = build_encoder(Encoder(path=str(base)), outputs=2, seed=0)
+def test_a_saved_student_says_nothing_of_it(tiny_encoder: Callable[..., Path], tmp_path: Path) -> None:
+    model = build_encoder(Encoder(path=str(tiny_encoder())), outputs=2, seed=0)
     assert model.hf.config._attn_implementation == ATTENTION
     model.hf.save_pretrained(tmp_path / "saved")
     assert ATTENTION not in (tmp_path / "saved" / "config.json").read_text(encoding="utf-8")
 
 
-def test_training_goes_by_parts_and_answers_do_not(tmp_path: Path, parts: list[tuple[int, ...]]) -> None:
-    config = Encoder(path=str(make_tiny_encoder(tmp_path / "base")))
+def test_training_goes_by_parts_and_answers_do_not(
+    tiny_encoder: Callable[..., Path], parts: list[tuple[int, ...]]
+) -> None:
+    config = Encoder(path=str(tiny_encoder()))
     model = build_encoder(config, outputs=2, seed=0)
     assert isinstance(model, TextEncoder)
     tokens = Tokens.of(load_tokenizer(config), [SENTENCES], 128)

@@ -4,8 +4,7 @@ import copy
 import json
 import shutil
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +31,8 @@ FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("bases")
-    return {family: make_tiny_encoder(folder / family, family=family) for family in FAMILIES}
+def bases(tiny_encoder: Callable[..., Path]) -> dict[str, Path]:
+    return {family: tiny_encoder(family=family) for family in FAMILIES}
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +245,10 @@ def test_pickles_are_refused(bert: Path, tmp_path: Path) -> None:
     assert build(tmp_path, initial="random").hf.config.num_hidden_layers == 4  # needs no weights
 
 
-def test_weights_that_are_not_of_this_encoder_are_refused(bert: Path, tmp_path: Path) -> None:
-    make_tiny_encoder(tmp_path, layers=2)
+def test_weights_that_are_not_of_this_encoder_are_refused(
+    bert: Path, tiny_encoder: Callable[..., Path], tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_encoder(layers=2), tmp_path, dirs_exist_ok=True)
     (tmp_path / "config.json").write_bytes((bert / "config.json").read_bytes())
     with pytest.raises(ModelError, match=r"path: the weights .* 32 tensors are missing"):
         build(tmp_path)
@@ -326,21 +326,6 @@ def test_a_mask_for_each_pair_of_tokens_means_the_same(architecture: str) -> Non
     expected = hf(input_ids=ids, attention_mask=mask).logits
     torch.testing.assert_close(hf(input_ids=ids, attention_mask=whole_mask(mask)).logits, expected)
     assert not torch.allclose(hf(input_ids=ids).logits, expected), "the mask matters"
-
-
-ELSEWHERE = """
-import sys, torch
-model = torch.load(sys.argv[1], weights_only=False)
-tokens = {"input_ids": torch.tensor([[2, 5, 6, 3]]), "attention_mask": torch.ones(1, 4, dtype=torch.int64)}
-print(model.train()(tokens).shape, model.eval()(tokens).shape)
-"""
-
-
-def test_a_pickled_one_works_in_another_process(bert: Path, tmp_path: Path) -> None:
-    torch.save(build(bert), tmp_path / "model.pt")
-    command = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "model.pt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "torch.Size([1, 2]) torch.Size([1, 2])\n", done.stderr
 
 
 def test_a_shape_that_an_architecture_does_not_let_be_set_is_refused(tmp_path: Path) -> None:

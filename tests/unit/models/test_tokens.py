@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from encoders import SENTENCES, Family, make_tiny_encoder
+from encoders import SENTENCES, Family
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autockd.config.models import Encoder
 from autockd.errors import ModelError
+from autockd.models import tokens as tokens_module
 from autockd.models.encoder import build_encoder
 from autockd.models.tokens import Tokens, load_tokenizer
 
@@ -18,9 +22,20 @@ FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("bases")
-    return {family: make_tiny_encoder(folder / family, family=family) for family in FAMILIES}
+def bases(tiny_encoder: Callable[..., Path]) -> dict[str, Path]:
+    return {family: tiny_encoder(family=family) for family in FAMILIES}
+
+
+@pytest.fixture(scope="module")
+def tokenizers(bases: dict[str, Path]) -> dict[str, Any]:
+    return {family: load_tokenizer(Encoder(path=str(base))) for family, base in bases.items()}
+
+
+def copy_with(base: Path, folder: Path, name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Encoder:
+    """A copy of a base of which one JSON file is changed."""
+    shutil.copytree(base, folder)
+    (folder / name).write_text(json.dumps(change(json.loads((folder / name).read_text()))))
+    return Encoder(path=str(folder))
 
 
 def ragged(lengths: list[int], *, typed: bool = True) -> Tokens:
@@ -33,9 +48,9 @@ def ragged(lengths: list[int], *, typed: bool = True) -> Tokens:
 @pytest.mark.parametrize("max_length", [128, 16])
 @pytest.mark.parametrize("paired", [False, True])
 def test_samples_are_those_of_the_tokenizer(
-    bases: dict[str, Path], family: Family, max_length: int, paired: bool
+    tokenizers: dict[str, Any], family: Family, max_length: int, paired: bool
 ) -> None:
-    tokenizer = load_tokenizer(Encoder(path=str(bases[family])))
+    tokenizer = tokenizers[family]
     columns = [SENTENCES, SENTENCES[::-1]] if paired else [SENTENCES]
     tokens = Tokens.of(tokenizer, columns, max_length)
     wanted = tokenizer(*map(list, columns), truncation=True, max_length=max_length, padding=True, return_tensors="pt")
@@ -49,22 +64,23 @@ def test_samples_are_those_of_the_tokenizer(
     assert len(tokens) == len(SENTENCES)
 
 
-def test_more_texts_than_a_chunk_keep_their_order(bases: dict[str, Path]) -> None:
-    tokenizer = load_tokenizer(Encoder(path=str(bases["bert"])))
-    texts = [str(number) for number in range(9000)]
+def test_more_texts_than_a_chunk_keep_their_order(tokenizers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "_CHUNK", 64)
+    tokenizer = tokenizers["bert"]
+    texts = [str(number) for number in range(150)]
     tokens = Tokens.of(tokenizer, [texts], 16)
-    assert len(tokens) == 9000
-    for row in (0, 4095, 4096, 8999):
+    assert len(tokens) == 150
+    for row in (0, 63, 64, 127, 128, 149):
         assert tokenizer.decode(tokens.batch(torch.tensor([row]), multiple=1)["input_ids"][0, 1:-1]) == texts[row]
 
 
-def test_an_encoder_is_given_no_more_tokens_than_it_has_positions(tmp_path: Path) -> None:
-    for family in FAMILIES:
-        folder = make_tiny_encoder(tmp_path / family, layers=1, family=family)
-        options = json.loads((folder / "tokenizer_config.json").read_text())
+def test_an_encoder_is_given_no_more_tokens_than_it_has_positions(bases: dict[str, Path], tmp_path: Path) -> None:
+    def unlimited(options: dict[str, Any]) -> dict[str, Any]:
         del options["model_max_length"]
-        (folder / "tokenizer_config.json").write_text(json.dumps(options))
-        config = Encoder(path=str(folder))
+        return options
+
+    for family, base in bases.items():
+        config = copy_with(base, tmp_path / family, "tokenizer_config.json", unlimited)
         tokens = Tokens.of(load_tokenizer(config), [["very good " * 200]], 512)
         assert tokens.lengths.tolist() == [128]
         with torch.no_grad():
@@ -124,19 +140,15 @@ def test_padding_changes_no_logit(bases: dict[str, Path], family: Family) -> Non
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_token_types_that_the_encoder_cannot_take_are_left_out(bases: dict[str, Path], family: Family) -> None:
+def test_token_types_that_the_encoder_cannot_take_are_left_out(
+    bases: dict[str, Path], family: Family, tmp_path: Path
+) -> None:
     """Whatever the tokenizer's own file says."""
-    folder = bases[family]
-    options = json.loads((folder / "tokenizer_config.json").read_text())
-    told = {**options, "model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-    (folder / "tokenizer_config.json").write_text(json.dumps(told))
-    try:
-        config = Encoder(path=str(folder))
-        tokens = Tokens.of(load_tokenizer(config), [SENTENCES, SENTENCES], 64)
-        assert (tokens.types is not None) == (family == "bert")
-        build_encoder(config, outputs=2, seed=0)(tokens.batch(torch.arange(2)))
-    finally:
-        (folder / "tokenizer_config.json").write_text(json.dumps(options))
+    told = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    config = copy_with(bases[family], tmp_path / "base", "tokenizer_config.json", lambda options: options | told)
+    tokens = Tokens.of(load_tokenizer(config), [SENTENCES, SENTENCES], 64)
+    assert (tokens.types is not None) == (family == "bert")
+    build_encoder(config, outputs=2, seed=0)(tokens.batch(torch.arange(2)))
 
 
 def test_a_folder_without_a_usable_tokenizer_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
@@ -150,13 +162,12 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(bases: dict[str, Path], 
     ("family", "positions", "longest"), [("roberta", 64, 62), ("roberta", 66, 64), ("bert", 64, 64)]
 )
 def test_no_text_is_longer_than_the_encoder_has_positions(
-    family: Family, positions: int, longest: int, tmp_path: Path
+    family: Family, positions: int, longest: int, bases: dict[str, Path], tmp_path: Path
 ) -> None:
     """Some count from their padding's id on."""
-    folder = make_tiny_encoder(tmp_path / "base", family=family)
-    shape = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(shape | {"max_position_embeddings": positions}))
-    config = Encoder(path=str(folder), initial="random")
+    changed = {"max_position_embeddings": positions}
+    copied = copy_with(bases[family], tmp_path / "base", "config.json", lambda shape: shape | changed)
+    config = copied.model_copy(update={"initial": "random"})
     tokens = Tokens.of(load_tokenizer(config), [["the film is " * 60]], 500)
     assert len(tokens.ids) == longest
     assert build_encoder(config, outputs=2, seed=0)(tokens.batch(torch.tensor([0]))).isfinite().all()

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
-from encoders import SENTENCES, Family, make_tiny_encoder
+from encoders import SENTENCES, Family
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,19 +19,20 @@ FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    folder = make_tiny_encoder(tmp_path_factory.mktemp("base"), layers=2, family=request.param)
-    return Encoder(path=str(folder), dropout=0)
+def config(request: pytest.FixtureRequest, tiny_encoder: Callable[..., Path]) -> Encoder:
+    return Encoder(path=str(tiny_encoder(layers=2, family=request.param)), dropout=0)
 
 
-def model_of(config: Encoder) -> TextEncoder:
+@pytest.fixture(scope="module")
+def whole(config: Encoder) -> TextEncoder:
+    """A model that is not trimmed: to be copied."""
     return build_encoder(config, outputs=2, seed=0)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_trimmed_model_answers_exactly_alike(config: Encoder, data: st.DataObject) -> None:
-    model = model_of(config)
+def test_a_trimmed_model_answers_exactly_alike(whole: TextEncoder, data: st.DataObject) -> None:
+    model = copy.deepcopy(whole)
     pad = model.hf.config.pad_token_id
     known = st.integers(0, model.hf.config.vocab_size - 1).filter(lambda token: token != pad)
     samples = data.draw(st.lists(st.lists(known, min_size=1, max_size=12), min_size=1, max_size=6))
@@ -36,16 +41,16 @@ def test_a_trimmed_model_answers_exactly_alike(config: Encoder, data: st.DataObj
     tokens = Tokens(ids, offsets, None, pad)
     rows = torch.arange(len(samples))
     with torch.no_grad():
-        whole = model(tokens.batch(rows))
+        expected = model(tokens.batch(rows))
         vocabulary = trim_vocabulary(model, ids)
         trimmed = model(vocabulary.tokens(tokens).batch(rows))
-    assert torch.equal(trimmed, whole)
+    assert torch.equal(trimmed, expected)
     assert len(model.state_dict()[vocabulary.name]) == len(vocabulary.used) <= len(ids) + pad + 1
-    before = model_of(config).state_dict()
+    before = whole.state_dict()
     restore_vocabulary(model, vocabulary)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     with torch.no_grad():
-        assert torch.equal(model(tokens.batch(rows)), whole)
+        assert torch.equal(model(tokens.batch(rows)), expected)
 
 
 def train(model: TextEncoder, tokens: Tokens, steps: int, rate: float, decay: float) -> None:
@@ -58,18 +63,20 @@ def train(model: TextEncoder, tokens: Tokens, steps: int, rate: float, decay: fl
         optimizer.step()
 
 
-def test_training_without_the_unused_rows_ends_where_training_with_them_does(config: Encoder) -> None:
+def test_training_without_the_unused_rows_ends_where_training_with_them_does(
+    config: Encoder, whole: TextEncoder
+) -> None:
     rate, decay, steps = 1e-2, 0.1, 5
     tokens = Tokens.of(load_tokenizer(config), [SENTENCES[:3]], 64)
-    whole, trimmed = model_of(config), model_of(config)
+    plain, trimmed = copy.deepcopy(whole), copy.deepcopy(whole)
     vocabulary = trim_vocabulary(trimmed, tokens.ids)
     assert len(vocabulary.used) < len(vocabulary.rows)
-    train(whole, tokens, steps, rate, decay)
+    train(plain, tokens, steps, rate, decay)
     train(trimmed, vocabulary.tokens(tokens), steps, rate, decay)
     shrunk = (1 - rate * decay) ** steps
     restored = vocabulary.restored(trimmed.state_dict(), decay=shrunk)
     restore_vocabulary(trimmed, vocabulary, decay=shrunk)
-    for name, tensor in whole.state_dict().items():
+    for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(trimmed.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
         assert torch.equal(restored[name], trimmed.state_dict()[name])
     moved = (trimmed.state_dict()[vocabulary.name] - vocabulary.rows * shrunk).abs().amax(1) > 1e-3
@@ -78,20 +85,20 @@ def test_training_without_the_unused_rows_ends_where_training_with_them_does(con
     assert trimmed.hf.get_input_embeddings().num_embeddings == trimmed.hf.config.vocab_size
 
 
-def test_texts_with_other_tokens_are_refused(config: Encoder) -> None:
+def test_texts_with_other_tokens_are_refused(config: Encoder, whole: TextEncoder) -> None:
     tokenizer = load_tokenizer(config)
-    vocabulary = trim_vocabulary(model_of(config), Tokens.of(tokenizer, [["good film"]], 64).ids)
+    vocabulary = trim_vocabulary(copy.deepcopy(whole), Tokens.of(tokenizer, [["good film"]], 64).ids)
     with pytest.raises(ValueError, match="not trimmed for"):
         vocabulary.tokens(Tokens.of(tokenizer, [["1997"]], 64))
 
 
-def test_a_tokenizer_may_pad_with_another_id_than_the_model(config: Encoder) -> None:
+def test_a_tokenizer_may_pad_with_another_id_than_the_model(whole: TextEncoder) -> None:
     """One that was added last, say; the model's own is 0 or 1."""
-    model = model_of(config)
+    model = copy.deepcopy(whole)
     pad = model.hf.config.vocab_size - 1
     tokens = Tokens(torch.tensor([3, 4, 5, 3], dtype=torch.int32), torch.tensor([0, 3, 4]), None, pad)
     with torch.no_grad():
-        whole = model(tokens.batch(torch.arange(2)))
+        expected = model(tokens.batch(torch.arange(2)))
         vocabulary = trim_vocabulary(model, torch.cat([tokens.ids, torch.tensor([pad])]))
-        assert torch.equal(model(vocabulary.tokens(tokens).batch(torch.arange(2))), whole)
+        assert torch.equal(model(vocabulary.tokens(tokens).batch(torch.arange(2))), expected)
     assert vocabulary.tokens(tokens).pad_id == len(vocabulary.used) - 1

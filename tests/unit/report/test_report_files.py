@@ -79,8 +79,13 @@ def hostile(event: Event) -> Event:
     return event
 
 
-def test_hostile_texts_are_escaped() -> None:
-    page = page_of(content_of([hostile(event) for event in report_events()]))
+@pytest.fixture(scope="module")
+def evil() -> ReportContent:
+    return content_of([hostile(event) for event in report_events()])
+
+
+def test_hostile_texts_are_escaped(evil: ReportContent) -> None:
+    page = page_of(evil)
     assert len(re.findall(r"<script\b", page)) == 3
     assert "<img" not in page[: page.index("plotly.js v")]
     assert "window.hacked=1</script>" not in page
@@ -89,9 +94,8 @@ def test_hostile_texts_are_escaped() -> None:
     assert "&lt;/script&gt;&lt;script&gt;window.hacked=1" in page
 
 
-def test_plotly_is_given_no_tags(content: ReportContent) -> None:
+def test_plotly_is_given_no_tags(evil: ReportContent) -> None:
     assert safe("<b>x</b> & <a href='javascript:alert(1)'>y</a>").count("<") == 0
-    evil = content_of([hostile(event) for event in report_events()])
     for chart in charts_of(sections_of(evil)):
         for panel in chart.panels:
             for trace in plotly_figure(panel)["data"]:
@@ -160,15 +164,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "report"
+    """And a whole report, pictures and all, is not."""
+    folder, begun = tmp_path / "report", report_events()[:1]
     write_report(report_events(seeds=()), folder)
+    assert len(list(folder.glob("*.png"))) > 3
     for name in ("holiday.png", "other.csv", "notes.html", "data.json"):
         (folder / name).write_text("mine")
         assert not _is_report(folder), name
         (folder / name).unlink()
     (folder / "holiday.png").write_text("mine")
     with pytest.raises(UsageError, match=r"is not a report alone \(there is holiday.png\), so it is left alone"):
-        write_report(report_events(seeds=()), folder)
+        write_report(begun, folder)
     assert (folder / "holiday.png").read_text() == "mine"
     (folder / "holiday.png").unlink()
-    write_report(report_events(seeds=()), folder)
+    write_report(begun, folder)
+    assert list(folder.glob("*.png")) == []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from memory_folders import memory_folder
 from test_book import complete, epoch_record, study_of
 
 from autockd.config.arms import Arm, arms_of
@@ -71,9 +73,17 @@ class Search:
         return [event.params for event in self.started(label)]
 
 
-def test_numbers_go_on_from_arm_to_arm(tmp_path: Path) -> None:
-    search = Search(tmp_path, comparison_of("none", "kd", "dkd"))
-    search.work()
+@functools.cache
+def searched(*names: str) -> Search:
+    """A comparison after its search, for tests that only look at it."""
+    with memory_folder() as folder:
+        search = Search(Path(folder), comparison_of(*names))
+        search.work()
+    return search
+
+
+def test_numbers_go_on_from_arm_to_arm() -> None:
+    search = searched("none", "kd", "dkd")
     numbers = [event.trial for event in search.events if isinstance(event, TrialStarted)]
     assert sorted(numbers) == list(range(3 * TRIALS))
     for place, label in enumerate(("none", "kd", "dkd")):
@@ -86,9 +96,8 @@ def test_numbers_go_on_from_arm_to_arm(tmp_path: Path) -> None:
     assert sorted(ends) == sorted(numbers)
 
 
-def test_each_arm_begins_with_the_methods_own_values(tmp_path: Path) -> None:
-    search = Search(tmp_path, comparison_of("none", "kd", "continuation"))
-    search.work()
+def test_each_arm_begins_with_the_methods_own_values() -> None:
+    search = searched("none", "kd", "continuation")
     assert search.points("none")[0] == {"learning_rate": 0.1}
     assert search.points("kd")[0] == {"learning_rate": 0.1, "alpha": 0.9, "temperature": 4.0}
     first = search.points("continuation")[0]
@@ -97,17 +106,14 @@ def test_each_arm_begins_with_the_methods_own_values(tmp_path: Path) -> None:
 
 def test_a_proposal_does_not_depend_on_other_arms(tmp_path: Path) -> None:
     """Another rival before it, with other results, changes its numbers and nothing else."""
-    one, other = comparison_of("none", "kd"), comparison_of("dist", "continuation", "kd")
-    searches = [Search(tmp_path / str(place), study) for place, study in enumerate((one, other))]
-    for search, worth in zip(searches, (1.0, 50.0), strict=True):
-        search.work(worth)
-    assert searches[0].points("kd") == searches[1].points("kd")
-    assert searches[0].started("kd")[0].trial != searches[1].started("kd")[0].trial
+    one, other = searched("none", "kd", "dkd"), Search(tmp_path, comparison_of("dist", "continuation", "kd"))
+    other.work(worth=50.0)
+    assert one.points("kd") == other.points("kd")
+    assert one.started("kd")[0].trial != other.started("kd")[0].trial
 
 
-def test_arms_of_the_same_space_propose_differently(tmp_path: Path) -> None:
-    search = Search(tmp_path, comparison_of("kd", "takd"))
-    search.work()
+def test_arms_of_the_same_space_propose_differently() -> None:
+    search = searched("kd", "takd")
     assert search.points("kd")[0] == search.points("takd")[0], "both begin with their own values, which are the same"
     pairs = zip(search.points("kd")[1:], search.points("takd")[1:], strict=True)
     assert all(mine != theirs for mine, theirs in pairs)
@@ -116,11 +122,10 @@ def test_arms_of_the_same_space_propose_differently(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stop_after", [0, 5, TRIALS - 1, TRIALS, TRIALS + 7, 2 * TRIALS + 1])
 def test_a_comparison_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, stop_after: int) -> None:
     study = comparison_of("none", "kd", "continuation")
-    whole = Search(tmp_path / "whole", study)
-    whole.work()
-    stopped = Search(tmp_path / "stopped", study)
+    whole = searched("none", "kd", "continuation")
+    stopped = Search(tmp_path, study)
     stopped.work(stop_after=stop_after)
-    again = Search(tmp_path / "stopped", study, stopped.events)
+    again = Search(tmp_path, study, stopped.events)
     again.work()
     assert again.events[: len(stopped.events)] == stopped.events
     for label in ("none", "kd", "continuation"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import random
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_folders import memory_folder
 from sample_records import epoch_record
 
 from autockd.config.methods import ContinuationKD
@@ -55,6 +55,11 @@ def study_of(seed: int = 0, **search: Any) -> StudyConfig:
         training=TrainingConfig(epochs=2, learning_rate=0.1),
         search=SearchConfig.model_validate({"space": SPACE, "trials": TRIALS} | search),
     )
+
+
+def study_with_broken_points(**search: Any) -> StudyConfig:
+    """smoothing_start may lie above the two epochs of the schedule, and the space does not say so."""
+    return study_of(**search).model_copy(update={"method": ContinuationKD(smoothing_start=2, granularity="epoch")})
 
 
 def complete(value: float) -> TrialOutcome:
@@ -128,7 +133,7 @@ class Desk:
 @functools.cache
 def in_order(seed: int, parallel: int) -> list[dict[str, Any]]:
     """The proposals where trials finish in the order in which they began."""
-    with tempfile.TemporaryDirectory() as folder:
+    with memory_folder() as folder:
         desk = Desk(Path(folder), study_of(seed), parallel)
         desk.work()
         return desk.points
@@ -139,7 +144,7 @@ def in_order(seed: int, parallel: int) -> list[dict[str, Any]]:
 def test_proposals_do_not_depend_on_the_order_in_which_trials_finish(
     seed: int, parallel: int, picks: random.Random
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with memory_folder() as folder:
         desk = Desk(Path(folder), study_of(seed), parallel)
         desk.work(picks.randrange)
         assert desk.points == in_order(seed, parallel)
@@ -391,6 +396,25 @@ class TestGoingOn:
         other.work()
         assert len(other.of(TrialFinished)) == len(other.stored) == 7
 
+    @pytest.mark.parametrize("which", [0, -1], ids=["the first", "the last"])
+    def test_a_point_that_breaks_a_rule_is_closed_where_the_process_ended_before(
+        self, tmp_path: Path, which: int
+    ) -> None:
+        """It is recorded without a configuration, so nobody can run it; all others are what they would have been."""
+        starts = {"type": "int", "low": 1, "high": 4}
+        desk = Desk(tmp_path, study_with_broken_points(trials=30, space=SPACE | {"smoothing_start": starts}))
+        desk.work()
+        points = desk.points
+        broken = [event for event in desk.of(TrialStarted) if not event.config][which]
+        del desk.events[desk.events.index(broken) + 1 :]
+        other = self.restored(desk)
+        (closed,) = [event for event in other.of(TrialFinished) if event.trial == broken.trial]
+        assert (closed.state, closed.reason) == ("failed", "its point of the space breaks a rule")
+        other.work()
+        assert other.points == points
+        assert sorted(event.trial for event in other.of(TrialFinished)) == list(range(30))
+        assert all(trial.state.is_finished() for trial in other.stored)
+
 
 def test_a_search_may_be_cut(tmp_path: Path) -> None:
     desk = Desk(tmp_path, study_of(), parallel=2)
@@ -418,10 +442,7 @@ def test_the_first_outcome_counts(tmp_path: Path) -> None:
 
 
 def test_a_point_that_breaks_a_rule_is_a_failed_trial(tmp_path: Path) -> None:
-    """smoothing_start above the two epochs of the schedule: half of the space, and not known to be so."""
-    study = study_of(trials=10)
-    study = study.model_copy(update={"method": ContinuationKD(smoothing_start=2, granularity="epoch")})
-    desk = Desk(tmp_path, study)
+    desk = Desk(tmp_path, study_with_broken_points(trials=10))
     desk.work(outcome=lambda proposal: complete(0.5))
     finished = {event.trial: event for event in desk.of(TrialFinished)}
     broken = [event for event in desk.of(TrialStarted) if event.params.get("smoothing_start", 0) > 2]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from memory_folders import memory_folder
 
 from autockd.config.methods import HintonKD
 from autockd.config.models import CifarResNet
@@ -82,10 +86,32 @@ def stored(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
 
 
-def test_optuna_is_told_the_metric_and_each_cost(tmp_path: Path) -> None:
-    events: list[Event] = []
-    work(book_of(study_of("tpe"), tmp_path, events))
-    study = stored(tmp_path)
+@dataclass(frozen=True)
+class Whole:
+    """A search that nobody stopped, for tests that only look at it."""
+
+    events: list[Event]
+    study: optuna.Study
+
+
+@pytest.fixture(scope="module")
+def whole() -> Iterator[Callable[[str], Whole]]:
+    """The search with a sampler; it runs once."""
+    with memory_folder() as home:
+
+        @functools.cache
+        def search(sampler: str) -> Whole:
+            events: list[Event] = []
+            folder = Path(home, sampler)
+            folder.mkdir()
+            work(book_of(study_of(sampler), folder, events))
+            return Whole(events, stored(folder))
+
+        yield search
+
+
+def test_optuna_is_told_the_metric_and_each_cost(whole: Callable[[str], Whole]) -> None:
+    events, study = whole("tpe").events, whole("tpe").study
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
     assert study.metric_names == ["metric", "latency_ms", "bytes"]
     ends = {event.trial: event for event in events if isinstance(event, TrialFinished)}
@@ -98,26 +124,22 @@ def test_optuna_is_told_the_metric_and_each_cost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sampler", "stop_after"), [("tpe", 3), ("tpe", 14), ("nsga2", 3), ("nsga2", 20)])
-def test_a_study_that_goes_on_proposes_what_it_would_have(tmp_path: Path, sampler: str, stop_after: int) -> None:
-    whole: list[Event] = []
-    parts: list[Event] = []
-    for name in ("whole", "parts"):
-        (tmp_path / name).mkdir()
+def test_a_study_that_goes_on_proposes_what_it_would_have(
+    tmp_path: Path, whole: Callable[[str], Whole], sampler: str, stop_after: int
+) -> None:
+    events: list[Event] = []
     study = study_of(sampler)
-    work(book_of(study, tmp_path / "whole", whole))
-    work(book_of(study, tmp_path / "parts", parts), stop_after)
-    work(book_of(study, tmp_path / "parts", parts))
-    assert points(parts) == points(whole)
-    told = [[trial.values for trial in stored(tmp_path / name).trials] for name in ("whole", "parts")]
+    work(book_of(study, tmp_path, events), stop_after)
+    work(book_of(study, tmp_path, events))
+    assert points(events) == points(whole(sampler).events)
+    told = [[trial.values for trial in search.trials] for search in (whole(sampler).study, stored(tmp_path))]
     assert told[0] == told[1]
 
 
-def test_nsga2_breeds_within_a_short_study(tmp_path: Path) -> None:
+def test_nsga2_breeds_within_a_short_study(whole: Callable[[str], Whole]) -> None:
     """A generation is no longer than the random start of TPE, so that 30 trials have more than one."""
-    events: list[Event] = []
-    work(book_of(study_of("nsga2"), tmp_path, events))
-    generations = {trial.system_attrs.get("NSGAIISampler:generation") for trial in stored(tmp_path).trials}
-    assert generations >= {0, 1, 2}
+    trials = whole("nsga2").study.trials
+    assert {trial.system_attrs.get("NSGAIISampler:generation") for trial in trials} >= {0, 1, 2}
     assert type(make_sampler(study_of("nsga2"), 0, PARALLEL)).__name__ == "NSGAIISampler"
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,10 +60,14 @@ def sample(study: StudyConfig, count: int) -> list[dict[str, Any]]:
     return points
 
 
+@functools.cache
+def forty_points() -> list[dict[str, Any]]:
+    return sample(study_of(), 40)
+
+
 def test_values_have_the_types_and_bounds_of_their_dimensions() -> None:
-    study = study_of()
-    space = conditioned_space(study)
-    points = sample(study, 40)
+    space = conditioned_space(study_of())
+    points = forty_points()
     for point in points:
         for name, value in point.items():
             assert space[name].contains(value), (name, value)
@@ -73,7 +78,7 @@ def test_values_have_the_types_and_bounds_of_their_dimensions() -> None:
 
 
 def test_dimensions_exist_only_under_their_conditions() -> None:
-    points = sample(study_of(), 40)
+    points = forty_points()
     everywhere = {"method", "learning_rate", "weight_decay", "batch_size"}
     shapes = set()
     for point in points:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from autockd.search.stages import (
 from autockd.search.worker import open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
+from autockd.training.peaks import measure_peaks
 from autockd.training.probes import AGAIN
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
@@ -61,6 +63,14 @@ def teacher(task: Task, fp32: PrecisionChoice, tmp_path_factory: pytest.TempPath
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+peaks_of_this_machine = functools.cache(measure_peaks)
+
+
+@pytest.fixture(autouse=True)
+def peaks_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autockd.search.stages.measure_peaks", peaks_of_this_machine)
 
 
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])

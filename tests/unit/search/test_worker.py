@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from memory_folders import memory_folder
 
 from autockd.config.methods import Dist
 from autockd.config.models import CifarResNet
@@ -26,8 +29,10 @@ from autockd.search import worker as worker_module
 from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.stopping import compressed
 from autockd.search.trainable import TrialTrainable, read_report
+from autockd.search.watchdog import FIRST_PATIENCE, PATIENCE
 from autockd.search.worker import BROKEN, TrialWorker, WorkerSetting, open_bank
 from autockd.training.evaluation import evaluate
+from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import make_feed
 from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
 from autockd.training.trainer import Trainer
@@ -35,6 +40,7 @@ from autockd.training.trainer import Trainer
 CPU = torch.device("cpu")
 MakeTrial = Callable[..., TrialConfig]
 CLOCKS = {"train_seconds", "evaluate_seconds", "samples_per_second"}
+RUNGS = (1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +51,26 @@ def teacher(task: Task, fp32: PrecisionChoice, tmp_path_factory: pytest.TempPath
     return prepare_teacher(config, task, choose=lambda: fp32, device=CPU, cache=folder / "cache", target=target)
 
 
+@pytest.fixture(scope="module")
+def banks() -> Iterator[Path]:
+    """A cache for all of these trials: the teacher answers for each sample once."""
+    with memory_folder() as folder:
+        yield Path(folder)
+
+
 @pytest.fixture
 def setting(
-    tmp_path: Path, teacher: TeacherSpec, fp32: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, teacher: TeacherSpec, fp32: PrecisionChoice, banks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> WorkerSetting:
-    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_ENV, str(banks))
     return WorkerSetting(tmp_path / "study", teacher, fp32)
+
+
+@pytest.fixture
+def own_cache(setting: WorkerSetting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that nobody has used before, in place of `banks`."""
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -82,6 +102,25 @@ def outcome_of(reports: list[TrialReport]) -> TrialOutcome:
 
 def facts(reports: list[TrialReport]) -> list[str]:
     return [record.model_dump_json(exclude=CLOCKS) for report in reports for record in report.records]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    task: Task,
+    make_trial: MakeTrial,
+    teacher: TeacherSpec,
+    fp32: PrecisionChoice,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[bool], tuple[Path, list[TrialReport]]]:
+    """A trial with two rungs to which nothing happens, on the ladder or not: its study's folder, and what it told."""
+
+    @functools.cache
+    def run_once(ladder: bool) -> tuple[Path, list[TrialReport]]:
+        study = tmp_path_factory.mktemp("whole")
+        setting = WorkerSetting(study, teacher, fp32)
+        return study, run(worker_of(setting, task, make_trial("continuation"), rungs=RUNGS, ladder=ladder))
+
+    return run_once
 
 
 @pytest.mark.usefixtures("report_each_epoch")
@@ -139,29 +178,35 @@ def test_a_finalist_goes_on_in_its_own_folder_whatever_its_place_is_now(
 @pytest.mark.parametrize("arriving", range(4))
 @pytest.mark.parametrize("ladder", [False, True])
 def test_a_trial_whose_worker_is_lost_goes_on(
-    setting: WorkerSetting, task: Task, make_trial: MakeTrial, tmp_path: Path, arriving: int, ladder: bool
+    setting: WorkerSetting,
+    task: Task,
+    make_trial: MakeTrial,
+    whole: Callable[[bool], tuple[Path, list[TrialReport]]],
+    arriving: int,
+    ladder: bool,
 ) -> None:
     """It dies after a slice whose report never arrives; some epochs are told twice, none is missing."""
-    trial, rungs = make_trial("continuation"), (1, 2)
-    whole = run(worker_of(replace(setting, study=tmp_path / "whole"), task, trial, rungs=rungs, ladder=ladder))
-    first = worker_of(setting, task, trial, rungs=rungs, ladder=ladder)
+    trial = make_trial("continuation")
+    undisturbed, expected = whole(ladder)
+    first = worker_of(setting, task, trial, rungs=RUNGS, ladder=ladder)
     arrived = [first.advance() for _ in range(arriving)]
     lost = first.advance()
     del first
-    arrived += run(worker_of(setting, task, trial, rungs=rungs, ladder=ladder))
+    arrived += run(worker_of(setting, task, trial, rungs=RUNGS, ladder=ladder))
 
     if arriving:
         assert arrived[arriving] in (arrived[arriving - 1], lost), (
             "it goes on from what was kept, and does not begin anew"
         )
     told = {record.epoch: record for report in arrived for record in report.records}
-    assert [told[epoch].model_dump_json(exclude=CLOCKS) for epoch in sorted(told)] == facts(whole)
-    assert {report.rung for report in arrived} == {report.rung for report in whole}
+    assert [told[epoch].model_dump_json(exclude=CLOCKS) for epoch in sorted(told)] == facts(expected)
+    assert {report.rung for report in arrived} == {report.rung for report in expected}
     for name in ("best.safetensors", "last.safetensors"):
-        mine, theirs = (trial_folder(study, 0) / name for study in (setting.study, tmp_path / "whole"))
+        mine, theirs = (trial_folder(study, 0) / name for study in (setting.study, undisturbed))
         assert weights_hash(read_state(mine)) == weights_hash(read_state(theirs))
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_students_of_takd_learn_from_the_assistant(
     setting: WorkerSetting, task: Task, make_trial: MakeTrial, fp32: PrecisionChoice, tmp_path: Path
 ) -> None:
@@ -177,11 +222,11 @@ def test_students_of_takd_learn_from_the_assistant(
         target=tmp_path / "assistant" / "model.safetensors",
         lesson=lesson,
     )
-    both = replace(setting, assistant=assistant)
+    both, taught = replace(setting, assistant=assistant), replace(setting, teacher=assistant)
     runs = {
-        "takd": run(worker_of(both, task, make_trial("takd"), number=0)),
-        "kd": run(worker_of(both, task, make_trial("kd"), number=1)),
-        "kd of the assistant": run(worker_of(replace(setting, teacher=assistant), task, make_trial("kd"), number=2)),
+        "takd": run(worker_of(both, task, make_trial("takd", epochs=2), number=0)),
+        "kd": run(worker_of(both, task, make_trial("kd", epochs=2), number=1)),
+        "kd of the assistant": run(worker_of(taught, task, make_trial("kd", epochs=2), number=2)),
     }
     assert facts(runs["takd"]) == facts(runs["kd of the assistant"]) != facts(runs["kd"])
     assert both.teacher_of(make_trial("takd").method) == assistant
@@ -190,8 +235,8 @@ def test_students_of_takd_learn_from_the_assistant(
 
 
 def test_an_outcome_that_never_arrived_is_told_again(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
-    told = run(worker_of(setting, task, make_trial("none")))[-1]
-    again = worker_of(setting, task, make_trial("none"))
+    told = run(worker_of(setting, task, make_trial("none", epochs=2)))[-1]
+    again = worker_of(setting, task, make_trial("none", epochs=2))
     assert again.advance() == told, "no epoch is trained twice"
     again.forget()
     assert worker_of(setting, task, make_trial("none", epochs=1)).advance().records
@@ -208,9 +253,11 @@ def test_a_run_is_judged_at_shares_of_its_length(setting: WorkerSetting, task: T
     assert [record.epoch for report in reports for record in report.records] == [1, 2, 3, 4]
 
 
-def test_the_ladder_runs_whole_schedules_first(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
+def test_the_ladder_runs_whole_schedules_first(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, whole: Callable[[bool], tuple[Path, list[TrialReport]]]
+) -> None:
     trial = make_trial("continuation")
-    reports = run(worker_of(setting, task, trial, rungs=(1, 2), ladder=True))
+    _, reports = whole(True)
     plain = run(worker_of(setting, task, trial, number=1))
     judged = [report.rung for report in reports if report.rung]  # a slow machine reports between rungs, too
     assert [(rung.rung, rung.epochs) for rung in judged] == [(1, 1), (2, 2)]
@@ -306,6 +353,25 @@ def test_memory_that_runs_out_later_lets_it_go_on_from_its_checkpoint(
     assert {record.epoch for report in reports for record in report.records} == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("passed", [0, 1, 2])
+def test_memory_that_runs_out_on_the_ladder_lets_it_climb_on_halves(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded], passed: int
+) -> None:
+    """Before it has passed a rung, between two, or in its own run: none of its epochs is told twice."""
+    trial = make_trial("continuation")
+    worker = worker_of(setting, task, trial, rungs=RUNGS, ladder=True)
+    reports: list[TrialReport] = []
+    while sum(report.rung is not None for report in reports) < passed:
+        reports.append(worker.advance())
+    crowded = crowd(trial.training.batch_size - 1)
+    reports += itertools.islice(told_until_its_end(worker), 99)
+    outcome = outcome_of(reports)
+    assert (outcome.state, outcome.micro_batches, outcome.epochs) == ("complete", 2, 4)
+    assert crowded.met.count(trial.training.batch_size) == 1
+    assert {(report.rung.rung, report.rung.epochs) for report in reports if report.rung} == {(1, 1), (2, 2)}
+    assert [record.epoch for report in reports for record in report.records] == [1, 2, 3, 4]
+
+
 def test_it_tries_halves_once(
     setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
 ) -> None:
@@ -360,17 +426,18 @@ def test_a_trial_with_a_damaged_checkpoint_starts_again(
     folder = trial_folder(setting.study, 0)
     folder.mkdir(parents=True)
     (folder / "checkpoint.pt").write_bytes(b"torn")
-    reports = run(worker_of(setting, task, make_trial("none")))
+    reports = run(worker_of(setting, task, make_trial("none", epochs=2)))
     assert outcome_of(reports).state == "complete"
-    assert [record.epoch for report in reports for record in report.records] == [1, 2, 3, 4]
+    assert [record.epoch for report in reports for record in report.records] == [1, 2]
 
 
-def test_a_baseline_opens_no_bank(setting: WorkerSetting, task: Task, make_trial: MakeTrial, tmp_path: Path) -> None:
-    outcome = outcome_of(run(worker_of(setting, task, make_trial("none"))))
+def test_a_baseline_opens_no_bank(setting: WorkerSetting, task: Task, make_trial: MakeTrial, own_cache: Path) -> None:
+    outcome = outcome_of(run(worker_of(setting, task, make_trial("none", epochs=1))))
     assert (outcome.bank_hits, outcome.bank_misses) == (0, 0)
-    assert not (tmp_path / "cache").exists()
+    assert not own_cache.exists()
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_trials_share_a_bank(setting: WorkerSetting, task: Task, make_trial: MakeTrial) -> None:
     first = outcome_of(run(worker_of(setting, task, make_trial("kd"))))
     second = outcome_of(run(worker_of(setting, task, make_trial("continuation", seed=4), number=1)))
@@ -378,6 +445,7 @@ def test_trials_share_a_bank(setting: WorkerSetting, task: Task, make_trial: Mak
     assert (second.bank_hits, second.bank_misses) == (4 * len(task.train), 0)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_the_banks_teacher_is_the_studys(setting: WorkerSetting, task: Task, teacher: TeacherSpec) -> None:
     bank = open_bank(teacher, task, CPU)
     indices = torch.arange(len(task.train))
@@ -411,6 +479,39 @@ def test_a_student_that_cannot_be_measured_fails_its_trial(
 
     outcome = outcome_of(run(worker_of(replace(setting, measure=measure), task, make_trial("none", epochs=1))))
     assert (outcome.state, outcome.reason, outcome.costs) == ("failed", "the model cannot be exported", {})
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_filling_a_bank_and_measuring_a_student_may_take_longer_than_an_epoch(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due: list[float] = []
+    while_answering: list[float] = []
+    while_measuring: list[float] = []
+    answer = LiveTeacher.logits
+
+    def expect(timeout: float, **_: object) -> None:
+        due.append(timeout)
+
+    def logits(self: LiveTeacher, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        while_answering.append(due[-1])
+        return answer(self, indices, views)
+
+    def measure(trial: TrialConfig, task: Task, weights: Path, parameters: int) -> dict[str, float]:
+        while_measuring.append(due[-1])
+        return {}
+
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", expect)
+    monkeypatch.setattr(LiveTeacher, "logits", logits)
+    measured = replace(setting, measure=measure)
+    outcome = outcome_of(run(worker_of(measured, task, make_trial("kd", epochs=2), slowest_epoch=0.1)))
+    assert outcome.state == "complete"
+    assert outcome.bank_misses > 0
+    assert while_answering
+    assert {*while_answering, *while_measuring} == {FIRST_PATIENCE}
+    assert len(while_measuring) == 1
+    assert due[0] == PATIENCE
+    assert PATIENCE in due[due.index(FIRST_PATIENCE) :], "epochs are watched as closely as before"
 
 
 def test_a_failed_gpu_takes_its_process_with_it(
@@ -457,9 +558,9 @@ def test_a_full_disk_is_no_failure_of_the_trial(
 
     with monkeypatch.context() as full:
         full.setattr(worker_module, name, refuse)
-        *_, last = itertools.islice(told_until_its_end(worker_of(setting, task, make_trial("none"))), 99)
+        *_, last = itertools.islice(told_until_its_end(worker_of(setting, task, make_trial("none", epochs=1))), 99)
     assert (last.outcome, last.problem) == (None, "cannot write best.safetensors (No space left on device)")
-    assert outcome_of(run(worker_of(setting, task, make_trial("none")))).state == "complete"
+    assert outcome_of(run(worker_of(setting, task, make_trial("none", epochs=1)))).state == "complete"
 
 
 def told_until_its_end(worker: TrialWorker) -> Iterator[TrialReport]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -181,6 +183,66 @@ def test_a_full_disk_leaves_the_events_before(path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 1000
 
 
+def test_each_event_is_on_disk_before_the_next_one_is_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And so is the name of a new file, in its folder."""
+    calls: list[tuple[str, str]] = []
+    write, sync = os.write, os.fsync
+
+    def noted_write(descriptor: int, data: bytes) -> int:
+        calls.append(("write", kind_of(descriptor)))
+        return write(descriptor, data)
+
+    def noted_sync(descriptor: int) -> None:
+        calls.append(("fsync", kind_of(descriptor)))
+        sync(descriptor)
+
+    def kind_of(descriptor: int) -> str:
+        found = os.fstat(descriptor)
+        places = {"ledger": path.stat(), "folder": path.parent.stat()}
+        return next(name for name, place in places.items() if os.path.samestat(found, place))
+
+    with Ledger(path) as ledger, monkeypatch.context() as noted:
+        noted.setattr(os, "write", noted_write)
+        noted.setattr(os, "fsync", noted_sync)
+        ledger.append(evaluated(0))
+        assert calls == [("write", "ledger"), ("fsync", "ledger"), ("fsync", "folder")]
+        ledger.append(evaluated(1))
+        assert calls[3:] == [("write", "ledger"), ("fsync", "ledger")]
+
+
+@pytest.mark.parametrize("failing", ["a write that falls short", "a write that fails", "a sync"])
+def test_an_append_that_failed_midway_leaves_no_trace_before_the_next(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    old, lost, new = (evaluated(trial) for trial in range(3))
+    write = os.write
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_half(descriptor: int, data: bytes) -> int:
+        return write(descriptor, data[: len(data) // 2])
+
+    def write_half_and_fail(descriptor: int, data: bytes) -> NoReturn:
+        write_half(descriptor, data)
+        refuse()
+
+    with Ledger(path) as ledger:
+        ledger.append(old)
+        before = path.read_bytes()
+        with monkeypatch.context() as full:
+            if failing == "a sync":
+                full.setattr(os, "fsync", refuse)
+            else:
+                full.setattr(os, "write", write_half if "short" in failing else write_half_and_fail)
+            with pytest.raises(EnvironmentProblem, match=r"cannot write .*No space left"):
+                ledger.append(lost)
+        assert path.read_bytes() == before
+        ledger.append(new)
+    assert len(path.read_bytes().splitlines()) == 2
+    assert events(path) == [old, new]
+
+
 def test_an_unwritable_folder_is_a_problem_of_the_machine(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EnvironmentProblem, match="cannot write"):
@@ -189,15 +251,27 @@ def test_an_unwritable_folder_is_a_problem_of_the_machine(tmp_path: Path) -> Non
 
 def test_readers_see_whole_events_while_a_writer_writes(path: Path) -> None:
     bank = BankRecord(key="k" * 3000, entries=1, filled=1, hits=1, misses=1, seconds=1, checked=1, max_difference=0)
+    a_look_begins = threading.Event()
+    lengths: list[int] = []
+
+    def write() -> None:
+        for number in range(1, 60):
+            if number in (20, 40):  # the rest is written while somebody reads
+                a_look_begins.clear()
+                assert a_look_begins.wait(30)
+            ledger.append(BankReady(time=number, bank=bank))
+
     with Ledger(path) as ledger:
         ledger.append(BankReady(time=0, bank=bank))
-        writer = threading.Thread(target=lambda: [ledger.append(BankReady(time=k, bank=bank)) for k in range(1, 60)])
+        writer = threading.Thread(target=write)
         writer.start()
-        seen = 0
         while writer.is_alive():
+            a_look_begins.set()
             times = [event.time for event in ledger.read()]
             assert times == list(range(len(times)))
-            assert len(times) >= seen
-            seen = len(times)
+            lengths.append(len(times))
         writer.join()
+    assert lengths == sorted(lengths)
+    assert len(lengths) >= 2
+    assert 0 < lengths[0] <= 40, "the writer had not come to its end"
     assert len(events(path)) == 60

@@ -14,7 +14,7 @@ from autockd.tracking.mlflow_fields import curve_keys, outcome_keys
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.pareto import front_figure, front_json, front_of
 from autockd.tracking.saved_views import _charts, _columns
-from autockd.tracking.search_figures import save_figures
+from autockd.tracking.search_figures import _save_front, save_figures
 from autockd.tracking.study_note import StudyNote
 
 COSTS = {0: {"latency_ms": 0.1, "bytes": 50.0}, 1: {"latency_ms": 0.4, "bytes": 4000.0}}
@@ -80,12 +80,18 @@ def test_the_picture_has_an_axis_for_each_cost_and_names_the_front(study: list[E
 
 def test_a_study_with_objectives_is_saved_with_its_front_whatever_its_state(study: list[Event], tmp_path: Path) -> None:
     events = with_objectives(study, "latency_ms")
-    for length in (1, 6, len(events)):
-        paths = save_figures(events[:length], tmp_path)
-        assert [path.name for path in paths[-2:]] == ["pareto.png", "pareto.json"]
+    for length in (1, 6):
+        paths = _save_front(events[:length], tmp_path)
+        assert [path.name for path in paths] == ["pareto.png", "pareto.json"]
         assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
         json.loads((tmp_path / "pareto.json").read_text(encoding="utf-8"))
-    assert "pareto.png" not in [path.name for path in save_figures(study, tmp_path)]
+        for path in paths:
+            path.unlink()
+    paths = save_figures(events, tmp_path)
+    assert [path.name for path in paths[-2:]] == ["pareto.png", "pareto.json"]
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+    assert [point["trial"] for point in json.loads((tmp_path / "pareto.json").read_text())["front"]] == [1, 5]
+    assert _save_front(study, tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -26,27 +26,47 @@ def absent() -> LiveTeacher:
     raise AssertionError("a bank that has every entry must not ask for its teacher")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def identity(task: Task) -> BankIdentity:
     return BankIdentity.of("some teacher", task)
 
 
 @pytest.fixture
-def open_bank(tmp_path: Path, identity: BankIdentity, live: LiveTeacher) -> Open:
-    def make(teacher: Callable[[], LiveTeacher] = lambda: live, folder: str = "banks") -> TeacherBank:
-        return TeacherBank(tmp_path / folder, identity, teacher)
+def open_bank(tmp_path: Path, identity: BankIdentity, shared_live: LiveTeacher) -> Open:
+    def make(teacher: Callable[[], LiveTeacher] = lambda: shared_live) -> TeacherBank:
+        return TeacherBank(tmp_path / "banks", identity, teacher)
 
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pairs(task: Task) -> Pairs:
-    return every_pair(task)
-
-
-def every_pair(task: Task) -> Pairs:
+    """Every view of every sample."""
     numbers = torch.arange(len(task.train) * task.views.count)
     return numbers // task.views.count, numbers % task.views.count
+
+
+@pytest.fixture(scope="module")
+def answers(shared_live: LiveTeacher, pairs: Pairs) -> torch.Tensor:
+    """Of the teacher, to every pair."""
+    return shared_live.logits(*pairs)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, identity: BankIdentity, shared_live: LiveTeacher, pairs: Pairs
+) -> Path:
+    """A folder with a bank that is filled: to be copied."""
+    folder = tmp_path_factory.mktemp("banks")
+    TeacherBank(folder, identity, lambda: shared_live).fill(*pairs)
+    return folder
+
+
+@pytest.fixture
+def open_filled(open_bank: Open, whole: Path, tmp_path: Path) -> Open:
+    """Opens a copy of it."""
+    shutil.copytree(whole, tmp_path / "banks")
+    return open_bank
 
 
 def ask_the_network(live: LiveTeacher, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
@@ -66,11 +86,13 @@ def ask_the_network(live: LiveTeacher, indices: torch.Tensor, views: torch.Tenso
         return torch.cat([live.model.eval()(chunk) for chunk in inputs.split(100)])
 
 
-def test_every_view_is_what_the_network_says(open_bank: Open, live: LiveTeacher, pairs: Pairs) -> None:
+def test_every_view_is_what_the_network_says(
+    open_bank: Open, shared_live: LiveTeacher, pairs: Pairs, answers: torch.Tensor
+) -> None:
     bank = open_bank()
     found = bank.logits(*pairs)
-    assert torch.equal(found, live.logits(*pairs))
-    torch.testing.assert_close(found, ask_the_network(live, *pairs), rtol=1e-4, atol=1e-4)
+    assert torch.equal(found, answers)
+    torch.testing.assert_close(found, ask_the_network(shared_live, *pairs), rtol=1e-4, atol=1e-4)
     assert bank.filled == len(pairs[0])
 
 
@@ -90,44 +112,42 @@ def test_what_was_asked_once_is_not_computed_again(open_bank: Open) -> None:
     assert torch.equal(first[0], first[2])
 
 
-def test_another_bank_of_the_same_finds_all_filled(open_bank: Open, pairs: Pairs) -> None:
-    first = open_bank().logits(*pairs)
-    bank = open_bank(absent)
-    assert torch.equal(bank.logits(*pairs), first)
-    assert (bank.hits, bank.misses) == (len(first), 0)
+def test_another_bank_of_the_same_finds_all_filled(open_filled: Open, pairs: Pairs, answers: torch.Tensor) -> None:
+    bank = open_filled(absent)
+    assert torch.equal(bank.logits(*pairs), answers)
+    assert (bank.hits, bank.misses) == (len(answers), 0)
 
 
-def test_entries_do_not_depend_on_the_order_of_filling(open_bank: Open, task: Task, pairs: Pairs) -> None:
-    together, apart = open_bank(folder="a"), open_bank(folder="b")
-    together.fill(*pairs)
+def test_entries_do_not_depend_on_the_order_of_filling(open_bank: Open, whole: Path, pairs: Pairs) -> None:
+    apart = open_bank()
     order = torch.randperm(len(pairs[0]), generator=torch.Generator().manual_seed(3))
-    for chunk in torch.split(order, 7)[:100] + torch.split(order, 501):
+    for chunk in torch.split(order, 7)[:20] + torch.split(order, 501):
         apart.fill(pairs[0][chunk], pairs[1][chunk])
     for name in ("logits.f32", "filled.u8"):
-        assert (together.folder / name).read_bytes() == (apart.folder / name).read_bytes()
+        assert (apart.folder / name).read_bytes() == (whole / apart.folder.name / name).read_bytes()
 
 
 def test_filling_beforehand_counts_what_was_missing(open_bank: Open, pairs: Pairs) -> None:
     bank = open_bank()
-    some = (pairs[0][:10], pairs[1][:10])
-    assert [bank.fill(*some), bank.fill(*some), bank.fill(*pairs)] == [10, 0, len(pairs[0]) - 10]
-    bank.logits(*pairs)
-    assert (bank.hits, bank.misses) == (len(pairs[0]), 0)
+    some, more = (tuple(part[:count] for part in pairs) for count in (10, 100))
+    assert [bank.fill(*some), bank.fill(*some), bank.fill(*more)] == [10, 0, 90]
+    bank.logits(*more)
+    assert (bank.hits, bank.misses) == (100, 0)
 
 
-def test_an_entry_without_its_mark_is_computed_again(open_bank: Open, live: LiveTeacher, pairs: Pairs) -> None:
+def test_an_entry_without_its_mark_is_computed_again(
+    open_filled: Open, task: Task, pairs: Pairs, answers: torch.Tensor
+) -> None:
     """A kill between the two writes leaves logits on disk, perhaps torn, and no mark."""
-    bank = open_bank()
-    bank.fill(*pairs)
+    bank = open_filled()
     torn = np.memmap(bank.folder / "logits.f32", np.float32, "r+", shape=(*bank._filled.shape, 10))
     marks = np.memmap(bank.folder / "filled.u8", np.uint8, "r+", shape=bank._filled.shape)
     torn[3:9], marks[3:9] = np.nan, 0
     torn.flush()
     marks.flush()
-    again = open_bank()
-    found = again.logits(*pairs)
-    assert torch.equal(found, live.logits(*pairs))
-    assert again.misses == 6 * live.task.views.count
+    again = open_filled()
+    assert torch.equal(again.logits(*pairs), answers)
+    assert again.misses == 6 * task.views.count
 
 
 def test_a_bank_of_something_else_has_another_name(task: Task) -> None:
@@ -167,29 +187,28 @@ def test_a_changed_description_is_refused(open_bank: Open) -> None:
 
 @pytest.mark.parametrize("name", ["logits.f32", "filled.u8"])
 @pytest.mark.parametrize("damage", ["cut", "gone"])
-def test_a_bank_that_lost_data_is_refused(open_bank: Open, pairs: Pairs, name: str, damage: str) -> None:
-    bank = open_bank()
-    bank.fill(*pairs)
-    path = bank.folder / name
+def test_a_bank_that_lost_data_is_refused(open_filled: Open, name: str, damage: str) -> None:
+    path = open_filled().folder / name
     whole = path.read_bytes()
     path.unlink()
     if damage == "cut":
         path.write_bytes(whole[:-8])
     with pytest.raises(StudyError, match="delete the folder"):
-        open_bank()
+        open_filled()
+
+
+def test_what_the_teacher_answers_passes_the_check(open_filled: Open, pairs: Pairs) -> None:
+    assert open_filled().check(entries=10_000) == (len(pairs[0]), 0.0)
 
 
 @pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
-def test_a_changed_entry_is_found_by_the_check(open_bank: Open, pairs: Pairs, value: float) -> None:
-    bank = open_bank()
-    bank.fill(*pairs)
-    count, difference = bank.check(entries=10_000)
-    assert (count, difference) == (len(pairs[0]), 0.0)
+def test_a_changed_entry_is_found_by_the_check(open_filled: Open, value: float) -> None:
+    bank = open_filled()
     changed = np.memmap(bank.folder / "logits.f32", np.float32, "r+", shape=(*bank._filled.shape, 10))
     changed[17, 4, 2] += value
     changed.flush()
     with pytest.raises(StudyError, match=r"differs from its teacher by .* delete the folder"):
-        open_bank().check(entries=10_000)
+        open_filled().check(entries=10_000)
 
 
 def test_the_check_looks_at_as_many_entries_as_asked_and_at_filled_ones_alone(open_bank: Open, pairs: Pairs) -> None:
@@ -197,21 +216,21 @@ def test_the_check_looks_at_as_many_entries_as_asked_and_at_filled_ones_alone(op
     assert bank.check(5) == (0, 0.0)
     bank.fill(pairs[0][:3], pairs[1][:3])
     assert bank.check(5) == (3, 0.0)
-    bank.fill(*pairs)
+    bank.fill(pairs[0][:100], pairs[1][:100])
     assert bank.check(5) == (5, 0.0)
-    assert bank.filled == len(pairs[0])
+    assert bank.filled == 100
 
 
 def test_a_cache_that_cannot_be_written_is_the_machines_problem(
-    tmp_path: Path, identity: BankIdentity, live: LiveTeacher
+    tmp_path: Path, identity: BankIdentity, shared_live: LiveTeacher
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(EnvironmentProblem, match=r"cannot write .*set AUTOCKD_CACHE to another folder"):
-        TeacherBank(tmp_path / "file" / "banks", identity, lambda: live)
+        TeacherBank(tmp_path / "file" / "banks", identity, lambda: shared_live)
 
 
-def test_the_answer_belongs_to_the_caller(open_bank: Open, pairs: Pairs) -> None:
-    bank = open_bank()
+def test_the_answer_belongs_to_the_caller(open_filled: Open, pairs: Pairs) -> None:
+    bank = open_filled()
     first = bank.logits(*pairs)
     kept = first.clone()
     first.zero_()
@@ -219,16 +238,34 @@ def test_the_answer_belongs_to_the_caller(open_bank: Open, pairs: Pairs) -> None
 
 
 def test_whoever_waits_is_told_before_the_teacher_answers(
-    tmp_path: Path, identity: BankIdentity, live: LiveTeacher, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, identity: BankIdentity, shared_live: LiveTeacher, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autockd.training.bank._FLUSH_EVERY", 32)
     told: list[int] = []
-    bank = TeacherBank(tmp_path, identity, lambda: live, before_answers=lambda: told.append(bank.filled))
+    bank = TeacherBank(tmp_path, identity, lambda: shared_live, before_answers=lambda: told.append(bank.filled))
     wanted = tuple(part[:70] for part in pairs)
     bank.logits(*wanted)
     assert told == [0, 32, 64]
     bank.logits(*wanted)
     assert len(told) == 3, "nothing was missing"
+
+
+def test_logits_are_on_disk_before_they_are_marked(
+    open_bank: Open, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written when, with the entries that have logits by then, and those that are marked."""
+    monkeypatch.setattr("autockd.training.bank._FLUSH_EVERY", 32)
+    bank, flush = open_bank(), np.memmap.flush
+    written: list[tuple[str, int, int]] = []
+
+    def watched(mapped: np.memmap) -> None:
+        written.append((Path(mapped.filename).name, int(bank._logits.any(axis=2).sum()), bank.filled))
+        flush(mapped)
+
+    monkeypatch.setattr(np.memmap, "flush", watched)
+    bank.fill(pairs[0][:70], pairs[1][:70])
+    logits = [("logits.f32", 32, 0), ("logits.f32", 64, 32), ("logits.f32", 70, 64)]
+    assert written == [*logits, ("filled.u8", 70, 70)]
 
 
 def test_a_disk_without_space_is_told_of_and_ends_no_process(

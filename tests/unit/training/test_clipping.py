@@ -1,12 +1,18 @@
-"""Gradients are scaled down as torch does it, bit for bit."""
+"""Gradients are scaled down as torch does it, bit for bit, in every step of a run."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
+from autockd.config.trial import TrialConfig
+from autockd.data import Task
+from autockd.records import PrecisionChoice
 from autockd.training.optimizer import clip_gradients
+from autockd.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("most", [1e-3, 1.0, 7.3, 1e3])
@@ -33,3 +39,18 @@ def test_gradients_that_are_not_finite_are_as_torch_leaves_them() -> None:
     parameter.grad = torch.tensor([1.0, float("inf"), 2.0])
     clip_gradients([parameter], 1.0)
     assert torch.equal(parameter.grad.isnan(), torch.tensor([False, True, False]))
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_is_as_long_as_the_gradients_may_be(
+    parts: int, task: Task, fp32: PrecisionChoice, make_trial: Callable[..., TrialConfig]
+) -> None:
+    """All weights together, whether or not the batch is computed in parts."""
+    rate, most = 0.5, 1e-3
+    plain = {"momentum": 0.0, "weight_decay": 0.0, "lr_schedule": {"shape": "constant"}}
+    trial = make_trial("none", epochs=1, batch_size=len(task.train), learning_rate=rate, max_grad_norm=most, **plain)
+    trainer = Trainer(trial, task, fp32, micro_batches=parts)
+    before = nn.utils.parameters_to_vector(trainer.model.parameters()).detach().clone()
+    assert [record.step for record in trainer.fit()] == [1]
+    change = nn.utils.parameters_to_vector(trainer.model.parameters()).detach() - before
+    assert change.norm().item() == pytest.approx(rate * most, rel=1e-3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -28,9 +27,10 @@ MakeTrial = Callable[..., TrialConfig]
 MOMENT = 1.5
 
 
-@pytest.fixture
-def bank(tmp_path: Path, task: Task, live: LiveTeacher) -> TeacherBank:
-    return TeacherBank(tmp_path, BankIdentity.of("teacher", task), lambda: live)
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory, task: Task, shared_live: LiveTeacher) -> TeacherBank:
+    folder = tmp_path_factory.mktemp("banks")
+    return TeacherBank(folder, BankIdentity.of("teacher", task), lambda: shared_live)
 
 
 @pytest.fixture
@@ -42,7 +42,23 @@ def trials(make_trial: MakeTrial) -> list[TrialConfig]:
     ]
 
 
-def alone(trial: TrialConfig, task: Task, bank: TeacherBank, epochs: int) -> dict[str, torch.Tensor]:
+Weights = dict[str, torch.Tensor]
+
+
+@pytest.fixture(scope="module")
+def alone(task: Task, bank: TeacherBank) -> Callable[[TrialConfig], Weights]:
+    """Gives what a student becomes that is trained alone; trained once, whatever the layout of the others in memory."""
+    found: dict[str, Weights] = {}
+
+    def give(trial: TrialConfig) -> Weights:
+        if trial.fingerprint not in found:
+            found[trial.fingerprint] = trained(trial, task, bank)
+        return found[trial.fingerprint]
+
+    return give
+
+
+def trained(trial: TrialConfig, task: Task, bank: TeacherBank) -> Weights:
     """The same training in float64, written down again: one network, torch's own optimizer."""
     model = build_network(trial.student, task, seed=trial.seed).double()
     recipe = trial.training
@@ -50,7 +66,7 @@ def alone(trial: TrialConfig, task: Task, bank: TeacherBank, epochs: int) -> dic
     plan, method = compile_plan(trial, len(task.train), MOMENT), make_method(trial.method)
     feed = make_feed(trial.student, task, task.train, torch.device("cpu"), augmented=True)
     step = 0
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, recipe.epochs + 1):
         order = EpochOrder.of(task, epoch)
         teacher = bank.logits(order.indices, order.views).double()
         for batch in Batches(feed, task.train.targets, recipe.batch_size).epoch(order):
@@ -69,7 +85,13 @@ def alone(trial: TrialConfig, task: Task, bank: TeacherBank, epochs: int) -> dic
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_students_in_one_network_learn_as_each_alone(
-    shortcut: str, channels_last: bool, trials: list[TrialConfig], task: Task, bank: TeacherBank, fp32: PrecisionChoice
+    shortcut: str,
+    channels_last: bool,
+    trials: list[TrialConfig],
+    alone: Callable[[TrialConfig], Weights],
+    task: Task,
+    bank: TeacherBank,
+    fp32: PrecisionChoice,
 ) -> None:
     student = CifarResNet.model_validate({"depth": 8, "width": 2, "shortcut": shortcut})
     trials = [trial.model_copy(update={"student": student}) for trial in trials]
@@ -78,7 +100,7 @@ def test_students_in_one_network_learn_as_each_alone(
     epochs = list(trainer.fit())
     assert [records[0].epoch for records in epochs] == [1, 2, 3, 4]
     for place, trial in enumerate(trials):
-        wanted, found = alone(trial, task, bank, len(epochs)), trainer.model.state_of(place)
+        wanted, found = alone(trial), trainer.model.state_of(place)
         assert found.keys() == wanted.keys()
         for name, tensor in wanted.items():
             assert torch.allclose(found[name], tensor, rtol=0, atol=1e-9), (place, name)

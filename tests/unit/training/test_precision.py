@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Iterator
 
@@ -57,13 +58,56 @@ def fields(choice: PrecisionChoice) -> tuple[str, bool, int]:
     return choice.precision, choice.channels_last, choice.threads
 
 
-def test_the_probe_chooses_and_says_why() -> None:
-    choice = choose()
-    assert choice.precision in ("fp32", "bf16")
+Probe = tuple[PrecisionChoice, list[nn.Module]]
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    """What a real probe chose, and the networks that it timed."""
+    built: list[nn.Module] = []
+
+    def make() -> nn.Module:
+        built.append(network())
+        return built[-1]
+
+    inputs = torch.randn(TRAINING.batch_size, 1, 8, 8)
+    choice, _ = choose_precision(make, inputs, TRAINING, threads=1, device=CPU)
+    return choice, built
+
+
+VARIANT = r"(fp32|bf16)(, channels_last)?, 1 thread"
+
+
+def test_the_probe_chooses_and_says_why(probe: Probe) -> None:
+    choice, _ = probe
     assert (choice.threads, choice.device) == (1, "cpu")
-    assert choice.reason.startswith(choice.precision)
-    assert " ms a step" in choice.reason
-    assert "faster than fp32, 1 thread" in choice.reason or "the best alternative" in choice.reason
+    layout = ", channels_last" if choice.channels_last else ""
+    assert choice.reason.startswith(f"{choice.precision}{layout}, 1 thread: ")
+    faster = r"\d+\.\dx faster than fp32, 1 thread"
+    slower = rf"the best alternative \({VARIANT}\) takes \d+\.\d ms"
+    assert re.fullmatch(rf"{VARIANT}: \d+\.\d ms a step(, {faster}|; {slower})", choice.reason)
+
+
+class Busy(nn.Module):
+    """A network whose step takes ten milliseconds of the processor, and hardly anything else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        began = time.process_time()
+        while time.process_time() - began < 0.01:
+            pass
+        return inputs.flatten(1)[:, :2] * self.scale
+
+
+def test_the_probe_tells_what_a_step_takes() -> None:
+    choice, lasts = choose_precision(Busy, torch.randn(8, 1, 2, 2), TRAINING, threads=1, device=CPU)
+    assert (fields(choice), lasts) == (("fp32", False, 1), True), "no variant is worth it"
+    times = [float(found) for found in re.findall(r"(\d+\.\d) ms", choice.reason)]
+    assert len(times) == 2
+    assert all(10 <= each < 20 for each in times)
 
 
 def test_a_precision_that_is_insisted_on_is_used() -> None:
@@ -138,9 +182,19 @@ def test_an_error_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         choose()
 
 
-def test_the_number_of_threads_stays_as_it_was() -> None:
+def test_the_number_of_threads_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision_module, "_ENOUGH", 0.0)  # a step or two of each will do
+    monkeypatch.setattr(precision_module, "_HOPELESS", math.inf)
+    used: set[int] = set()
+
+    def make() -> nn.Module:
+        made = network()
+        made.register_forward_hook(lambda *_: used.add(torch.get_num_threads()))
+        return made
+
     before = torch.get_num_threads()
-    choose(threads=2)
+    choose_precision(make, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, threads=2, device=CPU)
+    assert used == {1, 2}
     assert torch.get_num_threads() == before
 
 
@@ -201,18 +255,13 @@ def test_a_hopeless_variant_is_timed_no_further(monkeypatch: pytest.MonkeyPatch)
     assert steps_timed(least=1e-9) == 1, "more than a first step's own costs"
 
 
-def test_of_long_steps_few_are_timed() -> None:
-    assert steps_timed(least=1e9, pause=precision_module._ENOUGH / 2) <= 3
+def test_of_long_steps_few_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision_module, "_ENOUGH", 0.1)
+    assert steps_timed(least=1e9, pause=0.05) <= 3
 
 
-def test_the_network_of_the_study_is_what_is_timed() -> None:
-    built: list[nn.Module] = []
-
-    def make() -> nn.Module:
-        built.append(network())
-        return built[-1]
-
-    choose_precision(make, torch.randn(TRAINING.batch_size, 1, 8, 8), TRAINING, threads=1, device=CPU)
+def test_the_network_of_the_study_is_what_is_timed(probe: Probe) -> None:
+    _, built = probe
     assert len(built) >= 2, "every variant has a network of its own"
     fresh = network().state_dict()
     for model in built:
@@ -231,8 +280,9 @@ def test_a_choice_says_how_to_run() -> None:
         assert linear(torch.ones(1, 3)).dtype == torch.bfloat16
 
 
-def test_what_else_the_machine_does_is_not_timed() -> None:
+def test_what_else_the_machine_does_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of one thread that spends most of its time waiting is as fast as its work."""
+    monkeypatch.setattr(precision_module, "_ENOUGH", 0.0)  # a round would wait a hundred times for so little work
 
     class Waits(nn.Module):
         def __init__(self) -> None:

@@ -28,10 +28,13 @@ RELATIVES = {"dkd": DecoupledKD(), "dist": Dist()}
 """Trained with the recipe of kd."""
 
 
-@pytest.fixture
-def make_trainer(tmp_path: Path, task: Task, fp32: PrecisionChoice, live: LiveTeacher) -> MakeTrainer:
-    bank = TeacherBank(tmp_path / "banks", BankIdentity.of("teacher", task), lambda: live)
-    moment = live.second_moment()
+@pytest.fixture(scope="module")
+def make_trainer(
+    tmp_path_factory: pytest.TempPathFactory, task: Task, fp32: PrecisionChoice, shared_live: LiveTeacher
+) -> MakeTrainer:
+    folder = tmp_path_factory.mktemp("banks")
+    bank = TeacherBank(folder, BankIdentity.of("teacher", task), lambda: shared_live)
+    moment = shared_live.second_moment()
 
     def make(trial: TrialConfig, *, recorded: bool) -> Trainer:
         return Trainer(trial, task, fp32, bank=bank, second_moment=moment, recorded=recorded)
@@ -54,11 +57,11 @@ def test_a_run_is_that_of_the_plain_loop(
     name: str, optimizer: str, task: Task, make_trial: MakeTrial, make_trainer: MakeTrainer
 ) -> None:
     rate = 0.05 if optimizer == "sgd" else 0.01
-    settings = {"optimizer": optimizer, "learning_rate": rate, "batch_size": 28, "max_grad_norm": 1.0}
+    settings = {"optimizer": optimizer, "learning_rate": rate, "batch_size": 50, "max_grad_norm": 1.0}
     trial = make_trial("kd" if name in RELATIVES else name, **settings)
     if name in RELATIVES:
         trial = trial.model_copy(update={"method": RELATIVES[name]})
-    assert len(task.train) % 28, "the last batch of an epoch has fewer samples"
+    assert len(task.train) % 50, "the last batch of an epoch has fewer samples"
     plain, recorded = (make_trainer(trial, recorded=recorded) for recorded in (False, True))
     assert_like(list(recorded.fit()), list(plain.fit()))
     for one, other in zip(recorded.last_weights.values(), plain.last_weights.values(), strict=True):
@@ -70,7 +73,7 @@ def test_coefficients_and_samples_are_read_on_the_device(
     make_trial: MakeTrial, make_trainer: MakeTrainer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss sees tensors, those of each step's row; nothing of them comes from the host."""
-    trainer = make_trainer(make_trial("continuation", batch_size=28), recorded=True)
+    trainer = make_trainer(make_trial("continuation", batch_size=50), recorded=True)
     seen: list[dict[str, Any]] = []
     loss = trainer.method.loss
 
@@ -101,11 +104,12 @@ def test_coefficients_and_samples_are_read_on_the_device(
 def test_a_run_goes_on_from_its_checkpoint(
     optimizer: str, make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    trial = make_trial("continuation", optimizer=optimizer, learning_rate=0.01)
-    whole = list(make_trainer(trial, recorded=True).fit())
+    trial = make_trial("continuation", optimizer=optimizer, learning_rate=0.01, batch_size=50)
     first = make_trainer(trial, recorded=True)
-    list(itertools.islice(first.fit(), 2))
+    epochs = first.fit()
+    whole = list(itertools.islice(epochs, 2))
     save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
+    whole += epochs
 
     def rest(*, recorded: bool) -> list[EpochRecord]:
         state = load_checkpoint(tmp_path / "checkpoint.pt")
@@ -126,6 +130,6 @@ def test_a_batch_in_parts_is_left_to_the_plain_loop(
 
     monkeypatch.setattr(trainer_module, "StepProgram", refuse)
     for options in ({"micro_batches": 2, "recorded": True}, {"recorded": False}):
-        next(Trainer(make_trial("none"), task, fp32, **options).fit())
+        next(Trainer(make_trial("none", batch_size=60), task, fp32, **options).fit())
     with pytest.raises(AssertionError, match="no program"):
         Trainer(make_trial("none"), task, fp32, recorded=True)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
-from encoders import make_tiny_encoder
 
 from autockd.config.models import Encoder
 from autockd.data.order import EpochOrder
-from autockd.models import Tokens, build_encoder, load_tokenizer
+from autockd.models import TextEncoder, Tokens, build_encoder, load_tokenizer
 from autockd.training.evaluation import predict
 from autockd.training.text_feed import ANSWER_BATCH, WINDOW, TextFeed
 
@@ -20,14 +22,33 @@ def sentence(row: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
-    return Encoder(path=str(make_tiny_encoder(tmp_path_factory.mktemp("encoder"))))
+def config(tiny_encoder: Callable[..., Path]) -> Encoder:
+    return Encoder(path=str(tiny_encoder()))
 
 
 @pytest.fixture(scope="module")
 def feed(config: Encoder) -> TextFeed:
     texts = [sentence(row) for row in range(SAMPLES)]
     return TextFeed(Tokens.of(load_tokenizer(config), [texts], 64))
+
+
+@pytest.fixture(scope="module")
+def model(config: Encoder) -> TextEncoder:
+    return build_encoder(config, outputs=3, seed=0).eval()
+
+
+@pytest.fixture(scope="module")
+def answers(feed: TextFeed, model: TextEncoder) -> torch.Tensor:
+    """To all samples."""
+    return answers_to(feed, model, torch.arange(SAMPLES))
+
+
+def answers_to(feed: TextFeed, model: TextEncoder, rows: torch.Tensor) -> torch.Tensor:
+    found = torch.empty(len(rows), 3)
+    with torch.no_grad():
+        for places, inputs in feed.answering(rows, torch.zeros_like(rows)):
+            found[places] = model(inputs)[: len(places)]
+    return found
 
 
 def order_of(samples: int, seed: int = 0) -> EpochOrder:
@@ -70,8 +91,7 @@ def test_a_smaller_batch_comes_last(feed: TextFeed) -> None:
     assert lengths[-1] == max(lengths), "its samples are the longest that were left"
 
 
-def test_padding_does_not_change_an_answer(feed: TextFeed, config: Encoder) -> None:
-    model = build_encoder(config, outputs=3, seed=0).eval()
+def test_padding_does_not_change_an_answer(feed: TextFeed, model: TextEncoder) -> None:
     together = predict(model, feed)
     with torch.no_grad():
         for row in range(0, SAMPLES, 37):
@@ -80,18 +100,11 @@ def test_padding_does_not_change_an_answer(feed: TextFeed, config: Encoder) -> N
 
 
 @pytest.mark.parametrize("size", [1, 5, ANSWER_BATCH + 1, 200])
-def test_an_answer_does_not_depend_on_its_neighbours(feed: TextFeed, config: Encoder, size: int) -> None:
-    model = build_encoder(config, outputs=3, seed=0).eval()
-
-    def answers(rows: torch.Tensor) -> torch.Tensor:
-        found = torch.empty(len(rows), 3)
-        with torch.no_grad():
-            for places, inputs in feed.answering(rows, torch.zeros_like(rows)):
-                found[places] = model(inputs)[: len(places)]
-        return found
-
+def test_an_answer_does_not_depend_on_its_neighbours(
+    feed: TextFeed, model: TextEncoder, answers: torch.Tensor, size: int
+) -> None:
     chosen = order_of(SAMPLES, seed=size).indices[:size]
-    assert torch.equal(answers(chosen), answers(torch.arange(SAMPLES))[chosen])
+    assert torch.equal(answers_to(feed, model, chosen), answers[chosen])
 
 
 def test_no_samples_are_no_batches(feed: TextFeed) -> None:

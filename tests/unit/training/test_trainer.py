@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,62 @@ METHODS = ("none", "kd", "annealing", "continuation")
 CLOCKS = {"train_seconds", "evaluate_seconds", "samples_per_second"}
 
 
-@pytest.fixture
-def bank(tmp_path: Path, task: Task, live: LiveTeacher) -> TeacherBank:
-    return TeacherBank(tmp_path / "banks", BankIdentity.of("teacher", task), lambda: live)
+@dataclass(frozen=True)
+class WholeRun:
+    """A run without a stop, which several tests look at and none changes.
+
+    Attributes:
+        trainer: at the end.
+        records: of each epoch.
+        states: copies of what a checkpoint would have held after each epoch.
+        asked: answers that it took from the bank.
+    """
+
+    trainer: Trainer
+    records: list[EpochRecord]
+    states: list[dict[str, Any]]
+    asked: int
 
 
-@pytest.fixture
-def make_trainer(task: Task, fp32: PrecisionChoice, bank: TeacherBank, live: LiveTeacher) -> MakeTrainer:
-    moment = live.second_moment()
+GiveRun = Callable[[TrialConfig], WholeRun]
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory, task: Task, shared_live: LiveTeacher) -> TeacherBank:
+    folder = tmp_path_factory.mktemp("banks")
+    return TeacherBank(folder, BankIdentity.of("teacher", task), lambda: shared_live)
+
+
+@pytest.fixture(scope="module")
+def make_trainer(task: Task, fp32: PrecisionChoice, bank: TeacherBank, shared_live: LiveTeacher) -> MakeTrainer:
+    moment = shared_live.second_moment()
     return lambda trial: Trainer(trial, task, fp32, bank=bank, second_moment=moment)
+
+
+@pytest.fixture(scope="module")
+def whole_run(make_trainer: MakeTrainer) -> GiveRun:
+    """Gives the whole run of a trial, which is trained once."""
+    runs: dict[str, WholeRun] = {}
+
+    def give(trial: TrialConfig) -> WholeRun:
+        if trial.fingerprint not in runs:
+            runs[trial.fingerprint] = run_through(make_trainer(trial))
+        return runs[trial.fingerprint]
+
+    return give
+
+
+def run_through(trainer: Trainer) -> WholeRun:
+    before = answers_taken(trainer)
+    records, states = [], []
+    for record in trainer.fit():
+        records.append(record)
+        states.append(copy.deepcopy(trainer.state_dict()))
+    return WholeRun(trainer, records, states, answers_taken(trainer) - before)
+
+
+def answers_taken(trainer: Trainer) -> int:
+    return trainer.bank.hits + trainer.bank.misses if trainer.bank else 0
 
 
 def facts(records: list[EpochRecord]) -> list[str]:
@@ -78,24 +126,27 @@ def assert_differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert any(not torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("parts", [2, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_in_parts_gives_the_same_step(
-    task: Task, fp32: PrecisionChoice, bank: TeacherBank, make_trial: MakeTrial, method: str, parts: int
+    task: Task, fp32: PrecisionChoice, bank: TeacherBank, make_trial: MakeTrial, method: str
 ) -> None:
     """Up to rounding, where no layer looks at the whole batch."""
     trial = make_trial(method)
-    trainers = [Trainer(trial, task, fp32, bank=bank, second_moment=1.0, micro_batches=count) for count in (1, parts)]
-    for trainer in trainers:
+    whole, *split = (
+        Trainer(trial, task, fp32, bank=bank, second_moment=1.0, micro_batches=parts) for parts in (1, 2, 3)
+    )
+    for trainer in (whole, *split):
         for module in trainer.model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.eval()
                 module.train = lambda mode=True, module=module: module  # type: ignore[method-assign,misc]
-    whole, split = (next(trainer.fit()) for trainer in trainers)
-    assert split.loss == pytest.approx(whole.loss, rel=1e-4)
-    assert split.hard_loss == pytest.approx(whole.hard_loss, rel=1e-4)
-    for one, other in zip(*(trainer.model.parameters() for trainer in trainers), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    expected = next(whole.fit())
+    for trainer in split:
+        found = next(trainer.fit())
+        assert found.loss == pytest.approx(expected.loss, rel=1e-4)
+        assert found.hard_loss == pytest.approx(expected.hard_loss, rel=1e-4)
+        for one, other in zip(trainer.model.parameters(), whole.model.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def batches_of(task: Task) -> Batches:
@@ -104,33 +155,26 @@ def batches_of(task: Task) -> Batches:
 
 
 class TestResuming:
-    """Four epochs equal some, a checkpoint, a new Trainer, and the rest."""
+    """A run equals some of its epochs, a checkpoint, a new Trainer, and the rest."""
 
     @pytest.mark.parametrize(
         ("name", "epochs"), [*((name, 2) for name in METHODS), *(("annealing", epochs) for epochs in (1, 3, 4))]
     )
     def test_is_exact(
-        self, name: str, epochs: int, make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
+        self,
+        name: str,
+        epochs: int,
+        make_trial: MakeTrial,
+        make_trainer: MakeTrainer,
+        whole_run: GiveRun,
+        tmp_path: Path,
     ) -> None:
-        trial = make_trial(name)
-        whole = make_trainer(trial)
-        records = list(whole.fit())
-
-        first = make_trainer(trial)
-        found = list(itertools.islice(first.fit(), epochs))
-        save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
-        for parameter in first.model.parameters():
-            parameter.data.zero_()
-        torch.rand(7)
-        second = make_trainer(trial)
-        state = load_checkpoint(tmp_path / "checkpoint.pt")
-        assert state is not None
-        second.load_state_dict(state)
-        found += second.fit()
-
-        assert len(records) == 4
-        assert facts(found) == facts(records)
-        assert_equal(second.state_dict(), whole.state_dict())
+        whole = whole_run(make_trial(name))
+        second = resumed(make_trainer, whole, tmp_path, epochs)
+        found = [*whole.records[:epochs], *second.fit()]
+        assert len(whole.records) == 4
+        assert facts(found) == facts(whole.records)
+        assert_equal(second.state_dict(), whole.states[-1])
 
     @pytest.mark.parametrize(
         "changes",
@@ -140,23 +184,23 @@ class TestResuming:
     def test_keeps_every_optimizers_state(
         self, changes: dict[str, Any], make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
     ) -> None:
-        trial = make_trial("continuation", **changes)
-        whole = make_trainer(trial)
-        list(whole.fit())
-        assert_equal(resumed(make_trainer, trial, tmp_path).state_dict(), whole.state_dict())
+        whole = run_through(make_trainer(make_trial("continuation", **changes)))
+        second = resumed(make_trainer, whole, tmp_path, epochs=2)
+        list(second.fit())
+        assert_equal(second.state_dict(), whole.states[-1])
 
     def test_is_exact_in_bf16_and_channels_last(
         self, task: Task, bank: TeacherBank, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
     ) -> None:
         precision = fp32.model_copy(update={"precision": "bf16", "channels_last": True})
-        trial = make_trial("kd")
 
         def make(trial: TrialConfig) -> Trainer:
             return Trainer(trial, task, precision, bank=bank)
 
-        whole = make(trial)
-        list(whole.fit())
-        assert_equal(resumed(make, trial, tmp_path).state_dict(), whole.state_dict())
+        whole = run_through(make(make_trial("kd", epochs=2)))
+        second = resumed(make, whole, tmp_path, epochs=1)
+        list(second.fit())
+        assert_equal(second.state_dict(), whole.states[-1])
 
     @pytest.mark.parametrize("changes", [{"seed": 1}, {"learning_rate": 0.11}, {"epochs": 5}])
     def test_refuses_a_checkpoint_of_another_trial(
@@ -178,38 +222,39 @@ class TestResuming:
             other.load_state_dict(Trainer(trial, task, fp32).state_dict())
 
 
-def resumed(make: MakeTrainer, trial: TrialConfig, folder: Path, epochs: int = 2) -> Trainer:
-    first = make(trial)
-    list(itertools.islice(first.fit(), epochs))
-    save_checkpoint(folder / "checkpoint.pt", first.state_dict())
+def resumed(make: MakeTrainer, whole: WholeRun, folder: Path, epochs: int) -> Trainer:
+    """A new trainer that has read a run's checkpoint after some epochs."""
+    save_checkpoint(folder / "checkpoint.pt", whole.states[epochs - 1])
     torch.rand(7)
-    second = make(trial)
+    trainer = make(whole.trainer.trial)
     state = load_checkpoint(folder / "checkpoint.pt")
     assert state is not None
-    second.load_state_dict(state)
-    list(second.fit())
-    return second
+    trainer.load_state_dict(state)
+    return trainer
 
 
 class TestSeeds:
     @pytest.mark.parametrize("name", METHODS)
     def test_the_same_seed_gives_the_same_run(
-        self, name: str, make_trial: MakeTrial, make_trainer: MakeTrainer
+        self, name: str, make_trial: MakeTrial, make_trainer: MakeTrainer, whole_run: GiveRun
     ) -> None:
-        one, other = make_trainer(make_trial(name)), make_trainer(make_trial(name))
-        assert facts(list(one.fit())) == facts(list(other.fit()))
-        assert_equal(one.state_dict(), other.state_dict())
+        one, other = whole_run(make_trial(name)), make_trainer(make_trial(name))
+        assert facts(list(other.fit())) == facts(one.records)
+        assert_equal(other.state_dict(), one.states[-1])
 
-    def test_another_seed_gives_another_student(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
-        one, other = make_trainer(make_trial("none")), make_trainer(make_trial("none", seed=1))
-        assert_differ(one.model.state_dict(), other.model.state_dict())
-        assert facts(list(one.fit())) != facts(list(other.fit()))
+    def test_another_seed_gives_another_student(
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer, whole_run: GiveRun
+    ) -> None:
+        trials = make_trial("none"), make_trial("none", seed=1)
+        assert_differ(*(make_trainer(trial).model.state_dict() for trial in trials))
+        one, other = (facts(whole_run(trial).records) for trial in trials)
+        assert one != other
 
     def test_two_runs_at_a_time_do_not_disturb_each_other(
-        self, make_trial: MakeTrial, make_trainer: MakeTrainer
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer, whole_run: GiveRun
     ) -> None:
         trials = [make_trial("kd"), make_trial("none", seed=1)]
-        alone = [facts(list(make_trainer(trial).fit())) for trial in trials]
+        alone = [facts(whole_run(trial).records) for trial in trials]
         together = zip(*(make_trainer(trial).fit() for trial in trials), strict=True)
         assert [facts(list(records)) for records in zip(*together, strict=True)] == alone
 
@@ -217,22 +262,35 @@ class TestSeeds:
 class TestTheTeacher:
     @pytest.mark.parametrize("name", ["kd", "annealing", "continuation"])
     def test_a_bank_gives_what_the_teacher_itself_would(
-        self, name: str, task: Task, live: LiveTeacher, fp32: PrecisionChoice, make_trial: MakeTrial, bank: TeacherBank
+        self,
+        name: str,
+        task: Task,
+        shared_live: LiveTeacher,
+        fp32: PrecisionChoice,
+        make_trial: MakeTrial,
+        whole_run: GiveRun,
     ) -> None:
-        trial, moment = make_trial(name), live.second_moment()
-        from_bank = Trainer(trial, task, fp32, bank=bank, second_moment=moment)
-        from_life = Trainer(trial, task, fp32, bank=live, second_moment=moment)  # type: ignore[arg-type]
-        assert facts(list(from_bank.fit())) == facts(list(from_life.fit()))
-        assert_equal(from_bank.state_dict(), from_life.state_dict())
-        assert bank.hits + bank.misses == 4 * len(task.train)
+        trial, moment = make_trial(name), shared_live.second_moment()
+        from_bank = whole_run(trial)
+        from_life = Trainer(trial, task, fp32, bank=shared_live, second_moment=moment)  # type: ignore[arg-type]
+        assert facts(list(from_life.fit())) == facts(from_bank.records)
+        assert_equal(from_life.state_dict(), from_bank.states[-1])
+        assert from_bank.asked == 4 * len(task.train)
 
     @pytest.mark.parametrize("name", ["kd", "annealing", "continuation"])
     def test_a_run_is_the_naive_loop_with_the_teacher_in_every_step(
-        self, name: str, task: Task, live: LiveTeacher, make_trial: MakeTrial, make_trainer: MakeTrainer
+        self,
+        name: str,
+        task: Task,
+        shared_live: LiveTeacher,
+        make_trial: MakeTrial,
+        make_trainer: MakeTrainer,
+        whole_run: GiveRun,
     ) -> None:
         """The loop as anyone would write it. Annealing is compared up to its second stage."""
         epochs = 2 if name == "annealing" else 4
-        trainer, naive = make_trainer(make_trial(name)), make_trainer(make_trial(name))
+        found = whole_run(make_trial(name)).states[epochs - 1]["model"]
+        naive = make_trainer(make_trial(name))
         method, plan = make_method(naive.trial.method), naive.plan
         batches = batches_of(task)
         rows = iter(range(plan.run.steps))
@@ -242,67 +300,71 @@ class TestTheTeacher:
                 for group in naive.optimizer.param_groups:
                     group["lr"] = row["learning_rate"]
                 with torch.no_grad():
-                    answers = live.model.eval()(batch.inputs)
+                    answers = shared_live.model.eval()(batch.inputs)
                 outputs = {"logits": naive.model.train()(batch.inputs)}
                 loss = method.loss(outputs, {"logits": answers}, batch.targets, row).total
                 naive.optimizer.zero_grad()
                 loss.backward()
                 naive.optimizer.step()
-        list(itertools.islice(trainer.fit(), epochs))
-        for name, tensor in trainer.model.state_dict().items():
-            torch.testing.assert_close(tensor, naive.model.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
+        assert found.keys() == naive.model.state_dict().keys()
+        for key, tensor in found.items():
+            torch.testing.assert_close(tensor, naive.model.state_dict()[key], rtol=1e-3, atol=1e-4, msg=key)
 
     @pytest.mark.parametrize("name", ["kd", "annealing", "continuation"])
     def test_its_weights_stay(
-        self, name: str, live: LiveTeacher, make_trial: MakeTrial, make_trainer: MakeTrainer
+        self, name: str, live: LiveTeacher, shared_live: LiveTeacher, make_trial: MakeTrial, whole_run: GiveRun
     ) -> None:
-        before = weights_hash(live.model.state_dict())
-        trainer = make_trainer(make_trial(name))
-        list(trainer.fit())
-        assert weights_hash(live.model.state_dict()) == before
-        mine = {id(tensor) for group in trainer.optimizer.param_groups for tensor in group["params"]}
-        assert not mine & {id(tensor) for tensor in live.model.parameters()}
+        """Those of one that has taught are those of a fresh one."""
+        optimizer = whole_run(make_trial(name)).trainer.optimizer
+        assert weights_hash(shared_live.model.state_dict()) == weights_hash(live.model.state_dict())
+        mine = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+        assert not mine & {id(tensor) for tensor in shared_live.model.parameters()}
 
-    def test_a_baseline_does_not_ask_it(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
-        trainer = make_trainer(make_trial("none"))
-        list(trainer.fit())
-        assert trainer.bank is None
+    def test_a_baseline_does_not_ask_it(self, make_trial: MakeTrial, whole_run: GiveRun) -> None:
+        assert whole_run(make_trial("none")).trainer.bank is None
+
+
+@pytest.fixture(scope="module")
+def wild_run(make_trial: MakeTrial, whole_run: GiveRun) -> Callable[[int], WholeRun]:
+    """Gives the run of a seed, of a rate so high that its best epoch may be any."""
+    return lambda seed: whole_run(make_trial("none", learning_rate=2.0, epochs=6, seed=seed))
 
 
 class TestWeights:
     @pytest.mark.parametrize("seed", [0, 1, 2])
     def test_the_best_epochs_weights_are_kept_beside_the_last(
-        self, seed: int, task: Task, make_trial: MakeTrial, make_trainer: MakeTrainer
+        self, seed: int, task: Task, wild_run: Callable[[int], WholeRun]
     ) -> None:
-        trainer = make_trainer(make_trial("none", learning_rate=2.0, epochs=6, seed=seed))
-        after_epoch, metrics = {}, {}
-        for record in trainer.fit():
-            after_epoch[record.epoch] = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
-            metrics[record.epoch] = record.metric
-            assert record.best_metric == max(metrics.values())
-            assert record.best_epoch == next(e for e, metric in metrics.items() if metric == record.best_metric)
-        best = trainer.progress.best_epoch
-        assert_equal(dict(trainer.best_weights), after_epoch[best])
-        assert_equal(dict(trainer.model.state_dict()), after_epoch[6])
-        trainer.model.load_state_dict(trainer.best_weights)
+        run = wild_run(seed)
+        metrics: list[float] = []
+        for record in run.records:
+            metrics.append(record.metric)
+            assert record.best_metric == max(metrics)
+            assert record.best_epoch == 1 + metrics.index(record.best_metric)
+        trainer = run.trainer
+        assert_equal(dict(trainer.best_weights), dict(run.states[trainer.progress.best_epoch - 1]["model"]))
+        assert_equal(dict(trainer.last_weights), dict(run.states[5]["model"]))
+        model = copy.deepcopy(trainer.model)
+        model.load_state_dict(trainer.best_weights)
         feed = make_feed(trainer.trial.student, task, task.validation, torch.device("cpu"))
-        metric = evaluate(trainer.model, feed, task.validation.targets, "accuracy")
+        metric = evaluate(model, feed, task.validation.targets, "accuracy")
         assert metric == trainer.progress.best_metric
 
     @pytest.mark.parametrize(("arithmetic", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
     def test_a_student_is_evaluated_in_the_arithmetic_that_it_trains_in(
         self, arithmetic: Precision, dtype: torch.dtype, task: Task, fp32: PrecisionChoice, make_trial: MakeTrial
     ) -> None:
-        trainer = Trainer(make_trial("none"), task, fp32.model_copy(update={"precision": arithmetic}))
+        trial = make_trial("none", batch_size=len(task.train))
+        trainer = Trainer(trial, task, fp32.model_copy(update={"precision": arithmetic}))
         seen = set()
         trainer.model.register_forward_hook(lambda module, _, logits: seen.add((module.training, logits.dtype)))
         next(trainer.fit())
         assert seen == {(True, dtype), (False, dtype)}
 
-    def test_the_best_epoch_is_not_always_the_last(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+    def test_the_best_epoch_is_not_always_the_last(self, wild_run: Callable[[int], WholeRun]) -> None:
         """Without such a run the test above would show nothing."""
-        trainers = [make_trainer(make_trial("none", learning_rate=2.0, epochs=6, seed=seed)) for seed in range(3)]
-        early = [trainer for trainer in trainers if list(trainer.fit()) and trainer.progress.best_epoch < 6]
+        trainers = [wild_run(seed).trainer for seed in range(3)]
+        early = [trainer for trainer in trainers if trainer.progress.best_epoch < 6]
         assert early
         assert_differ(early[0].best_weights, early[0].model.state_dict())
 
@@ -422,19 +484,19 @@ class TestSteps:
     def test_every_step_has_the_plans_learning_rate(
         self, schedule: dict[str, Any], make_trial: MakeTrial, make_trainer: MakeTrainer
     ) -> None:
-        trainer = make_trainer(make_trial("continuation", lr_schedule=schedule))
+        trainer = make_trainer(make_trial("continuation", lr_schedule=schedule, batch_size=60))
         used: list[float] = []
         trainer.optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
         list(trainer.fit())
         assert used == trainer.plan.column("learning_rate")
-        assert len(used) == 16
+        assert len(used) == 8
 
     def test_a_record_has_the_plans_row_of_its_last_step(
-        self, make_trial: MakeTrial, make_trainer: MakeTrainer, task: Task, live: LiveTeacher
+        self, make_trial: MakeTrial, whole_run: GiveRun, task: Task, shared_live: LiveTeacher
     ) -> None:
         trial = make_trial("continuation")
-        plan = compile_plan(trial, len(task.train), live.second_moment())
-        records = list(make_trainer(trial).fit())
+        plan = compile_plan(trial, len(task.train), shared_live.second_moment())
+        records = whole_run(trial).records
         assert [record.step for record in records] == [4, 8, 12, 16]
         assert [record.coefficients for record in records] == [plan.row(step - 1) for step in (4, 8, 12, 16)]
         assert {"hard_weight", "smoothing", "margin", "learning_rate"} <= records[0].coefficients.keys()
@@ -454,14 +516,16 @@ class TestSteps:
         assert record.hard_loss == record.loss
         assert (record.soft_loss, record.active_fraction) == (None, None)
 
-    def test_the_hinges_active_share_is_recorded(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
+    def test_the_hinges_active_share_is_recorded(
+        self, make_trial: MakeTrial, make_trainer: MakeTrainer, whole_run: GiveRun
+    ) -> None:
         def shares(margin: float) -> list[float | None]:
-            settings = {"margin": margin, "margin_mode": "absolute"}
-            return [record.active_fraction for record in make_trainer(make_trial("continuation", settings)).fit()]
+            trial = make_trial("continuation", {"margin": margin, "margin_mode": "absolute"}, batch_size=60)
+            return [record.active_fraction for record in make_trainer(trial).fit()]
 
         assert shares(0.0) == [1.0] * 4
         assert shares(1e9) == [0.0] * 4
-        assert [record.active_fraction for record in make_trainer(make_trial("kd")).fit()] == [None] * 4
+        assert [record.active_fraction for record in whole_run(make_trial("kd")).records] == [None] * 4
 
     def test_a_student_learns(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
         records = list(make_trainer(make_trial("none", epochs=12, batch_size=16)).fit())
@@ -506,7 +570,7 @@ def test_no_step_reads_a_number_from_a_tensor(name: str, make_trial: MakeTrial, 
             trainer._train_epoch(1)
         return counted.count
 
-    assert reads(4) == reads(40)
+    assert reads(40) == reads(120)
     with ScalarReads() as counted:
         torch.ones(1).item()
     assert counted.count == 1, "a read is counted"

@@ -44,10 +44,10 @@ class Bank:
 
 @pytest.fixture
 def make_trainer(task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
-    """Makes trainers whose tensors are fake; the plan, which is the host's, is real."""
+    """Makes trainers whose tensors are fake; the plan, which is the host's, is real. An epoch has two steps."""
 
     def make(name: str, device: str, *, recorded: bool = False, **training: Any) -> Trainer:
-        trial = make_trial("kd" if name in RELATIVES else name, **training)
+        trial = make_trial("kd" if name in RELATIVES else name, batch_size=100, **training)
         trial = trial.model_copy(update={"method": RELATIVES.get(name, trial.method)})
         plan, build = trainer_module.compile_plan, trainer_module.build_network
 
