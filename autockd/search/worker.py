@@ -327,7 +327,6 @@ class TrialWorker:
             return self._failed(f"out of memory ({why}); a smaller batch_size or student would fit: {text}")
         self._micro_batches = 2
         self._trainer, self._is_new = None, True
-        self._leg = 0
         return None
 
     def _leave(self) -> None:
