@@ -19,7 +19,7 @@ from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, TrialFailed
 from autockd.models import count_parameters
-from autockd.report.preview import preview
+from autockd.report.preview import early_warnings
 from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
 
@@ -36,7 +36,7 @@ def check_study(config: StudyConfig) -> list[str]:
     check_plans(config, task)
     check_pick(config, task)
     found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
-    found += [f"note: {note}" for note in preview(config).notes]
+    found += [f"warning: {warning}" for warning in early_warnings(config, len(task.train))]
     if config.finalists.seeds:
         whose = " of each method" if config.compare else ""
         found.append(

@@ -27,7 +27,7 @@ def describe_origin(config: StudyConfig, trial: TrialConfig, summary: StudySumma
     return {
         "plan": trial.method,
         "training": trial.training,
-        "teacher": _teacher(config, summary, teacher_id),
+        "teacher": _taught_by(config, trial, summary, teacher_id),
         "budget": Budget(
             trials=len(summary.trials),
             epochs=sum(row.epochs for row in summary.trials),
@@ -36,6 +36,21 @@ def describe_origin(config: StudyConfig, trial: TrialConfig, summary: StudySumma
         "licence": config.export.licence,
         "hub_id": teacher_id if from_teacher else _hub_id(trial.student),
     }
+
+
+def _taught_by(
+    config: StudyConfig, trial: TrialConfig, summary: StudySummary, hub_id: str | None
+) -> TeacherSummary | None:
+    """The teacher, or the assistant where the trial's method learns from that."""
+    if trial.method.name != "takd" or config.assistant is None or summary.assistant is None:
+        return _teacher(config, summary, hub_id)
+    own, origin = (architecture_text(each.model) for each in (config.assistant, config.teacher))
+    return TeacherSummary(
+        model=f"{own}, an assistant that learned from {origin}",
+        hub_id=_hub_id(config.assistant.model) or hub_id,
+        parameters=summary.assistant.parameters,
+        validation=summary.assistant.metric,
+    )
 
 
 def _teacher(config: StudyConfig, summary: StudySummary, hub_id: str | None) -> TeacherSummary | None:

@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 
 SomeEvent = TypeVar("SomeEvent")
 
-MAY_CHANGE = ("note", "search.trials", "search.time_budget", "finalists", "resources", "tracking", "export", "smoke")
+MOVED = ("task.path", "task.root", "task.test_file", "teacher.model.weights", "assistant.model.weights")
+"""Where the data and given weights lie: what lies there is compared by its content."""
+
+MAY_CHANGE = (
+    *("note", "search.trials", "search.time_budget", "finalists", "resources", "tracking", "export", "smoke"),
+    *MOVED,
+)
 """Fields of a study, and sections, that change no trial."""
 
 MUST_STAY = ("resources.precision",)
@@ -205,6 +211,11 @@ def check_changes(history: History, config: StudyConfig, others: Sequence[str] =
             + "\nput it back, or start a new study with `autockd run FILE name=...`"
         )
     return tuple(changes.values())
+
+
+def moves(history: History, config: StudyConfig) -> tuple[str, ...]:
+    """The changes that say where something lies now, such as `task.path: /old/photos -> /new/photos`."""
+    return tuple(text for field, text in _changes(_data(history.config), _data(config)) if field in MOVED)
 
 
 def _budgets(changes: Mapping[str, str]) -> list[str]:

@@ -18,7 +18,7 @@ from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import export_trial, row_to_export, winner
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, study_argument
 from autockd.hashing import content_hash
-from autockd.history import check_changes, check_goes_on
+from autockd.history import check_changes, check_goes_on, moves
 from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
@@ -53,8 +53,7 @@ def run_study(
     with open_session(config, folder, watch, uri, experiment, resume=resume) as session:
         history = session.history
         if history.is_finished and not history.asked_for_more(config):
-            for change in check_changes(history, config):
-                session.recorder.show(f"{config.name} is finished, so this changes nothing: {change}")
+            _say_changes(session)
             return _result(session)
         if history:
             check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
@@ -66,6 +65,17 @@ def run_study(
                 return _finish(session, task, held_out, began)
         except KeyboardInterrupt:
             raise _interrupted(folder) from None
+
+
+def _say_changes(session: Session) -> None:
+    """What is changed of a finished study changes nothing but where its data and given weights are looked for."""
+    config, history = session.config, session.history
+    moved = moves(history, config)
+    for change in check_changes(history, config):
+        what = "this changes nothing but where it is looked for" if change in moved else "this changes nothing"
+        session.recorder.show(f"{config.name} is finished, so {what}: {change}")
+    if moved:
+        save_study(config, session.folder / CONFIG)
 
 
 def _run_stages(session: Session) -> tuple[Task, HeldOut]:
@@ -171,6 +181,7 @@ def _search_arm(
     if book.is_over:
         return
     if halt.is_asked or not halt.is_out_of_time:
+        book.settle()
         raise _interrupted(session.folder)
     whose, trials = (f"{arm.label}: its share of " if arm.label else ""), len(book.closed)
     book.cut(f"the search's time is over ({share:g} s)")

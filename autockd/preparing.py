@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from autockd.config.arms import arms_of
 from autockd.config.kinds import uses_assistant, uses_teacher
@@ -43,7 +46,7 @@ from autockd.search.worker import WorkerSetting
 from autockd.session import Session
 from autockd.text import plural
 from autockd.tracking import plan_figure
-from autockd.training.networks import based_on
+from autockd.training.networks import kept_model
 from autockd.training.peaks import measure_peaks
 from autockd.training.teacher import TeacherSpec
 
@@ -127,17 +130,34 @@ def _teacher(session: Session, task: Task, machine: Cluster, precision: Precisio
     """The teacher; for a study that goes on, its own copy of it, or the same from where it came from."""
     config, known = session.config.teacher, session.history.teacher
     own = session.folder / TEACHER
-    spec = _own_copy(config, own, known, base=None)
+    spec = _own_copy(config, own, known)
     if spec is None:
         place = (machine.whole_cpus, machine.allocation.device, _answers_in(session.config, known, precision))
         with _showing_progress(session, machine, "teacher", teacher_progress(own)):
             spec = machine.call(ready_teacher, session.config, task, own, *place)
     if known is None:
         session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
+        _warn_of_chance(session, task, spec.record)
     else:
-        _check_same(session, "teacher", spec, known)
+        spec = _checked(session, "teacher", spec, known)
     _warn_of_answers(session, "teacher", spec.record, known)
     return spec
+
+
+def _warn_of_chance(session: Session, task: Task, found: TeacherRecord) -> None:
+    """Where the teacher knows no more than which class is the most frequent; a given one may number classes its way."""
+    if task.metric != "accuracy":
+        return
+    counts = torch.bincount(task.validation.targets)
+    share, name = float(counts.max() / counts.sum()), task.classes[int(counts.argmax())]
+    if found.metric > share:
+        return
+    text = (
+        f"the teacher is right on {found.metric:.1%} of the validation split, and always saying {name!r} on {share:.1%}"
+    )
+    if found.origin == "given":
+        text += "; are its outputs in the order of the task's classes, which is that of their names?"
+    session.recorder.warn(text)
 
 
 def _answers_in(config: StudyConfig, known: TeacherRecord | None, precision: PrecisionChoice) -> Precision:
@@ -156,7 +176,7 @@ def _taught_assistant(
     assert config is not None, "a study whose methods need an assistant has one"
     own = session.folder / ASSISTANT
     with recorder.stage("assistant"):
-        spec = _own_copy(config, own, known, base=teacher.folder)
+        spec = _own_copy(config, own, known)
         if spec is None:
             place = (machine.whole_cpus, machine.allocation.device, _answers_in(session.config, known, precision))
             with _showing_progress(session, machine, "assistant", teacher_progress(own)):
@@ -164,7 +184,7 @@ def _taught_assistant(
         if known is None:
             recorder.record(AssistantReady(time=time.time(), assistant=spec.record))
         else:
-            _check_same(session, "assistant", spec, known)
+            spec = _checked(session, "assistant", spec, known)
         _warn_of_answers(session, "assistant", spec.record, known)
     with recorder.stage("bank"):
         bank = _fill_bank(session, task, spec, machine)
@@ -172,22 +192,31 @@ def _taught_assistant(
     return spec
 
 
-def _own_copy(config: TeacherConfig, own: Path, known: TeacherRecord | None, base: Path | None) -> TeacherSpec | None:
-    """What the study has kept of a trained teacher; its hash is that of the file, which may not be what is known."""
-    if known is None or config.model.weights is not None or not own.exists():
+def _own_copy(config: TeacherConfig, own: Path, known: TeacherRecord | None) -> TeacherSpec | None:
+    """What the study has kept of a trained teacher, or of a given one that is where it was no more.
+
+    Its hash is that of the file, which may not be what is known.
+    """
+    given = config.model.weights
+    if known is None or not own.exists() or (given is not None and given.exists()):
         return None
-    model = based_on(config.model, base)
+    model = kept_model(config.model, own.parent)
     found = known.model_copy(update={"weights_hash": weights_hash(read_state(own))})
     return TeacherSpec(config.model_copy(update={"model": model}), own, found)
 
 
-def _check_same(session: Session, role: str, spec: TeacherSpec, known: TeacherRecord) -> None:
+def _checked(session: Session, role: str, spec: TeacherSpec, known: TeacherRecord) -> TeacherSpec:
+    """What goes on as that which trials have learned from: with its weights, and under the name that its bank has.
+
+    How it reads texts is so compared by its answers, which the bank keeps: a name would change with transformers too.
+    """
     found = spec.record.weights_hash
     if found != known.weights_hash:
         raise StudyError(
             f"{session.config.name} cannot go on: its {role} has changed. Trials so far learned from weights "
             f"{known.weights_hash[:12]}, and these are {found[:12]}; put them back, or start a new study"
         )
+    return replace(spec, record=spec.record.model_copy(update={"reading": known.reading}))
 
 
 def _warn_of_answers(session: Session, role: str, found: TeacherRecord, known: TeacherRecord | None) -> None:

@@ -98,13 +98,12 @@ def list_spaces(as_json: Json = False) -> None:
 @app.command("cat", epilog="Example:\n\nautockd cat NAME > mine.yaml")
 def print_space(name: SpaceName, as_json: Json = False) -> None:
     """Print a shipped search space."""
-    import yaml
-
     from autockd.cli.spaces import find_space
+    from autockd.config.loading import read_plain
 
     text = find_space(name).path.read_text(encoding="utf-8")
     if as_json:
-        write_json(yaml.safe_load(text))
+        write_json(read_plain(text, name))
     else:
         write(text.rstrip("\n"))
 

@@ -8,7 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,10 @@ Status = Literal["ok", "warn", "fail"]
 _LITTLE_SPACE = 2e9
 _LITTLE_MEMORY = 1e9
 _PING_SECONDS = 3.0
+_DATABASES = ("postgresql", "mysql", "mssql")
+"""How the tracking URIs begin of the databases on a server that MLflow takes."""
+_PATIENT = ("postgresql:", "postgresql+psycopg", "mysql+pymysql")
+"""Those whose drivers can be told how long to wait."""
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 _MIN_PYTHON = (3, 11)
 
@@ -169,43 +173,51 @@ def _folder(name: str, path: Path, variable: str) -> Check:
 
 def _mlflow() -> Iterator[Check]:
     """The store of studies that name none, and the server that the environment names, if it does."""
-    from autockd.tracking.mlflow_store import URI_ENV, default_uri
+    from autockd.tracking.mlflow_store import URI_ENV, default_uri, sqlite_path
+    from autockd.tracking.redaction import redact
 
-    yield _database(default_uri(studies_folder()))
+    own = default_uri(studies_folder())
+    if path := sqlite_path(own):
+        yield _database("mlflow", own, path)
     uri = os.environ.get(URI_ENV, "")
     if uri.startswith(("http://", "https://")):
         yield _server(uri)
-    elif uri.startswith("sqlite:///"):
-        yield replace(_database(uri), name=URI_ENV)
+    elif path := sqlite_path(uri):
+        yield _database(URI_ENV, uri, path)
+    elif uri.startswith(_DATABASES):
+        yield _database_server(uri)
     elif uri:
-        yield _other_store(uri)
+        yield Check(URI_ENV, "ok", f"{redact(uri)}: neither a server nor a database, and not tried")
 
 
-def _database(uri: str) -> Check:
-    path = Path(uri.removeprefix("sqlite:///"))
+def _database(name: str, uri: str, path: Path) -> Check:
     reason = machine.why_not_writable(machine.nearest_folder(path.parent))
     if reason is None and path.exists() and not os.access(path, os.W_OK):
         reason = "the database is read-only"
     if reason:
-        return Check("mlflow", "fail", f"{uri}: {reason}", "name a tracking.uri, or set tracking.enabled: false")
-    return Check("mlflow", "ok", uri)
+        return Check(name, "fail", f"{uri}: {reason}", "name a tracking.uri, or set tracking.enabled: false")
+    return Check(name, "ok", uri)
 
 
-def _other_store(uri: str) -> Check:
-    """A database on a server, tried as MLflow would reach it. One that is away is no failure, as with `_server`."""
+def _database_server(uri: str) -> Check:
+    """Whether a database answers as MLflow would ask it. One that is away is no failure, as with `_server`."""
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError
 
     from autockd.tracking.mlflow_store import URI_ENV
     from autockd.tracking.redaction import redact
 
+    patience = {"connect_timeout": int(_PING_SECONDS)} if uri.startswith(_PATIENT) else {}
     try:
-        patience = {} if uri.startswith("mssql") else {"connect_timeout": int(_PING_SECONDS)}
         create_engine(uri, connect_args=patience).connect().close()
-    except (SQLAlchemyError, ImportError, OSError) as error:
-        found = redact(f"{uri}: {reason_of(error)}")
-        return Check(URI_ENV, "warn", found, f"install its driver, start it, or unset {URI_ENV}")
-    return Check(URI_ENV, "ok", f"{redact(uri)} answers; studies that name no tracking.uri are recorded there")
+    except DBAPIError as error:
+        found = f"no answer ({reason_of(error.orig or error)})"
+    except Exception as error:  # it has no driver, or is no address; that may hold a password where none is looked for
+        found = f"cannot be asked ({type(error).__name__})"
+    else:
+        return Check(URI_ENV, "ok", f"{redact(uri)} answers; studies that name no tracking.uri are recorded there")
+    remedy = f"install its driver, start it, or unset {URI_ENV}"
+    return Check(URI_ENV, "warn", f"{redact(uri)}: {redact(found)}", remedy)
 
 
 def _server(uri: str) -> Check:

@@ -149,6 +149,8 @@ def show_evaluation(
     from autockd.study import evaluate
 
     result = evaluate(bundle, load_file(data) if data else None, runtime=runtime)
+    if data is None and "recorded" not in result and runtime != "int8":
+        say("note: the bundle has no test metric of its own: whoever chooses by this one has used the test split up")
     if as_json:
         write_json(result)
         return

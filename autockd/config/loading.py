@@ -63,6 +63,19 @@ _Loader.add_implicit_resolver(
 )
 
 
+def read_plain(text: str, source: str) -> dict[str, Any]:
+    """The data of a study file as it stands there.
+
+    Args:
+        text: of the file.
+        source: names it in messages.
+
+    Raises:
+        ConfigError: it is not plain YAML.
+    """
+    return _parse_yaml(text, source)[0]
+
+
 def load_study(
     path: Path, overrides: Sequence[str] = (), *, smoke: bool = False, change: Change | None = None
 ) -> StudyConfig:
@@ -136,7 +149,8 @@ def parse_study(
         try:
             parse_study(text, source, folder, overrides, smoke=True, change=change)
         except ConfigError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
+            known = {(problem.field, problem.message) for problem in problems}
+            problems += [each for each in error.problems if (each.field, each.message) not in known]
     if problems:
         raise ConfigError(problems)
     return _with_absolute_paths(study, folder)

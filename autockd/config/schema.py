@@ -32,14 +32,17 @@ class TeacherConfig(Config):
     model: ModelConfig
     """Its architecture; `weights` in it makes it a given teacher."""
     training: TrainingConfig = TrainingConfig(**_TEACHING)
-    """The recipe, where no weights are given; what it leaves out of learning rate and batch size is 0.1 and 128."""
+    """The recipe, where no weights are given; without a batch size it has 128, and SGD without a learning rate 0.1."""
     seed: int = Field(default=0, ge=0)
     """Seed of its initialisation."""
 
     @field_validator("training", mode="before")
     @classmethod
     def _has_defaults_of_a_teacher(cls, training: Any) -> Any:
-        return {**_TEACHING, **training} if isinstance(training, Mapping) else training
+        if not isinstance(training, Mapping):
+            return training
+        is_sgd = training.get("optimizer", "sgd") == "sgd"
+        return {**(_TEACHING if is_sgd else {"batch_size": _TEACHING["batch_size"]}), **training}
 
     @model_validator(mode="after")
     def _rows_can_be_put_back(self) -> Self:

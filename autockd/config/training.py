@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, field_validator, model_validator
 
 from autockd.config.base import Config
 from autockd.config.models import Encoder, ModelConfig
@@ -58,13 +58,14 @@ class TrainingConfig(Config):
     max_grad_norm: float | None = Field(default=None, gt=0)
     """Gradients are scaled down to this norm, of all parameters together, where it is larger; null never."""
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _rate_of_adamw(cls, given: Any) -> Any:
-        """SGD's rate would not do for AdamW."""
-        if isinstance(given, Mapping) and given.get("optimizer") == "adamw":
-            return {"learning_rate": _ADAMW_RATE, **given}
-        return given
+    def _has_the_rate_of_its_optimizer(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, Mapping) or given.get("optimizer") != "adamw" or "learning_rate" in given:
+            return validate(given)
+        training = validate({**given, "learning_rate": _ADAMW_RATE})
+        training.model_fields_set.discard("learning_rate")  # what was filled in, nobody has set
+        return training
 
     @model_validator(mode="after")
     def _has_a_momentum(self) -> Self:

@@ -133,12 +133,11 @@ class _Chooser:
 
     def _by_class(self, targets: NDArray[Any], held: int, field: str, fraction: float) -> tuple[Indices, Indices]:
         counts = np.bincount(targets, minlength=len(self.classes))
-        few = int(counts.argmin())
-        if counts[few] < 2:
-            samples = f"{counts[few]} {self._sample}{'' if counts[few] == 1 else 's'}"
-            message = f"the class {self.classes[few]!r} has {samples}, too few to be split: at least 2 are needed"
-            remedy = f"add {self._sample}s of it, remove the class, or raise limit_train where it is set"
-            raise data_error(f"task.{field}", message, remedy)
+        if len(few := np.flatnonzero(counts < 2)):
+            names = listed([self.classes[index] for index in few])
+            message = f"fewer than 2 {self._sample}s are left to be split of {names}"
+            remedy = f"add {self._sample}s (training, validation and test split need one each), or remove the classes"
+            raise data_error(f"task.{field}", message, f"{remedy}, or raise limit_train where it is set")
         if not len(counts) <= held <= len(targets) - len(counts):
             message = f"{fraction:g} splits {len(targets)} {self._sample}s into {len(targets) - held} and {held}"
             remedy = f"choose a fraction that gives each side an {self._sample} for each of the {len(counts)} classes"

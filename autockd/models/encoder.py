@@ -173,7 +173,7 @@ def reading_hash(model: TextEncoder, tokenizer: Any) -> str:
     """
     shape = json.loads(model.hf.config.to_json_string(use_diff=False))
     lasting = {name: value for name, value in shape.items() if not name.startswith("_") and name not in _PASSING}
-    limits = [tokenizer.model_max_length, list(tokenizer.model_input_names), tokenizer.pad_token_id]
+    limits = [tokenizer.model_max_length, tokenizer.truncation_side, list(tokenizer.model_input_names)]
     return content_hash([lasting, limits, tokenizer.backend_tokenizer.to_str()])
 
 

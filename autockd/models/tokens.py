@@ -35,7 +35,7 @@ def load_tokenizer(config: Encoder) -> Any:
         config: the encoder.
 
     Raises:
-        ModelError: there is no such base, or it has no fast tokenizer with a padding token.
+        ModelError: there is no such base, or it has no fast tokenizer with words and a padding token.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -53,6 +53,11 @@ def load_tokenizer(config: Encoder) -> Any:
         raise ModelError(
             f"path: the tokenizer of {folder} is no fast one with a padding token -> save it there with a "
             "tokenizer.json and a pad_token"
+        )
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what transformers makes where there are no files of one
+        raise ModelError(
+            f"path: the tokenizer of {folder} knows no word, for its vocabulary is not there -> save the tokenizer "
+            "beside the model with save_pretrained"
         )
     return _fitted(tokenizer, shape)
 

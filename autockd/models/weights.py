@@ -21,7 +21,8 @@ from torch import nn
 from autockd.errors import ModelError, cannot_write, reason_of
 from autockd.hashing import bytes_hash
 
-_WRAPPERS = ("state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_COUNTER = "n_averaged"  # what AveragedModel of torch has beside the averages
 _PREFIXES = ("module.", "_orig_mod.")  # put on every name by DataParallel and by torch.compile
 _OUTDATED = ".embeddings.position_ids"  # the numbers from 0 on, which transformers wrote until 4.31
 _LISTED = 5
@@ -163,7 +164,7 @@ def _unwrapped(state: Any, path: Path) -> dict[str, torch.Tensor]:
                 f"weights: {path} is no state: {name!r} is of type {type(tensor).__name__}, all must be tensors "
                 "-> save model.state_dict()"
             )
-    return dict(state)
+    return {name: tensor for name, tensor in state.items() if name != _COUNTER}
 
 
 def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

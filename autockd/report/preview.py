@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from autockd.config.arms import Arm, arms_of
+from autockd.config.arms import arms_of
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
@@ -39,13 +39,12 @@ def preview(study: StudyConfig) -> Preview:
     Raises:
         ConfigError: the schedule does not fit into the run.
     """
-    arms = arms_of(study)
-    arm = next((arm for arm in reversed(arms) if arm.study.method.name in SCHEDULED), arms[-1])
-    trial = trial_config(arm.study, {})
+    trial = _previewed(study)
     try:
         plan = compile_plan(trial, NOMINAL_STEPS * trial.training.batch_size, 1.0)
     except TrialFailed as error:
-        raise ConfigError([error.as_problem("method.smoothing_start", study.name)]) from error
+        message = f"{error.message}, if an epoch has {NOMINAL_STEPS} steps"
+        raise ConfigError.of("method.smoothing_start", message, error.remedy, study.name) from error
     epochs = trial.training.epochs
     last = [epoch * NOMINAL_STEPS - 1 for epoch in range(1, epochs + 1)]
     columns = {name: [plan.column(name)[step] for step in last] for name in plan.columns}
@@ -54,17 +53,37 @@ def preview(study: StudyConfig) -> Preview:
         epochs=epochs,
         progress=[epoch / epochs for epoch in range(1, epochs + 1)],
         columns=columns,
-        notes=(
-            *make_method(trial.method).warnings(plan.run, None),
-            *itertools.chain.from_iterable(space_warnings(arm.study, None) for arm in arms),
-            *_teacher_seen(trial, plan),
-            *_compared(arms),
-        ),
+        notes=(*_notes(study, trial, plan), *_compared(study)),
     )
 
 
-def _compared(arms: tuple[Arm, ...]) -> tuple[str, ...]:
-    others = [arm.label for arm in arms if arm.label]
+def early_warnings(study: StudyConfig, samples: int) -> tuple[str, ...]:
+    """What can be said against the same trial's schedules, and the space, before there is a teacher.
+
+    Args:
+        study: the study, whose plans fit into their runs.
+        samples: training samples of its task.
+    """
+    trial = _previewed(study)
+    return _notes(study, trial, compile_plan(trial, samples, 1.0))
+
+
+def _previewed(study: StudyConfig) -> TrialConfig:
+    arms = arms_of(study)
+    arm = next((arm for arm in reversed(arms) if arm.study.method.name in SCHEDULED), arms[-1])
+    return trial_config(arm.study, {})
+
+
+def _notes(study: StudyConfig, trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
+    return (
+        *make_method(trial.method).warnings(plan.run, None),
+        *itertools.chain.from_iterable(space_warnings(arm.study, None) for arm in arms_of(study)),
+        *_teacher_seen(trial, plan),
+    )
+
+
+def _compared(study: StudyConfig) -> tuple[str, ...]:
+    others = [arm.label for arm in arms_of(study) if arm.label]
     return (f"one of the methods that are compared: {', '.join(others)}",) if others else ()
 
 

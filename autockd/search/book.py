@@ -195,6 +195,14 @@ class StudyBook:
             self.close(number, self._standing[number].model_copy(update={"reason": reason}))
         self._tell_up_to(self._next - 1)
 
+    def settle(self) -> None:
+        """Tell Optuna every outcome that there is: whoever looks into the journal of a stopped study finds them there.
+
+        Proposals rest on fewer of them, so nothing may be proposed after it; a study that goes on has a new book.
+        """
+        for number in sorted(number for number in self._outcomes if number >= self._told):
+            tell(self._optuna, self._trials[number], self._outcomes[number])
+
     def _proposal(self, started: TrialStarted) -> Proposal:
         config = self._config(started.trial)
         stopping = self._study.search.stopping

@@ -137,7 +137,7 @@ class MlflowStore:
     def _new_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
-        database = _sqlite_path(self._uri)
+        database = sqlite_path(self._uri)
         # MLflow's own default is ./mlruns, wherever the program happens to be started.
         location = (database.parent / "mlartifacts").as_uri() if database else None
         try:
@@ -198,7 +198,7 @@ def find_experiment(uri: str, name: str) -> str | None:
 
     Raises what MLflow and the network raise.
     """
-    database = _sqlite_path(uri)
+    database = sqlite_path(uri)
     if database is not None and not database.exists():
         return None
     found = new_client(uri).get_experiment_by_name(name)
@@ -234,7 +234,7 @@ def unhurried() -> Iterator[None]:
 @contextlib.contextmanager
 def alone(uri: str) -> Iterator[None]:
     """Hold off other drivers while a SQLite database may be made: two that do so together break it for good."""
-    database = _sqlite_path(uri)
+    database = sqlite_path(uri)
     if database is None:
         yield
         return
@@ -243,7 +243,8 @@ def alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite database, from its tracking URI; None for another."""
     match = _SQLITE.match(uri)
     return Path(match["path"]).resolve() if match else None
 

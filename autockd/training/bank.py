@@ -45,7 +45,7 @@ class BankIdentity:
     """What a bank holds, and all that its entries depend on."""
 
     teacher: str
-    """Hash of the teacher's architecture and weights."""
+    """Hash of the teacher: of its architecture, its weights, and how it reads texts."""
     task: str
     """Fingerprint of the task: training images, preprocessing, views."""
     samples: int

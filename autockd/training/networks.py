@@ -94,6 +94,18 @@ def based_on(config: ModelConfig, base: Path | str | None) -> ModelConfig:
     return config
 
 
+def kept_model(config: ModelConfig, folder: Path) -> ModelConfig:
+    """The configuration of a model that was saved in a folder, which needs nothing of what it was made from.
+
+    Args:
+        config: what it was built by.
+        folder: of an encoder, with all that `from_pretrained` needs: its shape and its tokenizer too.
+    """
+    if isinstance(config, Encoder):
+        return Encoder(path=str(folder), dropout=config.dropout, trim_vocabulary=config.trim_vocabulary)
+    return config.model_copy(update={"weights": None})
+
+
 def student_model(study: StudyConfig) -> ModelConfig:
     """The study's own student; one that is cut from the teacher, cut from what the teacher started from."""
     return cut_from_teacher(study.student.model, study)

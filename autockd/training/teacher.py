@@ -37,7 +37,7 @@ from autockd.training.bank import TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import ANSWERS, LiveTeacher
-from autockd.training.networks import based_on, build_network, make_feed
+from autockd.training.networks import based_on, build_network, kept_model, make_feed
 from autockd.training.trainer import Trainer
 
 Watch = Callable[[EpochRecord], None]
@@ -68,9 +68,9 @@ class TeacherSpec:
 
     @property
     def identity(self) -> str:
-        """Hash of all that its answers depend on but for the samples: architecture, weights, how it reads texts."""
-        architecture = self.config.model.model_dump(mode="json", exclude={"weights"})
-        return content_hash([architecture, self.record.weights_hash, self.record.reading])
+        """Hash of all that its answers depend on but for the samples: its weights, and its shape and how it reads."""
+        shape = self.record.reading or self.config.model.model_dump(mode="json", exclude={"weights"})
+        return content_hash([shape, self.record.weights_hash])
 
     def load(self, task: Task, device: torch.device, threads: int = 1) -> LiveTeacher:
         """The teacher with its weights, ready to answer; for so many batches side by side, on a CPU."""
@@ -150,8 +150,8 @@ def prepare_teacher(
         precision=precision,
         seconds=time.perf_counter() - began,
     )
-    bare = config.model.model_copy(update={"weights": None})  # a given file may move; the study has its own copy now
-    return TeacherSpec(config.model_copy(update={"model": bare}), target, record)
+    own = kept_model(config.model, target.parent)  # what was given may move; the study has its own copy now
+    return TeacherSpec(config.model_copy(update={"model": own}), target, record)
 
 
 def _origin(config: TeacherConfig, trained: Path) -> Literal["given", "trained", "cached"]:
@@ -172,8 +172,8 @@ def _known(
     with_moment: bool,
 ) -> dict[str, Any]:
     """What its record says of its answers: from the cache where that is known for these weights and this data."""
-    shape = config.model.model_dump(mode="json", exclude={"weights"})
-    key = content_hash([ANSWERS, shape, weights_hash(model.state_dict()), reading, task.fingerprint, wanted])[:32]
+    shape = reading or config.model.model_dump(mode="json", exclude={"weights"})
+    key = content_hash([ANSWERS, shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
     kept = cache / f"{key}.answers.json"
     with suppress(OSError, ValidationError):
         found = _Known.model_validate_json(kept.read_bytes())

@@ -20,11 +20,11 @@ from typing import Any
 
 import pytest
 import typer.main
-import yaml
 from place import STUDY, Place
 
 from autockd import __version__
 from autockd.cli.app import app, main
+from autockd.config.loading import read_plain
 from autockd.tracking.saved_views import has_views
 
 COMMANDS = {
@@ -142,7 +142,7 @@ def test_shipped_spaces_are_listed_printed_copied_and_valid(
         assert main(["cat", space["name"]]) == 0
         printed = capsys.readouterr().out
         assert main(["cat", space["name"], "--json"]) == 0
-        assert json.loads(capsys.readouterr().out) == yaml.safe_load(printed)
+        assert json.loads(capsys.readouterr().out) == read_plain(printed, "it")
         assert main(["cp", space["name"], "."]) == 0
         assert capsys.readouterr().out == f"{space['name']}.yaml\n"
         assert (tmp_path / f"{space['name']}.yaml").read_text().rstrip("\n") + "\n" == printed

@@ -10,7 +10,7 @@ from autockd import __version__
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
-from autockd.history import History, check_data, check_goes_on
+from autockd.history import History, check_data, check_goes_on, moves
 from autockd.records import (
     Event,
     Provenance,
@@ -120,6 +120,23 @@ def test_what_trials_depend_on_must_stay(override: str, said: str) -> None:
         check_goes_on(History([started()]), study(override, "note=x"), "data")
     assert said in str(error.value)
     assert "note" not in str(error.value), "what may change is no reason"
+
+
+@pytest.mark.parametrize(
+    ("before", "override"),
+    [
+        ("task={source: folder, path: /old/photos}", "task.path=/new/photos"),
+        ("task={source: torchvision, dataset: MNIST, root: /old}", "task.root=/new"),
+        ("teacher.model.weights=/old/teacher.safetensors", "teacher.model.weights=/new/teacher.safetensors"),
+    ],
+)
+def test_data_and_weights_may_lie_elsewhere_and_are_compared_by_content(before: str, override: str) -> None:
+    history, now = History([started(config=study(before))]), study(before, override)
+    (change,) = check_goes_on(history, now, "data")
+    assert moves(history, now) == (change,)
+    assert moves(history, study(before, "note=x")) == ()
+    with pytest.raises(StudyError, match="the data set: its fingerprint was data, now it is other"):
+        check_goes_on(history, now, "other")
 
 
 def test_another_data_set_is_refused() -> None:

@@ -104,6 +104,7 @@ def test_baselines_of_the_same_method_have_names_of_their_own(session: Session) 
     starts = _starts(events(session.folder / LEDGER))
     subjects = _searched(session, session.summary, starts, teacher)
     assert [(subject.label, subject.trial) for subject in subjects] == [("kd", 0), ("kd 1", 1), ("best", 2)]
+    assert [subject.kind for subject in subjects] == ["baseline", "baseline", "best"]
     assert [subject.weights for subject in subjects] == [
         session.folder / f"trials/{trial:04d}/best.safetensors" for trial in (0, 1, 2)
     ]

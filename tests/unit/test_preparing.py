@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from sample_records import teacher_record
 
 from autockd.config import parse_study
@@ -17,7 +18,7 @@ from autockd.errors import StudyError
 from autockd.history import History
 from autockd.limits import Peaks, Work
 from autockd.models import build_model, read_state, save_weights, weights_hash
-from autockd.preparing import _check_same, _fill_bank, _on_cores, _own_copy, _precision, _warn_of_answers
+from autockd.preparing import _checked, _fill_bank, _on_cores, _own_copy, _precision, _warn_of_answers, _warn_of_chance
 from autockd.records import BankRecord, Event, Noted, Precision, PrecisionChoice, PrecisionChosen, TeacherRecord
 from autockd.search.resources import Allocation
 from autockd.search.stages import check_bank, fill_bank, probe_precision
@@ -37,6 +38,39 @@ resources: {{teacher_precision: {wanted}}}
 
 def answering(precision: Precision) -> TeacherRecord:
     return teacher_record(answers=precision, answers_difference=0.071)
+
+
+def test_a_teacher_that_goes_on_keeps_the_name_of_its_bank(tmp_path: Path) -> None:
+    """Another transformers may describe the same encoder otherwise: its answers decide, which are in that bank."""
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", tmp_path)
+    known, found = teacher_record(reading="as it was read"), teacher_record(reading="as it is read now")
+    with open_session(study, tmp_path, ignore, None, "digits", resume=False) as session:
+        spec = _checked(session, "teacher", TeacherSpec(study.teacher, tmp_path / "model.safetensors", found), known)
+    assert spec.record == known
+
+
+@pytest.mark.parametrize(
+    ("origin", "metric", "said"),
+    [
+        ("trained", 0.5, "the teacher is right on 50.0% of the validation split, and always saying '{}' on {}"),
+        ("given", 0.05, "the teacher is right on 5.0% of the validation split, and always saying '{}' on {}; are its"),
+        ("given", 0.9, None),
+    ],
+)
+def test_a_teacher_that_knows_nothing_is_warned_about(
+    origin: str, metric: float, said: str | None, task: Task, tmp_path: Path
+) -> None:
+    often = 6 if metric < 0.5 else 30
+    targets = torch.tensor([3] * often + list(range(10)))
+    seen = replace(task, validation=replace(task.validation, targets=targets))
+    told: list[Event] = []
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", tmp_path)
+    with open_session(study, tmp_path, told.append, None, "digits", resume=False) as session:
+        _warn_of_chance(session, seen, teacher_record(origin=origin, metric=metric))
+    warnings = [event.text for event in told if isinstance(event, Noted)]
+    share = f"{(often + 1) / (often + 10):.1%}"
+    assert len(warnings) == (said is not None)
+    assert all(text.startswith((said or "").format(3, share)) for text in warnings)
 
 
 OFF = "its answers in bf16 are 7.1 % off those in fp32 on this machine"
@@ -72,13 +106,13 @@ def test_a_study_whose_teacher_has_changed_does_not_go_on(tmp_path: Path) -> Non
     save_weights(build_model(study.teacher.model, classes=10, channels=1, image_size=(8, 8), seed=1), own)
     right, other = teacher_record(weights_hash=weights_hash(read_state(own))), teacher_record()
     with open_session(study, tmp_path, lambda event: None, None, "digits", resume=False) as session:
-        copy = _own_copy(study.teacher, own, right, base=None)
+        copy = _own_copy(study.teacher, own, right)
         assert copy is not None
-        _check_same(session, "teacher", copy, right)
-        changed = _own_copy(study.teacher, own, other, base=None)
+        assert _checked(session, "teacher", copy, right) == copy
+        changed = _own_copy(study.teacher, own, other)
         assert changed is not None
         with pytest.raises(StudyError, match="s cannot go on: its teacher has changed"):
-            _check_same(session, "teacher", changed, other)
+            _checked(session, "teacher", changed, other)
 
 
 @pytest.mark.parametrize(("threads", "cores", "expected"), [(8, 2, 2), (1, 4, 1), (2, 2, 2)])

@@ -13,7 +13,8 @@ from autockd.config.tasks import ImageFolder
 from autockd.data.sources.images import Item, decode
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, listed
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
+_JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+SUFFIXES = frozenset({*_JPEG, ".png", ".bmp", ".webp", ".avif", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 """Files that count as images, in lower case; other files are not looked at."""
 
 _LAYOUT = "lay the images out as train/<class>/*.png and test/<class>/*.png, or as <class>/*.png"
@@ -22,8 +23,8 @@ _LAYOUT = "lay the images out as train/<class>/*.png and test/<class>/*.png, or 
 def read_folder(config: ImageFolder) -> RawImages:
     """Images by class; the classes are the names of the training folders, sorted.
 
-    With a `train` folder that has folders of its own, `test` beside it is the test split and other folders are not
-    read. Without one, every folder is a class. Hidden files and folders are passed over.
+    With a `train` folder that has folders of its own, `test` beside it is the test split, and other folders are not
+    read then. Without one, every folder is a class. Hidden files and folders are passed over.
 
     Raises:
         DataError: there is no such folder, no class, an empty class, or a class that only the test split has.
@@ -36,6 +37,9 @@ def read_folder(config: ImageFolder) -> RawImages:
     classes = _classes(train_root)
     train = _samples(train_root, classes, config.image_size)
     if test_root is None or not test_root.is_dir():
+        if others := [folder.name for folder in _folders(path) if split and folder != train_root]:
+            message = f"beside {train_root} there is no folder test, but {listed(others)}"
+            raise data_error("task.path", message, "call the folder of the test images test, or move the others away")
         return RawImages(config.name, classes, train)
     if extra := sorted(set(_classes(test_root)) - set(classes)):
         message = f"{test_root} has {listed(extra)}, which {train_root} has not"

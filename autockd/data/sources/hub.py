@@ -121,7 +121,7 @@ def choose_column(dataset: Any, field: str, named: str | None, candidates: Seque
         raise data_error(f"task.{field}", message, f"name one of {listed(candidates)}")
     if not candidates:
         message = f"no column holds {content}; the columns are {names}"
-        raise data_error(f"task.{field}", message, "choose another data set")
+        raise data_error(f"task.{field}", message, f"name the one that does, as task.{field}, or choose other data")
     if len(candidates) > 1:
         raise data_error(f"task.{field}", f"several columns hold {content}", f"name one of {listed(candidates)}")
     return candidates[0]

@@ -82,7 +82,8 @@ def _parts(config: Text) -> list[Any]:
     options = _CSV | _quoting(files) if _are_comma_separated(files) else {}
     splits = load_splits(config.path, config.subset, config.revision, **options)
     parts = [split_named(splits, "train_split", config.train_split)]
-    return parts if config.test_split is None else [*parts, split_named(splits, "test_split", config.test_split)]
+    parts += [] if config.test_split is None else [split_named(splits, "test_split", config.test_split)]
+    return [_with_whole_rows(part, "path") for part in parts] if options else parts
 
 
 def _file(path: Path, split: str, field: str, quoting: dict[str, Any]) -> Any:
@@ -96,7 +97,20 @@ def _file(path: Path, split: str, field: str, quoting: dict[str, Any]) -> Any:
     if suffix == ".tsv":
         options = options | quoting | {"sep": "\t"}
     loaded = load_files(reader, {split: [path]}, f"task.{field}", str(path), **options)
-    return split_named(loaded, field, split)
+    part = split_named(loaded, field, split)
+    return _with_whole_rows(part, field) if options else part
+
+
+def _with_whole_rows(part: Any, field: str) -> Any:
+    """A split of separated values, unless its reader took what stands first in a row for the row's name.
+
+    So it does where rows have more fields than the first line, as `text;score` over `good, but dear;3,5`.
+    """
+    if any(name.startswith("__index_level_") for name in part.features):
+        message = f"the rows of {split_name(part)} have more fields than the first line names columns"
+        remedy = "separate columns by commas (.csv) or tabs (.tsv), and put what holds one of them in quotation marks"
+        raise data_error(f"task.{field}", message, remedy)
+    return part
 
 
 def _quoting(files: Sequence[Path]) -> dict[str, Any]:

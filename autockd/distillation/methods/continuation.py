@@ -87,7 +87,9 @@ class ContinuationKD:
             if config.margin_mode == "absolute":
                 return ()
             second_moment = 1.0  # the margin is in units of it, whatever it is
-        margin, plan = config.margin_value(second_moment), self.plan(run, second_moment)
+        if not (margin := config.margin_value(second_moment)):
+            return ()
+        plan = self.plan(run, second_moment)
         pairs = zip(plan.column("smoothing"), plan.column("margin"), strict=True)
         bounds = [margin * phi * phi * second_moment / annealed for phi, annealed in pairs]
         dead = next((step for step, bound in enumerate(bounds) if margin < bound * (1 - 1e-9)), run.steps)

@@ -78,6 +78,15 @@ def test_adamw_for_images_does_not_take_the_rate_of_sgd(tmp_path: Path) -> None:
     assert read(tmp_path, IMAGES, training={"optimizer": "adamw"}).training.learning_rate == 1e-3
     assert read(tmp_path, IMAGES, training={"optimizer": "adamw", "learning_rate": 0.01}).training.learning_rate == 0.01
     assert read(tmp_path, IMAGES, training={}).training.learning_rate == 0.2
+    teacher = {"model": {"family": "cifar_resnet"}, "training": {"optimizer": "adamw"}}
+    found = read(tmp_path, IMAGES, teacher=teacher).teacher.training
+    assert (found.learning_rate, found.batch_size) == (1e-3, 128)
+
+
+def test_a_recipe_without_a_rate_has_that_of_its_study() -> None:
+    recipe = TrainingConfig(optimizer="adamw")
+    assert recipe.learning_rate == 1e-3
+    assert StudyConfig.model_validate(TEXTS | {"training": recipe}).training.learning_rate == 2e-5
 
 
 def test_rivals_have_them_too(tmp_path: Path) -> None:

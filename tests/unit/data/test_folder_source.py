@@ -57,6 +57,14 @@ def test_train_and_test_folders(tmp_path: Path) -> None:
     assert held_out.split.targets.tolist() == [1, 1, 1]
 
 
+def test_test_images_by_another_name_are_not_passed_over(tmp_path: Path) -> None:
+    for name in "ab":
+        fill(tmp_path / "train" / name, 8)
+        fill(tmp_path / "val" / name, 3)
+    with pytest.raises(DataError, match=r"beside .*train there is no folder test, but 'val' -> call the folder"):
+        load(tmp_path)
+
+
 def test_a_train_folder_alone_gives_its_test_images(tmp_path: Path) -> None:
     for name in "ab":
         fill(tmp_path / "train" / name, 10)
@@ -115,7 +123,7 @@ def test_an_empty_class_is_named(plain: Path) -> None:
     (plain / "oak").mkdir()
     (plain / "oak" / "readme.txt").write_text("to come")
     with pytest.raises(
-        DataError, match=r"task\.path: the class folder .*oak has no image \(\.bmp .*-> add images, or re"
+        DataError, match=r"task\.path: the class folder .*oak has no image \(\.avif .*-> add images, or re"
     ):
         load(plain)
 
@@ -138,7 +146,7 @@ def test_a_folder_without_classes_or_no_folder_is_refused(tmp_path: Path, make: 
 
 def test_a_class_with_one_image_is_named(plain: Path) -> None:
     fill(plain / "yew", 1)
-    with pytest.raises(DataError, match="the class 'yew' has 1 image, too few to be split"):
+    with pytest.raises(DataError, match="fewer than 2 images are left to be split of 'yew'"):
         load(plain)
 
 

@@ -100,14 +100,18 @@ def test_the_test_rows_do_not_depend_on_the_training_limit() -> None:
     assert np.array_equal(free.test, limited.test)
 
 
-def test_a_class_with_one_image_is_named() -> None:
-    with pytest.raises(DataError, match=r"task\.test_fraction: the class 'class 1' has 1 image, too few") as caught:
-        choose_rows(raw(labels(20, 1, 20)), Digits())
-    assert "-> add images of it" in str(caught.value)
+def test_classes_with_one_image_are_named_together() -> None:
+    with pytest.raises(DataError, match=r"task\.test_fraction: fewer than 2 images are left to be split of") as caught:
+        choose_rows(raw(labels(20, 1, 20, 1)), Digits())
+    assert "of 'class 1', 'class 3' -> add images (training, validation and test split need one each)" in str(
+        caught.value
+    )
 
 
 def test_a_class_that_a_limit_thins_out_is_named() -> None:
-    with pytest.raises(DataError, match=r"validation_fraction: the class 'class 1' has 0 images, .*raise limit_train"):
+    with pytest.raises(
+        DataError, match=r"validation_fraction: fewer than 2 images .* of 'class 1' .*raise limit_train"
+    ):
         choose_rows(raw(labels(500, 5), labels(5, 5)), Digits(limit_train=20))
 
 

@@ -112,7 +112,7 @@ def test_too_few_scores_to_split_are_told(tmp_path: Path) -> None:
 def test_a_class_with_one_example_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", {"text": list("abcdef"), "label": ["u", "u", "u", "u", "u", "v"]})
     with pytest.raises(
-        DataError, match=r"test_fraction: the class 'v' has 1 example, too few .* -> add examples of it"
+        DataError, match=r"test_fraction: fewer than 2 examples are left to be split of 'v' -> add examples \(train"
     ):
         read_text_splits(config(path))
 
@@ -187,7 +187,11 @@ def test_a_label_is_found_by_its_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
-        ({"a": ["x"], "b": ["y"]}, {}, r"label_column: no column holds classes; the columns are 'a', 'b'"),
+        (
+            {"a": ["x"], "b": ["y"]},
+            {},
+            r"label_column: no column holds classes; the columns are 'a', 'b' -> name the one that does, as task.label",
+        ),
         ({"a": ["x"], "b": [1], "c": [2]}, {}, r"label_column: several columns hold classes -> name one of 'b', 'c'"),
         ({"a": ["x"], "label": [1]}, {"label_column": "no"}, r"label_column: 'no' is not among 'a', 'label'"),
         (
@@ -252,6 +256,25 @@ def test_what_does_not_fit_is_named(
 ) -> None:
     with pytest.raises(DataError, match=r"task\.?" + message.removeprefix("task")):
         read_text_splits(config(write(tmp_path / f"x.{suffix}", columns), **options))
+
+
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ("text;score\nGood, but dear;3,5\nBad, and dear;1,5\n", {"problem": "regression"}),
+        ("text,label\nGood, but dear,u\nBad, and dear,v\n", {}),
+    ],
+    ids=["decimal commas", "unquoted commas"],
+)
+@pytest.mark.parametrize("is_file", [True, False])
+def test_rows_with_more_fields_than_columns_are_refused(
+    tmp_path: Path, content: str, options: dict[str, Any], is_file: bool
+) -> None:
+    """Its reader would take their first field for the name of the row."""
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=r"task\.path: the rows of .*'train' have more fields than the first line"):
+        read_text(config(tmp_path / "train.csv" if is_file else tmp_path, **options))
 
 
 def test_a_score_must_be_finite(tmp_path: Path) -> None:

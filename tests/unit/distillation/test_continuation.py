@@ -228,6 +228,10 @@ def test_a_dead_zone_is_dead_for_a_student_that_knows_nothing() -> None:
     assert alive == list(range(29, 100))
 
 
+def test_a_teacher_that_says_nothing_has_no_dead_zone() -> None:
+    assert warning_of(ContinuationKD(margin=0.3), Run(40, 2), 0.0) == ""
+
+
 @pytest.mark.parametrize("config", [ContinuationKD(), ContinuationKD(margin_mode="none"), CIFAR, GLUE])
 def test_no_margin_no_warning(config: ContinuationKD) -> None:
     assert warning_of(config, Run(40, 2), 1e-6) == ""

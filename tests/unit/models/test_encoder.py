@@ -20,6 +20,7 @@ from autockd.models.encoder import (
     WHOLE_MASKS,
     TextEncoder,
     build_encoder,
+    reading_hash,
     save_encoder,
     whole_mask,
 )
@@ -176,6 +177,31 @@ def test_outputs_come_in_the_order_of_the_tasks_classes(classifier: Path) -> Non
     ordered = build(classifier, outputs=3, labels=("entailment", "neutral", "contradiction"))
     torch.testing.assert_close(logits_of(ordered, classifier), kept.flip(1))
     assert ordered.hf.config.id2label == {0: "entailment", 1: "neutral", 2: "contradiction"}
+
+
+def test_how_an_encoder_reads_texts_has_a_name(bert: Path, tmp_path: Path) -> None:
+    """The same for the same folder, wherever it lies and whatever was done with it before; another after a change."""
+
+    def name_of(folder: Path, *, used: bool = False) -> str:
+        tokenizer = load_tokenizer(Encoder(path=str(folder)))
+        if used:
+            tokenizer(["a film", "a very good film"], padding=True, truncation=True, max_length=5)
+            tokenizer = load_tokenizer(Encoder(path=str(folder)))
+        return reading_hash(build(folder), tokenizer)
+
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(bert, copy)
+    first = name_of(bert)
+    assert first == name_of(bert, used=True) == name_of(copy)
+    for file, change in (
+        ("tokenizer_config.json", {"truncation_side": "left"}),
+        ("tokenizer_config.json", {"do_lower_case": False}),
+        ("config.json", {"layer_norm_eps": 1e-3}),
+    ):
+        text = (copy / file).read_text()
+        (copy / file).write_text(json.dumps(json.loads(text) | change))
+        assert name_of(copy) != first, change
+        (copy / file).write_text(text)
 
 
 def test_one_output_is_regression(bert: Path) -> None:

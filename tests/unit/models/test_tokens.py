@@ -158,6 +158,14 @@ def test_a_folder_without_a_usable_tokenizer_is_refused(bases: dict[str, Path], 
         load_tokenizer(Encoder(path=str(tmp_path)))
 
 
+def test_a_tokenizer_without_its_vocabulary_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    """As in a folder of a Trainer that was given no tokenizer: transformers makes one that knows no word."""
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((bases["bert"] / name).read_bytes())
+    with pytest.raises(ModelError, match=r"knows no word, for its vocabulary is not there -> save the tokenizer"):
+        load_tokenizer(Encoder(path=str(tmp_path)))
+
+
 @pytest.mark.parametrize(
     ("family", "positions", "longest"), [("roberta", 64, 62), ("roberta", 66, 64), ("bert", 64, 64)]
 )

@@ -108,11 +108,16 @@ def test_a_second_name_outlives_a_new_file_under_the_first(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors"]
 
 
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "_orig_mod.module."])
 def test_state_dicts_are_unwrapped(model: ResNet6n2, tmp_path: Path, wrapper: str | None, prefix: str) -> None:
     state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
     torch.save({wrapper: state, "epoch": 3} if wrapper else state, tmp_path / "model.pt")
+    assert weights_hash(read_state(tmp_path / "model.pt")) == weights_hash(model.state_dict())
+
+
+def test_averages_are_weights(model: ResNet6n2, tmp_path: Path) -> None:
+    torch.save(torch.optim.swa_utils.AveragedModel(model).state_dict(), tmp_path / "model.pt")
     assert weights_hash(read_state(tmp_path / "model.pt")) == weights_hash(model.state_dict())
 
 

@@ -361,6 +361,17 @@ class TestGoingOn:
         assert all(trial.state.is_finished() for trial in other.stored)
         assert [trial.params for trial in other.stored] == other.points
 
+    def test_the_journal_of_a_stopped_study_has_every_outcome(self, tmp_path: Path) -> None:
+        """Those that later proposals would not have rested on yet, too; and the study goes on as if it had not."""
+        desk = Desk(tmp_path, study_of(), parallel=2)
+        open_trials = [desk.book.propose(), desk.book.propose()]
+        desk.book.report(TrialReport(trial=1, outcome=complete(0.5)))
+        assert [trial.state.name for trial in desk.stored] == ["RUNNING", "RUNNING"]
+        desk.book.settle()
+        assert [trial.state.name for trial in desk.stored] == ["RUNNING", "COMPLETE"]
+        other = self.restored(desk)
+        assert other.book.propose() == open_trials[0]
+
     def test_what_ran_comes_first(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path, study_of(), parallel=2)
         running = [desk.book.propose(), desk.book.propose()]
