@@ -24,7 +24,7 @@ from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
 from autockd.models.vocabulary import Vocabulary
-from autockd.records import BankRecord, Diagnosis, EpochRecord, Precision, PrecisionChoice, SubjectKind
+from autockd.records import BankRecord, Diagnosis, Precision, PrecisionChoice, SubjectKind
 from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
@@ -115,11 +115,11 @@ def _ready(
     def choose() -> PrecisionChoice:
         return _probe(model, config.training, task, wanted, threads, place)
 
-    progress, epochs = teacher_progress(target), config.training.epochs
+    progress = teacher_progress(target)
 
-    def watch(record: EpochRecord) -> None:
+    def tell(text: str) -> None:
         with suppress(OSError):  # whoever shows it shows nothing then
-            write_whole(progress, f"epoch {record.epoch} of {epochs}, validation {record.metric:.4f}")
+            write_whole(progress, text)
 
     try:
         return prepare_teacher(
@@ -133,7 +133,7 @@ def _ready(
             threads=_side_by_side(threads, place),
             cache=cache_folder() / "teachers",
             target=target,
-            watch=watch,
+            tell=tell,
             lesson=lesson,
         )
     finally:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,8 @@ from autockd.models import (
     save_weights,
     weights_hash,
 )
-from autockd.records import EpochRecord, Precision, PrecisionChoice, TeacherRecord
+from autockd.records import Precision, PrecisionChoice, TeacherRecord
+from autockd.tracking.locks import FileLock
 from autockd.training.bank import TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
@@ -40,7 +42,7 @@ from autockd.training.live_teacher import ANSWERS, LiveTeacher
 from autockd.training.networks import based_on, build_network, kept_model, make_feed
 from autockd.training.trainer import Trainer
 
-Watch = Callable[[EpochRecord], None]
+Tell = Callable[[str], None]
 
 CHECKPOINT_EVERY = 60.0
 """Seconds between two checkpoints of a teacher in training."""
@@ -104,7 +106,7 @@ def prepare_teacher(
     threads: int = 1,
     cache: Path,
     target: Path,
-    watch: Watch | None = None,
+    tell: Tell = lambda text: None,
     lesson: Lesson | None = None,
 ) -> TeacherSpec:
     """Load the given teacher, or train it unless the cache has it; evaluate it; put its weights at `target`.
@@ -120,7 +122,7 @@ def prepare_teacher(
         threads: batches that it answers for side by side, on a CPU.
         cache: folder of trained teachers, named by content.
         target: where the study keeps its own copy, as safetensors.
-        watch: is given every epoch of its training.
+        tell: is told, in some words, after every epoch of its training, and what it waits for.
         lesson: of an assistant, the teacher that it learns from; an encoder without a base is cut from that one.
 
     Raises:
@@ -134,8 +136,8 @@ def prepare_teacher(
     weights = cache / f"{_address(recipe, task, model, reading, lesson, insisted)}.safetensors"
     origin = _origin(config, weights)
     precision = choose() if origin == "trained" else None
-    if precision is not None:
-        _train(recipe, task, precision, weights, watch, lesson)
+    if precision is not None and not _train(recipe, task, precision, weights, tell, lesson):
+        origin, precision = "cached", None
     if origin != "given":
         load_weights(model, weights)
     _keep(model, config, target)
@@ -250,30 +252,50 @@ def _train(
     task: Task,
     precision: PrecisionChoice,
     weights: Path,
-    watch: Watch | None,
+    tell: Tell,
     lesson: Lesson | None,
-) -> None:
-    """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop."""
+) -> bool:
+    """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop.
+
+    Returns:
+        Whether it has; False where another study of this machine trained the same one meanwhile.
+    """
+    with _alone(weights, tell):
+        if weights.exists():
+            return False
+        trainer = _trainer(config, task, precision, lesson)
+        checkpoint = weights.with_suffix(".checkpoint")
+        if state := load_checkpoint(checkpoint):
+            trainer.load_state_dict(state)
+        saved = time.monotonic()
+        try:
+            for record in trainer.fit():
+                tell(f"epoch {record.epoch} of {config.training.epochs}, validation {record.metric:.4f}")
+                if time.monotonic() - saved > CHECKPOINT_EVERY:
+                    save_checkpoint(checkpoint, trainer.state_dict())
+                    saved = time.monotonic()
+        except TrialFailed as error:
+            raise ConfigError([error.as_problem(f"{'assistant' if lesson else 'teacher'}.training")]) from error
+        save_weights(trainer.best_weights, weights)
+        checkpoint.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def _alone(weights: Path, tell: Tell) -> Iterator[None]:
+    """Wait while another study trains the same teacher, which would be done twice, and into one checkpoint."""
+    lock = FileLock(weights.with_suffix(".lock"))
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
+        if not lock.acquire():
+            tell(f"waiting for {lock.owner}, which trains the same one")
+            lock.acquire(patience=math.inf)
     except OSError as error:
         raise cannot_write("trained teachers", weights.parent, error, instead=ANOTHER_CACHE) from error
-    trainer = _trainer(config, task, precision, lesson)
-    checkpoint = weights.with_suffix(".checkpoint")
-    if state := load_checkpoint(checkpoint):
-        trainer.load_state_dict(state)
-    saved = time.monotonic()
     try:
-        for record in trainer.fit():
-            if watch is not None:
-                watch(record)
-            if time.monotonic() - saved > CHECKPOINT_EVERY:
-                save_checkpoint(checkpoint, trainer.state_dict())
-                saved = time.monotonic()
-    except TrialFailed as error:
-        raise ConfigError([error.as_problem(f"{'assistant' if lesson else 'teacher'}.training")]) from error
-    save_weights(trainer.best_weights, weights)
-    checkpoint.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
 
 
 def _trainer(config: TeacherConfig, task: Task, precision: PrecisionChoice, lesson: Lesson | None) -> Trainer:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.errors import ConfigError, EnvironmentProblem, ModelError
 from autockd.models import build_model, read_state, save_weights, weights_hash
-from autockd.records import EpochRecord, PrecisionChoice
+from autockd.records import PrecisionChoice
 from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.evaluation import evaluate
@@ -54,16 +58,17 @@ def prepare(task: Task, fp32: PrecisionChoice, tmp_path: Path) -> Prepare:
 
 
 def test_it_is_trained_and_evaluated(prepare: Prepare, task: Task, fp32: PrecisionChoice) -> None:
-    epochs: list[EpochRecord] = []
-    spec = prepare(watch=epochs.append)
+    told: list[str] = []
+    spec = prepare(tell=told.append)
     record = spec.record
-    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    epochs, metrics = zip(*(text.split(", validation ") for text in told), strict=True)
+    assert epochs == ("epoch 1 of 3", "epoch 2 of 3", "epoch 3 of 3")
     assert (record.origin, record.precision, record.parameters) == ("trained", fp32, 4934)
     assert record.weights_path == str(spec.weights)
     assert record.bytes == spec.weights.stat().st_size
     assert record.weights_hash == weights_hash(read_state(spec.weights))
     assert record.seconds > 0
-    assert record.metric == max(epoch.metric for epoch in epochs), "the best epoch's weights are kept"
+    assert f"{record.metric:.4f}" == max(metrics), "the best epoch's weights are kept"
     live = spec.load(task, torch.device("cpu"))
     feed = make_feed(CONFIG.model, task, task.validation, torch.device("cpu"), channels_last=True)
     assert evaluate(live.model, feed, task.validation.targets, "accuracy") == record.metric
@@ -239,20 +244,43 @@ def test_training_goes_on_where_it_was_stopped(
 ) -> None:
     monkeypatch.setattr(teacher_module, "CHECKPOINT_EVERY", 0.0)
     whole = prepare(cache=tmp_path / "elsewhere", study="whole")
-    seen: list[int] = []
+    seen: list[str] = []
 
-    def stop_in_the_third(record: EpochRecord) -> None:
-        seen.append(record.epoch)
+    def stop_in_the_third(text: str) -> None:
+        seen.append(text)
         if len(seen) == 3:
             raise Stopped
 
     with pytest.raises(Stopped):
-        prepare(watch=stop_in_the_third)
-    spec = prepare(watch=lambda record: seen.append(record.epoch))
-    assert seen == [1, 2, 3, 3]
+        prepare(tell=stop_in_the_third)
+    spec = prepare(tell=seen.append)
+    assert [text.split()[1] for text in seen] == ["1", "2", "3", "3"]
     assert spec.record.origin == "trained"
     assert spec.record.weights_hash == whole.record.weights_hash
-    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".safetensors"]
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".lock", ".safetensors"]
+
+
+def test_a_teacher_that_another_study_trains_is_waited_for_and_taken(prepare: Prepare) -> None:
+    """The first goes on once the second waits, and the second then finds what the first has made."""
+    is_waiting, told = threading.Event(), []
+
+    def tell_of_waiting(text: str) -> None:
+        told.append(text)
+        is_waiting.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        has_begun = threading.Event()
+
+        def hold_the_first(text: str) -> None:
+            has_begun.set()
+            assert is_waiting.wait(60)
+
+        first = threads.submit(prepare, tell=hold_the_first)
+        assert has_begun.wait(60)
+        second = threads.submit(prepare, study="another", tell=tell_of_waiting)
+        origins = [future.result(timeout=60).record.origin for future in (first, second)]
+    assert origins == ["trained", "cached"]
+    assert told == [f"waiting for process {os.getpid()} on {socket.gethostname()}, which trains the same one"]
 
 
 def test_a_cache_that_cannot_be_written_is_the_machines_problem(prepare: Prepare, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from autockd.data import TextTask
 from autockd.data.order import EpochOrder
 from autockd.errors import ModelError
 from autockd.models import weights_hash
-from autockd.records import EpochRecord, PrecisionChoice
+from autockd.records import PrecisionChoice
 from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.networks import build_network, trim_network
@@ -163,13 +163,13 @@ def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
         teacher = make_teacher(encoders["bert"], task, tmp_path / study)
         lesson = Lesson(teacher, lambda: bank_of(teacher, task, tmp_path / study))
 
-        def watch(record: EpochRecord) -> None:
-            seen.append(record.epoch)
-            if record.epoch == stop_at:
+        def tell(text: str) -> None:
+            seen.append(int(text.split()[1]))
+            if seen[-1] == stop_at:
                 raise Stopped
 
         target = tmp_path / study / "assistant" / "model.safetensors"
-        places: dict[str, Any] = {"device": CPU, "cache": tmp_path / "cache", "target": target, "watch": watch}
+        places: dict[str, Any] = {"device": CPU, "cache": tmp_path / "cache", "target": target, "tell": tell}
         return prepare_teacher(config, task, choose=lambda: fp32, lesson=lesson, **places)
 
     with pytest.raises(Stopped):
