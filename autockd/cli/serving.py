@@ -76,8 +76,8 @@ def _study(name: str | None, studies: Path | None) -> Study:
     latest = max(list_studies(folder, complain=say), key=lambda summary: summary.started, default=None)
     if latest is None:
         raise StudyError(f"STUDY: there is no study in {folder} -> start one with `autockd run`, or give --studies")
-    say(f"latest study: {latest.study}")
-    return open_study(latest.study, folder)
+    say(f"latest study: {latest.folder}")
+    return open_study(latest.folder, folder)
 
 
 def _require_free(port: int) -> None:

@@ -222,7 +222,7 @@ def studies_table(summaries: Iterable[StudySummary]) -> Table:
     columns = {"study": "left", "state": "left", "trials": "right", "metric": "left", "best": "right", "bundle": "left"}
     rows = [
         (
-            summary.study,
+            summary.folder or summary.study,
             "finished" if summary.finished else "unfinished",
             f"{len(summary.trials) - summary.count('running')}/{summary.asked}",
             summary.metric,

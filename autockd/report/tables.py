@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autockd.errors import StudyError
-from autockd.folders import CONFIG, LEDGER
+from autockd.folders import BUNDLE, CONFIG, LEDGER
 from autockd.limits import Bound
 from autockd.records import (
     AssistantReady,
@@ -73,6 +73,8 @@ class StudySummary(Record):
     """A study at one moment, read from its ledger alone."""
 
     study: str
+    folder: str = ""
+    """Name of its folder, by which commands know it; it may have been renamed."""
     asked: int
     """Trials that the study is to have."""
     metric: str
@@ -151,7 +153,13 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
 
 def summary_if_begun(ledger: Path) -> StudySummary | None:
     """What a study's ledger says, now; None where it says nothing yet, or what came before it has failed."""
-    return summarise(read_events(ledger)) if ledger.exists() else None
+    summary = summarise(read_events(ledger)) if ledger.exists() else None
+    if summary is None:
+        return None
+    folder, bundle = ledger.parent, summary.bundle
+    if bundle and not Path(bundle).is_dir() and (folder / BUNDLE).is_dir():  # the study has moved since
+        bundle = str((folder / BUNDLE).absolute())
+    return summary.model_copy(update={"folder": folder.name, "bundle": bundle})
 
 
 def summary_of(ledger: Path) -> StudySummary:

@@ -11,7 +11,7 @@ import pytest
 from sample_records import PROVENANCE, teacher_record
 
 from autockd.errors import StudyError
-from autockd.folders import CONFIG, LEDGER
+from autockd.folders import BUNDLE, CONFIG, LEDGER
 from autockd.records import (
     BankReady,
     BankRecord,
@@ -239,6 +239,18 @@ def test_the_end_of_a_study() -> None:
 def test_a_summary_survives_json() -> None:
     whole = summary(TeacherReady(time=101.0, teacher=TEACHER), trial(0), ended(0, 0.9), evaluated("none", 0.9))
     assert StudySummary.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_a_study_that_was_moved_and_renamed_is_known_by_its_folder(tmp_path: Path) -> None:
+    there = tmp_path / "elsewhere" / "renamed"
+    (there / BUNDLE).mkdir(parents=True)
+    (there / CONFIG).touch()
+    before = str(tmp_path / "digits" / BUNDLE)
+    with Ledger(there / LEDGER) as ledger:
+        ledger.append(started())
+        ledger.append(Exported(time=102.0, trial=0, bundle=before, manifest_hash="m"))
+    (found,) = list_studies(tmp_path / "elsewhere")
+    assert (found.study, found.folder, found.bundle) == ("digits", "renamed", str(there / BUNDLE))
 
 
 def test_a_study_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
