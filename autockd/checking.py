@@ -17,8 +17,8 @@ from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
 from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
-from autockd.errors import ConfigError, TrialFailed
-from autockd.models import count_parameters
+from autockd.errors import ConfigError, ModelError, TrialFailed
+from autockd.models import count_parameters, encoder_shapes
 from autockd.report.preview import early_warnings
 from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
@@ -62,7 +62,8 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
 
     Raises:
         ModelError: an architecture or a file of weights is not usable.
-        ConfigError: one cannot be trained on its last batch, of a single image; or fresh seeds change nothing.
+        ConfigError: one cannot be trained on its last batch, of a single image; fresh seeds change nothing; the search
+            would keep more layers than there are.
     """
     found = []
     models = {"teacher": config.teacher.model, "student": student_model(config)}
@@ -70,6 +71,7 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
     if config.assistant is not None:
         models["assistant"] = cut_from_teacher(config.assistant.model, config)
         sizes["assistant"] = config.assistant.training.batch_size
+    _check_layers(config, task)
     for role, model in models.items():
         built = build_network(model, task, seed=0)
         if role == "student" or model.weights is None:
@@ -83,6 +85,18 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     return found
+
+
+def _check_layers(config: StudyConfig, task: Task) -> None:
+    """The largest number of layers that the search may keep, of an encoder that may have fewer."""
+    searched, model = config.search.space.get("student_layers"), student_model(config)
+    if searched is None or not isinstance(model, Encoder):
+        return
+    most = max(int(layers) for layers in searched.corners)
+    try:
+        encoder_shapes(model.model_copy(update={"layers": most}), outputs=task.outputs, labels=task.classes)
+    except ModelError as error:
+        raise ConfigError.of("search.space.student_layers", f"goes up to {most}, and {error}") from error
 
 
 def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str, field: str) -> None:

@@ -135,6 +135,8 @@ def encoder_shapes(config: Encoder, *, outputs: int, labels: tuple[str, ...] = (
     folder = base_folder(config)
     with quiet_transformers():
         shape, _ = _shape(config, folder, outputs, labels)
+        if config.initial == "pretrained" and config.layers is not None:
+            kept_layers(config.layers, shape.num_hidden_layers)
         try:
             with torch.device("meta"):
                 hf = AutoModelForSequenceClassification.from_config(shape, trust_remote_code=False)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from encoders import make_text_task
 
 from autockd.checking import check_budget, check_models, check_pick
 from autockd.config.methods import HintonKD, NoDistillation
 from autockd.config.schema import StudentConfig, StudyConfig
-from autockd.config.space import Choice
+from autockd.config.space import Choice, IntRange
 from autockd.data import Task
 from autockd.errors import ConfigError
 from autockd.models import save_weights
@@ -50,6 +52,23 @@ def test_a_last_batch_of_one_image_is_refused_where_it_cannot_be_trained_on(
     with pytest.raises(ConfigError, match=field) as raised:
         check_models(config, task)
     assert "the last of 120 images is a batch of its own" in str(raised.value)
+
+
+def test_no_more_layers_are_searched_than_there_are(tiny_encoder: Callable[..., Path]) -> None:
+    config = StudyConfig.model_validate(
+        {
+            "name": "checked",
+            "task": {"source": "text", "path": "films.csv"},
+            "teacher": {"model": {"family": "encoder", "path": str(tiny_encoder())}},
+            "student": {"model": {"family": "encoder"}},
+            "search": {"space": {"student_layers": {"type": "int", "low": 1, "high": 4}}},
+        }
+    )
+    check_models(config, make_text_task())
+    more = config.search.model_copy(update={"space": {"student_layers": IntRange(type="int", low=2, high=5)}})
+    message = r"search\.space\.student_layers: goes up to 5, and layers: the encoder has 4 layers, 5 cannot be kept"
+    with pytest.raises(ConfigError, match=message):
+        check_models(config.model_copy(update={"search": more}), make_text_task())
 
 
 def test_the_size_that_is_named_leaves_no_single_image_either(task: Task) -> None:
