@@ -18,7 +18,8 @@ from autockd.config.trial import baseline_config, trial_config
 from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, ModelError, TrialFailed
-from autockd.models import count_parameters, encoder_shapes
+from autockd.models import TextEncoder, count_parameters, encoder_shapes
+from autockd.models.encoder_shape import kept_layers
 from autockd.report.preview import early_warnings
 from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
@@ -71,9 +72,9 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
     if config.assistant is not None:
         models["assistant"] = cut_from_teacher(config.assistant.model, config)
         sizes["assistant"] = config.assistant.training.batch_size
-    _check_layers(config, task)
+    networks = {}
     for role, model in models.items():
-        built = build_network(model, task, seed=0)
+        networks[role] = built = build_network(model, task, seed=0)
         if role == "student" or model.weights is None:
             field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
             _check_last_batch(built, task, sizes[role], role, field)
@@ -84,17 +85,21 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
             _check_seeds(built, config)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
+    _check_layers(config, task, networks["teacher"])
     return found
 
 
-def _check_layers(config: StudyConfig, task: Task) -> None:
+def _check_layers(config: StudyConfig, task: Task, teacher: nn.Module) -> None:
     """The largest number of layers that the search may keep, of an encoder that may have fewer."""
-    searched, model = config.search.space.get("student_layers"), student_model(config)
-    if searched is None or not isinstance(model, Encoder):
+    searched, model = config.search.space.get("student_layers"), config.student.model
+    if searched is None or not isinstance(model, Encoder) or model.initial == "random":
         return
     most = max(int(layers) for layers in searched.corners)
     try:
-        encoder_shapes(model.model_copy(update={"layers": most}), outputs=task.outputs, labels=task.classes)
+        if model.path is None and isinstance(teacher, TextEncoder):  # it is cut from the teacher as that was trained
+            kept_layers(most, teacher.hf.config.num_hidden_layers)
+        else:
+            encoder_shapes(model.model_copy(update={"layers": most}), outputs=task.outputs, labels=task.classes)
     except ModelError as error:
         raise ConfigError.of("search.space.student_layers", f"goes up to {most}, and {error}") from error
 

@@ -135,13 +135,16 @@ class History:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
 
 
-def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str | None = None) -> tuple[str, ...]:
+def check_goes_on(
+    history: History, config: StudyConfig, task_fingerprint: str | None = None, test_fingerprint: str = ""
+) -> tuple[str, ...]:
     """Whether a study may go on with this configuration and data set.
 
     Args:
         history: the study's.
         config: the configuration.
         task_fingerprint: of the data set; None before it is read.
+        test_fingerprint: of its test split.
 
     Returns:
         What differs from before and may, such as `search.trials: 24 -> 48`.
@@ -158,6 +161,8 @@ def check_goes_on(history: History, config: StudyConfig, task_fingerprint: str |
     wrong = []
     if task_fingerprint is not None and task_fingerprint != start.task_fingerprint:
         wrong = [f"the data set: its fingerprint was {start.task_fingerprint[:12]}, now it is {task_fingerprint[:12]}"]
+    if test_fingerprint and start.test_fingerprint not in ("", test_fingerprint):
+        wrong += [f"its test split: that had {start.test_fingerprint[:12]}, now it has {test_fingerprint[:12]}"]
     changes = check_changes(history, config, wrong)
     if history.test_opened and (more := history.asked_for_more(config)):
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(history.test_opened.time))
@@ -176,8 +181,8 @@ def check_data(history: History, task: Task, held_out: HeldOut) -> None:
     """
     start = next(event for event in history.events if isinstance(event, StudyStarted))
     opened = history.test_opened
-    pairs = [("data set", start.task_fingerprint, task.fingerprint)]
-    pairs += [("test split", opened.test_fingerprint, held_out.fingerprint)] if opened else []
+    tested = opened.test_fingerprint if opened else start.test_fingerprint
+    pairs = [("data set", start.task_fingerprint, task.fingerprint), ("test split", tested, held_out.fingerprint)]
     for what, before, now in pairs:
         if before and before != now:
             raise StudyError(
@@ -216,6 +221,19 @@ def check_changes(history: History, config: StudyConfig, others: Sequence[str] =
 def moves(history: History, config: StudyConfig) -> tuple[str, ...]:
     """The changes that say where something lies now, such as `task.path: /old/photos -> /new/photos`."""
     return tuple(text for field, text in _changes(_data(history.config), _data(config)) if field in MOVED)
+
+
+def with_moves(history: History, config: StudyConfig) -> StudyConfig:
+    """The configuration that the study ran with, but for where `config` says that its data and given weights lie."""
+    before, now = _data(history.config), _data(config)
+    for field in MOVED:
+        *sections, name = field.split(".")
+        old, new = before, now
+        for section in sections:
+            old, new = old.get(section) or {}, new.get(section) or {}
+        if name in old and name in new:
+            old[name] = new[name]
+    return StudyConfig.model_validate(before)
 
 
 def _budgets(changes: Mapping[str, str]) -> list[str]:

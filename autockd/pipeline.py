@@ -18,7 +18,7 @@ from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import export_trial, row_to_export, winner
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, study_argument
 from autockd.hashing import content_hash
-from autockd.history import check_changes, check_goes_on, moves
+from autockd.history import check_changes, check_goes_on, moves, with_moves
 from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
@@ -75,7 +75,7 @@ def _say_changes(session: Session) -> None:
         what = "this changes nothing but where it is looked for" if change in moved else "this changes nothing"
         session.recorder.show(f"{config.name} is finished, so {what}: {change}")
     if moved:
-        save_study(config, session.folder / CONFIG)
+        save_study(with_moves(history, config), session.folder / CONFIG)
 
 
 def _run_stages(session: Session) -> tuple[Task, HeldOut]:
@@ -84,7 +84,7 @@ def _run_stages(session: Session) -> tuple[Task, HeldOut]:
     with cluster(session.config, session.folder) as join:
         with recorder.stage("data"):
             task, held_out = load_task(session.config.task)
-            _begin(session, task)
+            _begin(session, task, held_out)
         with recorder.stage("start"):
             machine = join()
         machine.meanwhile = session.halt.check
@@ -100,12 +100,12 @@ def _run_stages(session: Session) -> tuple[Task, HeldOut]:
     return task, held_out
 
 
-def _begin(session: Session, task: Task) -> None:
+def _begin(session: Session, task: Task, held_out: HeldOut) -> None:
     """Record the start of the study, or that it goes on and may."""
     data = json.loads(session.config.model_dump_json())
     check_pick(session.config, task)
     if session.history:
-        changes = check_goes_on(session.history, session.config, task.fingerprint)
+        changes = check_goes_on(session.history, session.config, task.fingerprint, held_out.fingerprint)
         event: Event = StudyResumed(time=time.time(), config=data, changes=changes, provenance=provenance(Path.cwd()))
         if changes:
             save_study(session.config, session.folder / CONFIG)
@@ -120,6 +120,7 @@ def _begin(session: Session, task: Task) -> None:
             metric=task.metric,
             direction=task.direction,
             task_fingerprint=task.fingerprint,
+            test_fingerprint=held_out.fingerprint,
             provenance=provenance(Path.cwd()),
             classes=task.classes,
         )

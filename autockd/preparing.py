@@ -48,7 +48,7 @@ from autockd.text import plural
 from autockd.tracking import plan_figure
 from autockd.training.networks import kept_model
 from autockd.training.peaks import measure_peaks
-from autockd.training.teacher import TeacherSpec
+from autockd.training.teacher import TeacherSpec, changed_text
 
 TEACHER = "teacher/model.safetensors"
 """A study's own copy of its teacher's weights."""
@@ -132,9 +132,9 @@ def _teacher(session: Session, task: Task, machine: Cluster, precision: Precisio
     own = session.folder / TEACHER
     spec = _own_copy(config, own, known)
     if spec is None:
-        place = (machine.whole_cpus, machine.allocation.device, _answers_in(session.config, known, precision))
+        how = (machine.whole_cpus, machine.allocation.device, *_as_before(session.config, known, precision))
         with _showing_progress(session, machine, "teacher", teacher_progress(own)):
-            spec = machine.call(ready_teacher, session.config, task, own, *place)
+            spec = machine.call(ready_teacher, session.config, task, own, *how)
     if known is None:
         session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
         _warn_of_chance(session, task, spec.record)
@@ -149,23 +149,25 @@ def _warn_of_chance(session: Session, task: Task, found: TeacherRecord) -> None:
     if task.metric != "accuracy":
         return
     counts = torch.bincount(task.validation.targets)
-    share, name = float(counts.max() / counts.sum()), task.classes[int(counts.argmax())]
+    share, name = int(counts.max()) / len(task.validation), task.classes[int(counts.argmax())]
     if found.metric > share:
         return
     text = (
         f"the teacher is right on {found.metric:.1%} of the validation split, and always saying {name!r} on {share:.1%}"
     )
     if found.origin == "given":
-        text += "; are its outputs in the order of the task's classes, which is that of their names?"
+        text += f"; are its outputs in the order of the task's classes, {', '.join(map(repr, task.classes[:5]))}, ...?"
     session.recorder.warn(text)
 
 
-def _answers_in(config: StudyConfig, known: TeacherRecord | None, precision: PrecisionChoice) -> Precision:
-    """The arithmetic in which a teacher, or an assistant, is to answer: that of before, where the study goes on."""
+def _as_before(
+    config: StudyConfig, known: TeacherRecord | None, precision: PrecisionChoice
+) -> tuple[Precision, str | None]:
+    """The arithmetic in which a teacher, or an assistant, is to answer, and the hash that its weights must have."""
     if known is not None:
-        return known.answers
+        return known.answers, known.weights_hash
     wanted = config.resources.teacher_precision
-    return precision.precision if wanted == "auto" else wanted
+    return precision.precision if wanted == "auto" else wanted, None
 
 
 def _taught_assistant(
@@ -178,9 +180,9 @@ def _taught_assistant(
     with recorder.stage("assistant"):
         spec = _own_copy(config, own, known)
         if spec is None:
-            place = (machine.whole_cpus, machine.allocation.device, _answers_in(session.config, known, precision))
+            how = (machine.whole_cpus, machine.allocation.device, *_as_before(session.config, known, precision))
             with _showing_progress(session, machine, "assistant", teacher_progress(own)):
-                spec = machine.call(ready_assistant, session.config, teacher, task, own, *place)
+                spec = machine.call(ready_assistant, session.config, teacher, task, own, *how)
         if known is None:
             recorder.record(AssistantReady(time=time.time(), assistant=spec.record))
         else:
@@ -212,10 +214,7 @@ def _checked(session: Session, role: str, spec: TeacherSpec, known: TeacherRecor
     """
     found = spec.record.weights_hash
     if found != known.weights_hash:
-        raise StudyError(
-            f"{session.config.name} cannot go on: its {role} has changed. Trials so far learned from weights "
-            f"{known.weights_hash[:12]}, and these are {found[:12]}; put them back, or start a new study"
-        )
+        raise StudyError(f"{session.config.name} cannot go on: {changed_text(role, known.weights_hash, found)}")
     return replace(spec, record=spec.record.model_copy(update={"reading": known.reading}))
 
 

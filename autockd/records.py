@@ -40,6 +40,8 @@ class StudyStarted(Record):
     """Name of the validation metric, such as accuracy."""
     direction: Literal["maximize", "minimize"]
     task_fingerprint: str
+    test_fingerprint: str = ""
+    """Of the test split, which nobody sees before it is opened; empty in ledgers of older versions."""
     provenance: Provenance
     classes: tuple[str, ...] = ()
     """Name of each class, by index; empty where targets are scores, and in ledgers of older versions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from autockd.config.arms import arms_of
+from autockd.config.arms import Arm, arms_of
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
@@ -39,7 +39,8 @@ def preview(study: StudyConfig) -> Preview:
     Raises:
         ConfigError: the schedule does not fit into the run.
     """
-    trial = _previewed(study)
+    arms = arms_of(study)
+    trial = _previewed(arms)
     try:
         plan = compile_plan(trial, NOMINAL_STEPS * trial.training.batch_size, 1.0)
     except TrialFailed as error:
@@ -53,7 +54,7 @@ def preview(study: StudyConfig) -> Preview:
         epochs=epochs,
         progress=[epoch / epochs for epoch in range(1, epochs + 1)],
         columns=columns,
-        notes=(*_notes(study, trial, plan), *_compared(study)),
+        notes=(*_notes(arms, trial, plan), *_compared(arms)),
     )
 
 
@@ -64,26 +65,26 @@ def early_warnings(study: StudyConfig, samples: int) -> tuple[str, ...]:
         study: the study, whose plans fit into their runs.
         samples: training samples of its task.
     """
-    trial = _previewed(study)
-    return _notes(study, trial, compile_plan(trial, samples, 1.0))
+    arms = arms_of(study, samples)
+    trial = _previewed(arms)
+    return _notes(arms, trial, compile_plan(trial, samples, 1.0))
 
 
-def _previewed(study: StudyConfig) -> TrialConfig:
-    arms = arms_of(study)
+def _previewed(arms: tuple[Arm, ...]) -> TrialConfig:
     arm = next((arm for arm in reversed(arms) if arm.study.method.name in SCHEDULED), arms[-1])
     return trial_config(arm.study, {})
 
 
-def _notes(study: StudyConfig, trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
+def _notes(arms: tuple[Arm, ...], trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
     return (
         *make_method(trial.method).warnings(plan.run, None),
-        *itertools.chain.from_iterable(space_warnings(arm.study, None) for arm in arms_of(study)),
+        *itertools.chain.from_iterable(space_warnings(arm.study, None) for arm in arms),
         *_teacher_seen(trial, plan),
     )
 
 
-def _compared(study: StudyConfig) -> tuple[str, ...]:
-    others = [arm.label for arm in arms_of(study) if arm.label]
+def _compared(arms: tuple[Arm, ...]) -> tuple[str, ...]:
+    others = [arm.label for arm in arms if arm.label]
     return (f"one of the methods that are compared: {', '.join(others)}",) if others else ()
 
 

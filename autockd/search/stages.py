@@ -84,19 +84,32 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
 
 
 def ready_teacher(
-    study: StudyConfig, task: Task, target: Path, threads: int, device: str, answers: Precision
+    study: StudyConfig,
+    task: Task,
+    target: Path,
+    threads: int,
+    device: str,
+    answers: Precision,
+    expected: str | None = None,
 ) -> TeacherSpec:
     """The study's teacher, trained on up to `threads` cores if need be; see `prepare_teacher`."""
-    return _ready(study, study.teacher, task, target, threads, device, answers, None)
+    return _ready(study, study.teacher, task, target, threads, device, answers, expected, None)
 
 
 def ready_assistant(
-    study: StudyConfig, teacher: TeacherSpec, task: Task, target: Path, threads: int, device: str, answers: Precision
+    study: StudyConfig,
+    teacher: TeacherSpec,
+    task: Task,
+    target: Path,
+    threads: int,
+    device: str,
+    answers: Precision,
+    expected: str | None = None,
 ) -> TeacherSpec:
     """The study's assistant, taught by its teacher if need be; as `ready_teacher`."""
     assert study.assistant is not None, "a study whose methods need an assistant has one"
     lesson = Lesson(teacher, lambda: open_bank(teacher, task, torch.device(device)))
-    return _ready(study, study.assistant, task, target, threads, device, answers, lesson)
+    return _ready(study, study.assistant, task, target, threads, device, answers, expected, lesson)
 
 
 def _ready(
@@ -107,6 +120,7 @@ def _ready(
     threads: int,
     device: str,
     answers: Precision,
+    expected: str | None,
     lesson: Lesson | None,
 ) -> TeacherSpec:
     model = config.model if lesson is None else based_on(config.model, lesson.teacher.folder)
@@ -133,6 +147,7 @@ def _ready(
             threads=_side_by_side(threads, place),
             cache=cache_folder() / "teachers",
             target=target,
+            expected=expected,
             tell=tell,
             lesson=lesson,
         )

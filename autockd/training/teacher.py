@@ -19,7 +19,7 @@ from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
-from autockd.errors import ConfigError, TrialFailed, cannot_write
+from autockd.errors import ConfigError, StudyError, TrialFailed, cannot_write
 from autockd.folders import ANOTHER_CACHE, write_whole
 from autockd.hashing import content_hash
 from autockd.models import (
@@ -106,6 +106,7 @@ def prepare_teacher(
     threads: int = 1,
     cache: Path,
     target: Path,
+    expected: str | None = None,
     tell: Tell = lambda text: None,
     lesson: Lesson | None = None,
 ) -> TeacherSpec:
@@ -122,12 +123,13 @@ def prepare_teacher(
         threads: batches that it answers for side by side, on a CPU.
         cache: folder of trained teachers, named by content.
         target: where the study keeps its own copy, as safetensors.
+        expected: hash of the weights that a study which goes on has learned from; others are not kept.
         tell: is told, in some words, after every epoch of its training, and what it waits for.
         lesson: of an assistant, the teacher that it learns from; an encoder without a base is cut from that one.
 
     Raises:
         ModelError, ConfigError: the architecture or the weights are not usable; its training diverged.
-        EnvironmentProblem: the cache cannot be written.
+        StudyError, EnvironmentProblem: the weights are not the expected ones; the cache cannot be written.
     """
     began, base = time.perf_counter(), lesson.teacher.folder if lesson else None
     recipe, config = config, config.model_copy(update={"model": based_on(config.model, base)})
@@ -140,20 +142,20 @@ def prepare_teacher(
         origin, precision = "cached", None
     if origin != "given":
         load_weights(model, weights)
-    _keep(model, config, target)
+    kept = _keep(model, config, target, expected, "assistant" if lesson else "teacher")
     known = {"reading": reading, **_known(config, model, reading, task, device, threads, cache, answers, with_moment)}
-    record = TeacherRecord(
-        weights_hash=weights_hash(model.state_dict()),
-        weights_path=str(target),
-        parameters=count_parameters(model),
-        bytes=target.stat().st_size,
-        **known,
-        origin=origin,
-        precision=precision,
-        seconds=time.perf_counter() - began,
-    )
+    seconds = time.perf_counter() - began
+    record = TeacherRecord(**kept, **known, origin=origin, precision=precision, seconds=seconds)
     own = kept_model(config.model, target.parent)  # what was given may move; the study has its own copy now
     return TeacherSpec(config.model_copy(update={"model": own}), target, record)
+
+
+def changed_text(role: str, before: str, now: str) -> str:
+    """Why a study cannot go on with weights of another hash."""
+    return (
+        f"its {role} has changed. Trials so far learned from weights {before[:12]}, and these are {now[:12]}; put them "
+        "back, or start a new study"
+    )
 
 
 def _origin(config: TeacherConfig, trained: Path) -> Literal["given", "trained", "cached"]:
@@ -236,8 +238,18 @@ def _address(
     return content_hash(parts)[:32]
 
 
-def _keep(model: nn.Module, config: TeacherConfig, target: Path) -> None:
-    """Put the weights at `target`; an encoder's configuration and tokenizer beside them, for students cut from it."""
+def _keep(model: nn.Module, config: TeacherConfig, target: Path, expected: str | None, role: str) -> dict[str, Any]:
+    """Put the weights at `target`; an encoder's configuration and tokenizer beside them, for students cut from it.
+
+    Returns:
+        What its record says of them.
+
+    Raises:
+        StudyError: their hash is not the expected one; what stands at `target` is left alone.
+    """
+    found = weights_hash(model.state_dict())
+    if expected is not None and found != expected:
+        raise StudyError(f"the study cannot go on: {changed_text(role, expected, found)}")
     target.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(config.model, Encoder):
         assert isinstance(model, TextEncoder), "an encoder's configuration makes a text encoder"
@@ -245,6 +257,8 @@ def _keep(model: nn.Module, config: TeacherConfig, target: Path) -> None:
         save_encoder(model, target.parent, load_tokenizer(config.model))
     else:
         save_weights(model, target)
+    place = {"weights_path": str(target), "bytes": target.stat().st_size}
+    return {"weights_hash": found, "parameters": count_parameters(model), **place}
 
 
 def _train(

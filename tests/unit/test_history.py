@@ -10,7 +10,7 @@ from autockd import __version__
 from autockd.config.loading import parse_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
-from autockd.history import History, check_data, check_goes_on, moves
+from autockd.history import History, check_data, check_goes_on, moves, with_moves
 from autockd.records import (
     Event,
     Provenance,
@@ -137,6 +137,24 @@ def test_data_and_weights_may_lie_elsewhere_and_are_compared_by_content(before: 
     assert moves(history, study(before, "note=x")) == ()
     with pytest.raises(StudyError, match="the data set: its fingerprint was data, now it is other"):
         check_goes_on(history, now, "other")
+
+
+def test_moves_alone_are_taken_over() -> None:
+    """Of a finished study: what else is changed of it changes nothing."""
+    before = study("task={source: folder, path: /old/photos}")
+    history = History([started(config=before)])
+    now = study("task={source: folder, path: /new/photos}", "note=x", "export.onnx=false")
+    taken = with_moves(history, now)
+    assert (taken.task.path, taken.note, taken.export.onnx) == (Path("/new/photos"), before.note, before.export.onnx)
+    assert with_moves(history, before) == before
+
+
+def test_another_test_split_is_refused_before_it_is_opened() -> None:
+    history = History([started().model_copy(update={"test_fingerprint": "tested"})])
+    assert check_goes_on(history, study(), "data", "tested") == ()
+    assert check_goes_on(History([started()]), study(), "data", "tested") == (), "older ledgers do not have it"
+    with pytest.raises(StudyError, match="its test split: that had tested, now it has other"):
+        check_goes_on(history, study(), "data", "other")
 
 
 def test_another_data_set_is_refused() -> None:

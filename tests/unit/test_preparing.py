@@ -54,6 +54,11 @@ def test_a_teacher_that_goes_on_keeps_the_name_of_its_bank(tmp_path: Path) -> No
     [
         ("trained", 0.5, "the teacher is right on 50.0% of the validation split, and always saying '{}' on {}"),
         ("given", 0.05, "the teacher is right on 5.0% of the validation split, and always saying '{}' on {}; are its"),
+        (
+            "given",
+            7 / 16,
+            "the teacher is right on 43.8% of the validation split, and always saying '{}' on {}; are its",
+        ),
         ("given", 0.9, None),
     ],
 )

@@ -20,7 +20,7 @@ from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
-from autockd.errors import ConfigError, EnvironmentProblem, ModelError
+from autockd.errors import ConfigError, EnvironmentProblem, ModelError, StudyError
 from autockd.models import build_model, read_state, save_weights, weights_hash
 from autockd.records import PrecisionChoice
 from autockd.training import teacher as teacher_module
@@ -281,6 +281,16 @@ def test_a_teacher_that_another_study_trains_is_waited_for_and_taken(prepare: Pr
         origins = [future.result(timeout=60).record.origin for future in (first, second)]
     assert origins == ["trained", "cached"]
     assert told == [f"waiting for process {os.getpid()} on {socket.gethostname()}, which trains the same one"]
+
+
+def test_a_study_keeps_its_own_copy_where_other_weights_are_given(prepare: Prepare, tmp_path: Path) -> None:
+    own, other = prepare(), prepare(CONFIG.model_copy(update={"seed": 1}), study="another")
+    given = CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=other.weights)})
+    with pytest.raises(StudyError, match="cannot go on: its teacher has changed"):
+        prepare(given, expected=own.record.weights_hash)
+    assert weights_hash(read_state(own.weights)) == own.record.weights_hash
+    same = CONFIG.model_copy(update={"model": CifarResNet(width=4, weights=own.weights)})
+    assert prepare(same, expected=own.record.weights_hash).identity == own.identity
 
 
 def test_a_cache_that_cannot_be_written_is_the_machines_problem(prepare: Prepare, tmp_path: Path) -> None:
