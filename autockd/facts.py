@@ -160,6 +160,8 @@ class TrialOutcome(Record):
     """Of the student."""
     reason: str = ""
     """Why it failed or was stopped."""
+    of_its_point: bool = False
+    """Whether it failed by its own values, as by a loss that diverged: the sampler is to keep away from them."""
     weights: str | None = None
     """The best epoch's weights, relative to the study's folder."""
     bank_hits: int = 0

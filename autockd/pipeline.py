@@ -28,6 +28,7 @@ from autockd.report.accounting import bound_of, time_split
 from autockd.report.writing import PAGE, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
+from autockd.search.proposals import informed_trials
 from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session, open_session
@@ -175,6 +176,8 @@ def _search_arm(
         book.cut("the next method is being searched")
     if arm.label and not book.closed and not book.is_over:
         recorder.choice(f"{arm.label}: {arm.study.search.trials} trials over {space_text(arm.study.search.space)}")
+    if arm.study.search.space and not book.closed and not book.is_over:
+        recorder.choice(_say_informed(arm, parallel))
     if not book.is_over:
         with halt.search(None if share is None else share - before):
             if not halt.is_out_of_time:
@@ -187,6 +190,18 @@ def _search_arm(
     whose, trials = (f"{arm.label}: its share of " if arm.label else ""), len(book.closed)
     book.cut(f"the search's time is over ({share:g} s)")
     recorder.choice(f"{whose}search.time_budget of {config.search.time_budget:g} s is used up after {trials} trials")
+
+
+def _say_informed(arm: Arm, parallel: int) -> str:
+    """How much of a search is more than chance."""
+    search, count = arm.study.search, informed_trials(arm.study, parallel)
+    whose = f"{arm.label}: " if arm.label else ""
+    if count:
+        return f"{whose}{search.sampler} proposes {count} of {search.trials} trials by the results of others"
+    return (
+        f"{whose}all of {search.trials} trials are given, or drawn at random: with {parallel} at a time, results come "
+        "too late for more"
+    )
 
 
 def _interrupted(folder: Path) -> Interrupted:

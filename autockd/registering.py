@@ -106,6 +106,7 @@ def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, expo
         study=start.study,
         study_id=study_id(start),
         trial=exported.trial,
+        seed=exported.seed,
         folder=bundle.folder,
         manifest_hash=bundle.manifest_hash,
         model=bundle.onnx_path,
@@ -113,6 +114,7 @@ def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, expo
         metric=bundle.config.metric,
         direction=bundle.config.direction,
         test=bundle.config.test,
+        test_mean=bundle.config.seeds.test_mean if bundle.config.seeds else None,
         test_fingerprint=opened.test_fingerprint if opened else "",
     )
 

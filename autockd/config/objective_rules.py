@@ -31,6 +31,12 @@ def objective_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
             )
         if not any(_varies(dimension) for dimension in student_dimensions(study).values()):
             yield "search.objectives", f"every student of this space costs the same; {_remedy(study)}"
+    elif search.sampler == "nsga2" and search.stopping.rule != "none":
+        yield (
+            "search.stopping.rule",
+            f"is {search.stopping.rule}, but nsga2 breeds from whole runs alone, and would hear of few; set it to "
+            "none, or choose another sampler",
+        )
     yield from _pick_mistakes(study)
 
 

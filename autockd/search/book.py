@@ -246,7 +246,7 @@ class StudyBook:
         self._record(started)
         self._note_start(trial, started)
         if config is None:
-            self.close(number, TrialOutcome(state="failed", reason=problem))
+            self.close(number, TrialOutcome(state="failed", reason=problem, of_its_point=True))
             return None
         return started
 
@@ -298,7 +298,8 @@ class StudyBook:
             if number in stopped:
                 self._stop(stopped[number])
             elif not self._starts[number].config:
-                self.close(number, TrialOutcome(state="failed", reason="its point of the space breaks a rule"))
+                reason = "its point of the space breaks a rule"
+                self.close(number, TrialOutcome(state="failed", reason=reason, of_its_point=True))
             else:
                 self._orphans.append(number)
         if self.is_over:

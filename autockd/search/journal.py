@@ -47,11 +47,12 @@ def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome) -> Non
     """Tell a trial's outcome.
 
     A baseline's is told as a failure, with its value as an attribute: it has no point of the space to learn from, and
-    as a good trial it would take the place of one that has.
+    as a good trial it would take the place of one that has. A trial that failed by its own values is told as pruned at
+    its start: TPE passes over failures, and would come back there.
     """
     if outcome.reason:
         trial.set_user_attr("reason", outcome.reason)
-    state = _STATES[outcome.state]
+    state = optuna.trial.TrialState.PRUNED if outcome.of_its_point else _STATES[outcome.state]
     if trial.user_attrs.get(ROLE) == "baseline":
         state = optuna.trial.TrialState.FAIL
         trial.set_user_attr("baseline_value", outcome.value)

@@ -15,6 +15,9 @@ from autockd.config.trial import conditioned_space, default_params
 from autockd.hashing import content_hash
 from autockd.records import TrialStarted
 
+STARTUP = 8
+"""Results that TPE must know before it proposes anything by them; Optuna's own default is 10."""
+
 ROLE = "role"
 BASELINE = "baseline"
 
@@ -26,15 +29,34 @@ def make_sampler(study: StudyConfig, number: int, parallel: int, arm: str = "") 
     """
     name = [study.seed, number, arm] if arm else [study.seed, number]
     seed = int(content_hash(name)[:8], 16)
-    first = max(8, 2 * parallel)
     if study.search.sampler == "random":
         return optuna.samplers.RandomSampler(seed=seed)
     if study.search.sampler == "nsga2":  # a generation of 50, the default, is more than most studies have in all
-        return optuna.samplers.NSGAIISampler(population_size=first, seed=seed)
+        return optuna.samplers.NSGAIISampler(population_size=_first_results(study, parallel), seed=seed)
     with quiet_experiments():
         return optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, n_startup_trials=first, seed=seed
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=seed
         )
+
+
+def _first_results(study: StudyConfig, parallel: int) -> int:
+    """Results that the sampler must know before it proposes by them."""
+    return max(STARTUP, 2 * parallel) if study.search.sampler == "nsga2" else STARTUP
+
+
+def informed_trials(study: StudyConfig, parallel: int) -> int:
+    """How many trials of a search rest on the results of others, if none fails; the rest are given, or drawn at random.
+
+    Args:
+        study: the study, or one of those that it compares.
+        parallel: trials at a time: the more, the later results are known.
+    """
+    search = study.search
+    if search.sampler == "random" or not search.space:
+        return 0
+    given = len(search.baselines) + search.enqueue_defaults + len(search.enqueue)
+    known = len(search.baselines) + _first_results(study, parallel) + proposal_lag(study, parallel) - 1
+    return max(0, search.trials - max(given, known))
 
 
 def leaves_marks(study: StudyConfig, started: TrialStarted) -> bool:

@@ -149,7 +149,7 @@ class TrialWorker:
         except EnvironmentProblem as error:
             problem = str(error)
         except AutockdError as error:
-            outcome = self._failed(str(error))
+            outcome = self._failed(str(error), of_its_point=isinstance(error, TrialFailed))
         except Exception as error:  # a trial must never end the study
             outcome = self._after_mishap(error)
         finally:
@@ -306,11 +306,16 @@ class TrialWorker:
         self._watchdog.expect(FIRST_PATIENCE)
         return self._setting.measure(trial, self._task, self._folder / "best.safetensors", parameters)
 
-    def _failed(self, reason: str) -> TrialOutcome:
+    def _failed(self, reason: str, *, of_its_point: bool = False) -> TrialOutcome:
         epochs = self._trainer.progress.epoch if self._trainer and not self._is_compressed else 0
         cost = self._meter.cost()
         return TrialOutcome(
-            state="failed", reason=redact(reason), epochs=epochs, micro_batches=self._micro_batches, **cost
+            state="failed",
+            reason=redact(reason),
+            of_its_point=of_its_point,
+            epochs=epochs,
+            micro_batches=self._micro_batches,
+            **cost,
         )
 
     def _after_mishap(self, error: Exception) -> TrialOutcome | None:
@@ -324,7 +329,8 @@ class TrialWorker:
         can_split = make_method(self._proposal.config.method).is_mean_over_samples
         if self._micro_batches > 1 or not can_split:
             why = "with half of each batch at a time, too" if can_split else "and its loss cannot be computed in parts"
-            return self._failed(f"out of memory ({why}); a smaller batch_size or student would fit: {text}")
+            reason = f"out of memory ({why}); a smaller batch_size or student would fit: {text}"
+            return self._failed(reason, of_its_point=True)
         self._micro_batches = 2
         self._trainer, self._is_new = None, True
         return None

@@ -1,7 +1,7 @@
 """What each event says in MLflow's words: params, tags and metrics, as plain dictionaries.
 
-A trial has at most 15 metric keys. Every dimension of the space is there as a param (`na` where it does not apply),
-with the twins that charts need.
+A trial has at most 15 metric keys, a finalist two more. Every dimension of the space is there as a param (`na` where it
+does not apply), with the twins that charts need.
 """
 
 from __future__ import annotations
@@ -255,6 +255,24 @@ def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: str)
                 found |= _over_seeds(f"val_{metric}_{name}", finalist.validation)
                 found |= _over_seeds(f"test_{metric}_{name}", finalist.test)
     return found
+
+
+def fresh_metrics(finalist: Finalist, metric: str) -> Metrics:
+    """What a trial's configuration has with fresh seeds, for its run: means on both splits, as far as known."""
+    splits = zip(fresh_keys(metric), (finalist.validation, finalist.test), strict=True)
+    return {key: mean_and_deviation(values)[0] for key, values in splits if values}
+
+
+def fresh_keys(metric: str) -> tuple[str, str]:
+    """Metric keys that a finalist's run has beyond the 15 of every trial."""
+    return f"fresh_val_{metric}", f"fresh_test_{metric}"
+
+
+def finalist_tags(finalist: Finalist, winner: Finalist | None) -> dict[str, str]:
+    """What a trial was when its configuration ran again, for its run."""
+    role = {"baseline": "baseline", "default": "preset"}.get(finalist.role, "finalist")
+    seeds = ", ".join(map(str, finalist.seeds))
+    return {"autockd.finalist": "winner" if finalist == winner else role, "autockd.fresh_seeds": seeds}
 
 
 def _over_seeds(key: str, values: Sequence[float]) -> Metrics:

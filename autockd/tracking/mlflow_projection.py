@@ -6,7 +6,7 @@ An event that comes twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autockd.records import (
@@ -30,6 +30,7 @@ from autockd.tracking import mlflow_fields as fields
 from autockd.tracking.mlflow_runs import RunDraft, RunUpdate, Status, milliseconds
 from autockd.tracking.saved_views import view_tags
 from autockd.tracking.study_note import StudyNote
+from autockd.verdicts import Finalist, winner_of
 
 _STATUS: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -126,6 +127,7 @@ class Projection:
                 run.tell(event.time, metrics=fields.study_metrics(event, self._metric))
                 finals = self._note.finalists if self._note is not None else ()
                 run.tell(event.time, metrics=fields.finalist_metrics(finals, self._metric, self._direction))
+                self._tell_finalists(finals, event.time)
                 run.tell(event.time, tags={"autockd.state": "complete" if event.complete else "failed"})
                 run.end("FINISHED" if event.complete else "FAILED", milliseconds(event.time))
             case TeacherReady():
@@ -147,6 +149,14 @@ class Projection:
 
     def _epoch_metrics(self, event: EpochFinished) -> fields.Metrics:
         return fields.epoch_metrics(event.record, self._metric, self._objectives)
+
+    def _tell_finalists(self, finalists: Sequence[Finalist], moment: float) -> None:
+        """The runs of trials that ran again say so: the search's best value is partly luck."""
+        winner = winner_of(finalists, self._direction)
+        for finalist in finalists:
+            if (run := self._runs.get(finalist.trial)) is not None:
+                run.tell(moment, metrics=fields.fresh_metrics(finalist, self._metric))
+                run.tell(moment, tags=fields.finalist_tags(finalist, winner))
 
     def _finish_trial(self, run: RunDraft, event: TrialFinished) -> None:
         run.tell(event.time, metrics=fields.trial_metrics(event, self._metric, self._objectives), step=event.epochs)

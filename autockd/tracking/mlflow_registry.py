@@ -2,7 +2,8 @@
 
 A version is the ONNX model with its signature and an example input, beside the whole bundle, as artifacts of the run of
 the trial that it comes from. Nothing in it is a pickle. It becomes champion if it is the first of its name, or better
-than the champion on the very same test split; else it is the challenger.
+than the champion on the very same test split, by the mean over fresh seeds where both have one; else it is the
+challenger.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from autockd.tracking.mlflow_store import alone, find_experiment, new_client
 Alias = Literal["champion", "challenger"]
 
 MANIFEST, METRIC, TEST, TEST_SPLIT = "autockd.manifest", "autockd.metric", "autockd.test", "autockd.test_fingerprint"
+TEST_MEAN = "autockd.test_mean"
+"""Over fresh seeds; a version whose configuration did not run with any has none."""
 VERDICT = "autockd.verdict"
 """Written last: why a version got its alias. A version without it was cut off, and is judged when it is seen again."""
 
@@ -36,19 +39,22 @@ class Candidate:
 
     Attributes:
         study, study_id: the study, as its run in MLflow names it.
-        trial: the trial whose student it holds.
+        trial: the trial whose student it holds, or whose configuration ran again with a fresh seed.
+        seed: that seed; None for the search's own student.
         folder: the bundle, verified.
         manifest_hash: of it; no two versions have the same.
         model: its ONNX model.
         example: inputs of that for one sample, by name.
         metric, direction: what it was judged by.
         test: its value on the test split; None where that was not measured.
+        test_mean: the mean of its configuration over fresh seeds, likewise.
         test_fingerprint: of the test split.
     """
 
     study: str
     study_id: str
     trial: int
+    seed: int | None = None
     folder: Path
     manifest_hash: str
     model: Path
@@ -56,6 +62,7 @@ class Candidate:
     metric: str
     direction: str
     test: float | None
+    test_mean: float | None = None
     test_fingerprint: str
 
 
@@ -154,11 +161,16 @@ def _new_version(client: Any, name: str, run: Any, candidate: Candidate) -> Any:
         MANIFEST: candidate.manifest_hash,
         METRIC: candidate.metric,
         TEST_SPLIT: candidate.test_fingerprint,
-        **({} if candidate.test is None else {TEST: repr(candidate.test)}),
+        **{key: repr(value) for key, value in _measured(candidate).items() if value is not None},
     }
     source = f"{run.info.artifact_uri}/model"
-    text = f"Trial {candidate.trial} of {candidate.study}; its bundle lies beside it."
+    again = "" if candidate.seed is None else f", run again with the fresh seed {candidate.seed}"
+    text = f"Trial {candidate.trial} of {candidate.study}{again}; its bundle lies beside it."
     return client.create_model_version(name, source, run.info.run_id, tags=tags, description=text)
+
+
+def _measured(candidate: Candidate) -> dict[str, float | None]:
+    return {TEST: candidate.test, TEST_MEAN: candidate.test_mean, "autockd.seed": candidate.seed}
 
 
 def save_as_mlflow_model(candidate: Candidate, folder: Path) -> None:
@@ -217,8 +229,10 @@ def _judge(candidate: Candidate, champion: Any) -> tuple[Alias, str]:
         return "challenger", f"it cannot be compared with {other}, which was judged by another metric"
     if not candidate.test_fingerprint or champion.tags.get(TEST_SPLIT) != candidate.test_fingerprint:
         return "challenger", f"it cannot be compared with {other}, which was judged on another test split"
-    own, its = candidate.test, float(champion.tags[TEST])
-    values = f"test {candidate.metric} {own:.4f} %s {its:.4f} of {other}"
+    own, its, what = candidate.test, float(champion.tags[TEST]), f"test {candidate.metric}"
+    if candidate.test_mean is not None and TEST_MEAN in champion.tags:  # a single run may be lucky
+        own, its, what = candidate.test_mean, float(champion.tags[TEST_MEAN]), f"mean {what} over fresh seeds"
+    values = f"{what} {own:.4f} %s {its:.4f} of {other}"
     if own > its if candidate.direction == "maximize" else own < its:
         return "champion", values % "beats"
     return "challenger", values % "does not beat"

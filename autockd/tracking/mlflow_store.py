@@ -8,6 +8,7 @@ at once; so it is used by the driver alone, and by one driver at a time.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import logging
 import os
 import re
@@ -161,7 +162,7 @@ class MlflowStore:
         else:
             assert self.run_id is not None, "the study's run comes before its trials"
             identity |= {KIND: "trial", TRIAL_KEY: f"{self._study}/{update.trial}", PARENT: self.run_id}
-        tags = _clean(update.tags, _MAX_TAG) | identity
+        tags = _origin() | _clean(update.tags, _MAX_TAG) | identity
         run_id: str = self._client.create_run(self.experiment_id, update.started, tags, update.name).info.run_id
         if update.trial is None:
             self.run_id = run_id
@@ -191,6 +192,14 @@ class MlflowStore:
         else:
             self._client.set_terminated(run.run_id, update.status, update.ended)
         run.status, run.ended = update.status, update.ended
+
+
+def _origin() -> dict[str, str]:
+    """Whose runs these are, and what wrote them, as MLflow's own tags say it."""
+    tags = {"mlflow.source.name": "autockd", "mlflow.source.type": "LOCAL"}
+    with contextlib.suppress(KeyError, OSError):  # a user that the system has no name for
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def find_experiment(uri: str, name: str) -> str | None:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 from autockd.records import StudyStarted
 from autockd.tracking.chart_axes import Space, axis_param, number_param, slice_param
-from autockd.tracking.mlflow_fields import PARAMETERS, cost_key, curve_keys, outcome_keys, study_id
+from autockd.tracking.mlflow_fields import PARAMETERS, cost_key, curve_keys, fresh_keys, outcome_keys, study_id
 from autockd.tracking.mlflow_lookup import KIND, STUDY_ID
 from autockd.tracking.mlflow_runs import milliseconds
 
@@ -173,6 +173,8 @@ _SECTIONS = (
 
 def _columns(start: StudyStarted) -> list[str]:
     columns = [f"metrics.`{_best(start)}`", "tags.`autockd.state`", "params.`method`"]
+    if fresh := _fresh(start):
+        columns[1:1] = [*(f"metrics.`{key}`" for key in fresh), "tags.`autockd.finalist`"]
     columns += [f"params.`{name}`" for name in _space(start) if name != "method"]
     costs = dict.fromkeys([*map(cost_key, _objectives(start)), PARAMETERS])
     return [*columns, *(f"metrics.`{key}`" for key in costs), "metrics.`trial_seconds`", "attributes.`Duration`"]
@@ -217,8 +219,13 @@ def _others(start: StudyStarted) -> Iterator[Chart]:
     yield _chart("SCATTER", "more", xaxis=_axis("METRIC", "trial_seconds"), yaxis=_metric_axis(start))
     for metric in curve_keys(start.metric, _objectives(start))[1:]:
         yield _line("more", metric)
-    for metric in outcome_keys(start.metric, _objectives(start)):
+    for metric in (*outcome_keys(start.metric, _objectives(start)), *_fresh(start)):
         yield _chart("BAR", "more", metricKey=metric)
+
+
+def _fresh(start: StudyStarted) -> tuple[str, ...]:
+    """Metric keys that runs of finalists will have, if there are to be any."""
+    return fresh_keys(start.metric) if start.config.get("finalists", {}).get("seeds") else ()
 
 
 def _line(section: str, metric: str) -> Chart:

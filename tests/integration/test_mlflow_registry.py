@@ -127,6 +127,14 @@ def test_the_best_on_the_same_test_split_is_the_champion(empty: str, make: Make)
         ),
         (make("h7", 0.99, metric="f1"), "challenger", "another metric", ("4", "7")),
         (make("h8", None), "challenger", "no test metric", ("4", "8")),
+        (make("h9", 0.96, test_mean=0.94, seed=3), "champion", "0.9600 beats 0.9500 of version 4", ("9", "8")),
+        (
+            make("h10", 0.99, test_mean=0.93),
+            "challenger",
+            "mean test accuracy over fresh seeds 0.9300 does not beat 0.9400 of version 9",
+            ("9", "10"),
+        ),
+        (make("h11", 0.91, test_mean=0.95), "champion", "fresh seeds 0.9500 beats 0.9400 of version 9", ("11", "10")),
     ]
     for candidate, alias, reason, after in steps:
         found = register(empty, "digits", candidate)

@@ -43,6 +43,8 @@ def test_no_trial_of_several_objectives_is_stopped_early(rule: str) -> None:
     (problem,) = problems(f"search.stopping.rule={rule}")
     assert problem.startswith(f"search.stopping.rule: is {rule}, but a search for several objectives stops no trial")
     assert problem.endswith("set it to none, or leave search.objectives out")
+    (problem,) = problems("search.objectives=[]", "search.sampler=nsga2", f"search.stopping.rule={rule}")
+    assert problem.startswith(f"search.stopping.rule: is {rule}, but nsga2 breeds from whole runs alone")
     assert study("search.objectives=[]", f"search.stopping.rule={rule}").search.stopping.rule == rule
 
 

@@ -372,6 +372,21 @@ class TestGoingOn:
         other = self.restored(desk)
         assert other.book.propose() == open_trials[0]
 
+    def test_the_sampler_keeps_away_from_a_point_that_failed_by_itself(self, tmp_path: Path) -> None:
+        """TPE passes over failures; one that was pruned at its start is worse than all others."""
+        desk = Desk(tmp_path, study_of(baselines=()), parallel=1)
+        for of_its_point in (True, False):
+            proposal = desk.book.propose()
+            assert proposal is not None
+            outcome = TrialOutcome(state="failed", reason="the loss became nan", of_its_point=of_its_point)
+            desk.book.report(TrialReport(trial=proposal.number, outcome=outcome))
+        desk.book.settle()
+        states = [trial.state.name for trial in desk.stored]
+        assert states == ["PRUNED", "FAIL"]
+        other = self.restored(desk)
+        other.book.settle()
+        assert [trial.state.name for trial in other.stored] == states
+
     def test_what_ran_comes_first(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path, study_of(), parallel=2)
         running = [desk.book.propose(), desk.book.propose()]

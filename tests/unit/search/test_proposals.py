@@ -13,7 +13,14 @@ from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, Teac
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import conditioned_space
-from autockd.search.proposals import BASELINE, ROLE, enqueue_first_trials, make_sampler, suggest_params
+from autockd.search.proposals import (
+    BASELINE,
+    ROLE,
+    enqueue_first_trials,
+    informed_trials,
+    make_sampler,
+    suggest_params,
+)
 
 SPACE: dict[str, Any] = {
     "method": {"type": "choice", "choices": ["continuation", "kd"]},
@@ -63,6 +70,24 @@ def sample(study: StudyConfig, count: int) -> list[dict[str, Any]]:
 @functools.cache
 def forty_points() -> list[dict[str, Any]]:
     return sample(study_of(), 40)
+
+
+@pytest.mark.parametrize(
+    ("trials", "parallel", "rule", "count"),
+    [
+        (24, 1, "none", 13),  # 3 baselines, 8 results, and every one of the others knows the trial before it
+        (24, 2, "none", 11),
+        (24, 4, "none", 7),
+        (24, 4, "fraction", 1),
+        (24, 8, "none", 0),
+        (50, 8, "none", 25),
+        (50, 16, "none", 9),
+    ],
+)
+def test_how_many_trials_rest_on_results(trials: int, parallel: int, rule: str, count: int) -> None:
+    search = {"trials": trials, "baselines": [{"name": "none"}] * 3, "stopping": {"rule": rule}}
+    assert informed_trials(study_of(**search), parallel) == count
+    assert informed_trials(study_of(**search, sampler="random"), parallel) == 0
 
 
 def test_values_have_the_types_and_bounds_of_their_dimensions() -> None:

@@ -397,6 +397,7 @@ def test_a_diverging_trial_fails_with_its_reason(setting: WorkerSetting, task: T
     outcome = outcome_of(reports)
     assert (outcome.state, outcome.value, outcome.weights) == ("failed", None, None)
     assert outcome.reason.startswith("the loss became ")
+    assert outcome.of_its_point
     assert facts(reports) == []
 
 

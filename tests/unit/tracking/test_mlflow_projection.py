@@ -288,6 +288,19 @@ def test_finalists_are_told_over_their_seeds_in_the_studys_own_run(finals: list[
     assert update.tags["autockd.test_opened"].count("; ") == 3
 
 
+def test_the_runs_of_finalists_say_what_fresh_seeds_gave(finals: list[Event]) -> None:
+    """The best value of a search is partly luck, and these can be sorted by."""
+    runs = project(finals)
+    told = {trial: latest(runs[trial][-1]) for trial in (0, 1)}
+    assert told[0]["fresh_val_accuracy"] == pytest.approx(0.81)
+    assert told[1]["fresh_val_accuracy"] == pytest.approx(0.92)
+    assert told[1]["fresh_test_accuracy"] == pytest.approx(0.90)
+    assert [runs[trial][-1].tags["autockd.finalist"] for trial in (0, 1)] == ["baseline", "winner"]
+    assert runs[1][-1].tags["autockd.fresh_seeds"] == "7, 8"
+    assert not any(key.startswith("fresh_") for key in latest(runs[2][-1]))
+    assert runs[1][-1].status == "FINISHED"
+
+
 def test_runs_of_finalists_at_one_moment_are_told_apart(finals: list[Event]) -> None:
     once, each = project(finals)[None][-1], project(finals, each=True)[None]
     assert each[-1].digest == once.digest

@@ -94,6 +94,22 @@ def test_every_metric_of_a_trial_has_its_chart(start: StudyStarted, study: list[
     assert len({chart["uuid"] for chart in charts}) == len(charts)
 
 
+def test_what_fresh_seeds_gave_stands_beside_the_best_of_the_search(start: StudyStarted, finals: list[Event]) -> None:
+    again = start.model_copy(update={"config": {**start.config, "finalists": {"seeds": 2, "top": 3}}})
+    state = state_of(again)
+    assert state["selectedColumns"][:4] == [
+        "metrics.`best_val_accuracy`",
+        "metrics.`fresh_val_accuracy`",
+        "metrics.`fresh_test_accuracy`",
+        "tags.`autockd.finalist`",
+    ]
+    projection = Projection()
+    for event in finals:
+        projection.apply(event)
+    known = {point.key for update in projection.take() if update.trial is not None for point in update.points}
+    assert known <= {chart["metricKey"] for chart in state["compareRunCharts"] if "metricKey" in chart}
+
+
 def test_a_view_is_the_same_whenever_it_is_made(start: StudyStarted) -> None:
     assert view_tags(start) == view_tags(start.model_copy())
     other = start.model_copy(update={"time": start.time + 1})
