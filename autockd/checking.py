@@ -90,18 +90,20 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
 
 
 def _check_layers(config: StudyConfig, task: Task, teacher: nn.Module) -> None:
-    """The largest number of layers that the search may keep, of an encoder that may have fewer."""
+    """The layers that students keep, of an encoder that may have fewer: the study's own, and the most of the space."""
     searched, model = config.search.space.get("student_layers"), config.student.model
-    if searched is None or not isinstance(model, Encoder) or model.initial == "random":
+    if not isinstance(model, Encoder) or model.initial == "random":
         return
-    most = max(int(layers) for layers in searched.corners)
-    try:
-        if model.path is None and isinstance(teacher, TextEncoder):  # it is cut from the teacher as that was trained
-            kept_layers(most, teacher.hf.config.num_hidden_layers)
-        else:
-            encoder_shapes(model.model_copy(update={"layers": most}), outputs=task.outputs, labels=task.classes)
-    except ModelError as error:
-        raise ConfigError.of("search.space.student_layers", f"goes up to {most}, and {error}") from error
+    kept = {"student.model.layers": model.layers}
+    kept["search.space.student_layers"] = max(map(int, searched.corners)) if searched is not None else None
+    for field, layers in kept.items():
+        try:
+            if layers is not None and model.path is None and isinstance(teacher, TextEncoder):  # cut from it as trained
+                kept_layers(layers, teacher.hf.config.num_hidden_layers)
+            elif layers is not None:
+                encoder_shapes(model.model_copy(update={"layers": layers}), outputs=task.outputs, labels=task.classes)
+        except ModelError as error:
+            raise ConfigError.of(field, f"would keep {layers}, and {error}") from error
 
 
 def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str, field: str) -> None:

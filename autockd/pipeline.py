@@ -176,7 +176,7 @@ def _search_arm(
         book.cut("the next method is being searched")
     if arm.label and not book.closed and not book.is_over:
         recorder.choice(f"{arm.label}: {arm.study.search.trials} trials over {space_text(arm.study.search.space)}")
-    if arm.study.search.space and not book.closed and not book.is_over:
+    if arm.study.search.space and arm.study.search.sampler != "random" and not book.closed and not book.is_over:
         recorder.choice(_say_informed(arm, parallel))
     if not book.is_over:
         with halt.search(None if share is None else share - before):
@@ -198,10 +198,9 @@ def _say_informed(arm: Arm, parallel: int) -> str:
     whose = f"{arm.label}: " if arm.label else ""
     if count:
         return f"{whose}{search.sampler} proposes {count} of {search.trials} trials by the results of others"
-    return (
-        f"{whose}all of {search.trials} trials are given, or drawn at random: with {parallel} at a time, results come "
-        "too late for more"
-    )
+    is_late = informed_trials(arm.study, 1) > 0
+    why = f"with {parallel} at a time, results come too late for more" if is_late else "more would need more results"
+    return f"{whose}all of {search.trials} trials are given, or drawn at random: {why}"
 
 
 def _interrupted(folder: Path) -> Interrupted:

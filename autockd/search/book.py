@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import optuna
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from pydantic import ValidationError
 
 from autockd.config.schema import StudyConfig
@@ -86,6 +86,7 @@ class StudyBook:
         self._standing: dict[int, TrialOutcome] = {}
         self._rungs = Rungs(study.search.stopping, direction, self._lag)
         self._outcomes: dict[int, TrialOutcome] = {}
+        self._climbed: set[int] = set()
         self._orphans: deque[int] = deque()
         self._configs: dict[int, TrialConfig] = {}
         self._pace = Pace()
@@ -140,7 +141,7 @@ class StudyBook:
             return None if is_full else self._proposal(self._starts[self._orphans.popleft()])
         while not self.finished and self.running < self._parallel and self._tell_up_to(self._next - self._lag):
             number = self._next
-            self._optuna.sampler = make_sampler(self._study, number - self._first, self._parallel, self._arm)
+            self._optuna.sampler = self._sampler(number)
             trial = self._optuna.ask()
             assert trial.number == number - self._first, "this book is the only one to ask"
             self._trials[number] = trial
@@ -201,7 +202,7 @@ class StudyBook:
         Proposals rest on fewer of them, so nothing may be proposed after it; a study that goes on has a new book.
         """
         for number in sorted(number for number in self._outcomes if number >= self._told):
-            tell(self._optuna, self._trials[number], self._outcomes[number])
+            self._tell(number)
 
     def _proposal(self, started: TrialStarted) -> Proposal:
         config = self._config(started.trial)
@@ -265,6 +266,7 @@ class StudyBook:
             self._stop(reached)
 
     def _note_verdict(self, reached: RungReached) -> None:
+        self._climbed.add(reached.trial)
         self._rungs.note(reached)
         self._trials[reached.trial].report(reached.value, reached.rung)
 
@@ -313,7 +315,7 @@ class StudyBook:
             attributes[BASELINE] = started.trial
         marked = leaves_marks(self._study, started)
         number = started.trial - self._first
-        sampler = make_sampler(self._study, number, self._parallel, self._arm) if marked else RandomSampler(seed=0)
+        sampler = self._sampler(started.trial) if marked else RandomSampler(seed=0)
         self._optuna.sampler = sampler  # the point is known: where there are no marks to leave, it costs nothing
         self._optuna.enqueue_trial(dict(started.params), user_attrs=attributes)
         trial = self._optuna.ask()
@@ -325,12 +327,24 @@ class StudyBook:
         self._trials[started.trial] = trial
         self._note_start(trial, started)
 
+    def _sampler(self, number: int) -> BaseSampler:
+        avoided = sum(map(self._is_avoided, range(self._first, self._told)))
+        return make_sampler(self._study, number - self._first, self._parallel, self._arm, avoided=avoided)
+
+    def _is_avoided(self, number: int) -> bool:
+        """Whether a trial failed by its own values; not after a rung, whose value Optuna would take it for."""
+        is_baseline = self._starts[number].role == "baseline"
+        return self._outcomes[number].of_its_point and not is_baseline and number not in self._climbed
+
+    def _tell(self, number: int) -> None:
+        tell(self._optuna, self._trials[number], self._outcomes[number], is_avoided=self._is_avoided(number))
+
     def _tell_up_to(self, number: int) -> bool:
         """Tell Optuna the outcomes up to a trial, in order; False if one of them is still awaited."""
         while self._told <= number:
             outcome = self._outcomes.get(self._told)
             if outcome is None:
                 return False
-            tell(self._optuna, self._trials[self._told], outcome)
+            self._tell(self._told)
             self._told += 1
         return True

@@ -43,16 +43,16 @@ def new_optuna_study(name: str, journal: Path, direction: str, objectives: Seque
     return study
 
 
-def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome) -> None:
+def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome, *, is_avoided: bool = False) -> None:
     """Tell a trial's outcome.
 
     A baseline's is told as a failure, with its value as an attribute: it has no point of the space to learn from, and
-    as a good trial it would take the place of one that has. A trial that failed by its own values is told as pruned at
-    its start: TPE passes over failures, and would come back there.
+    as a good trial it would take the place of one that has. One that is to be avoided is told as pruned at its start:
+    TPE passes over failures, and would come back there.
     """
     if outcome.reason:
         trial.set_user_attr("reason", outcome.reason)
-    state = optuna.trial.TrialState.PRUNED if outcome.of_its_point else _STATES[outcome.state]
+    state = optuna.trial.TrialState.PRUNED if is_avoided else _STATES[outcome.state]
     if trial.user_attrs.get(ROLE) == "baseline":
         state = optuna.trial.TrialState.FAIL
         trial.set_user_attr("baseline_value", outcome.value)

@@ -22,10 +22,19 @@ ROLE = "role"
 BASELINE = "baseline"
 
 
-def make_sampler(study: StudyConfig, number: int, parallel: int, arm: str = "") -> optuna.samplers.BaseSampler:
+def make_sampler(
+    study: StudyConfig, number: int, parallel: int, arm: str = "", *, avoided: int = 0
+) -> optuna.samplers.BaseSampler:
     """A fresh sampler for one trial: its random numbers are named by the study's seed, the arm, the trial's number.
 
     So a sampler has no state but the storage, and a search that was interrupted goes on with the same proposals.
+
+    Args:
+        study: the study, or one of those that it compares.
+        number: of the trial, within its search.
+        parallel: trials at a time.
+        arm: label of the compared method; empty where nothing is compared.
+        avoided: trials that were told as pruned at their start, which are no results to begin with.
     """
     name = [study.seed, number, arm] if arm else [study.seed, number]
     seed = int(content_hash(name)[:8], 16)
@@ -35,7 +44,7 @@ def make_sampler(study: StudyConfig, number: int, parallel: int, arm: str = "") 
         return optuna.samplers.NSGAIISampler(population_size=_first_results(study, parallel), seed=seed)
     with quiet_experiments():
         return optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP, seed=seed
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP + avoided, seed=seed
         )
 
 
@@ -55,7 +64,8 @@ def informed_trials(study: StudyConfig, parallel: int) -> int:
     if search.sampler == "random" or not search.space:
         return 0
     given = len(search.baselines) + search.enqueue_defaults + len(search.enqueue)
-    known = len(search.baselines) + _first_results(study, parallel) + proposal_lag(study, parallel) - 1
+    unheard = given if search.sampler == "nsga2" else len(search.baselines)  # a given point is of no generation
+    known = unheard + _first_results(study, parallel) + proposal_lag(study, parallel) - 1
     return max(0, search.trials - max(given, known))
 
 

@@ -14,7 +14,7 @@ from encoders import make_text_task
 from autockd.checking import check_budget, check_models, check_pick
 from autockd.config.methods import HintonKD, NoDistillation
 from autockd.config.models import Encoder
-from autockd.config.schema import StudentConfig, StudyConfig
+from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig
 from autockd.config.space import Choice, IntRange
 from autockd.data import Task
 from autockd.errors import ConfigError
@@ -67,12 +67,18 @@ def test_no_more_layers_are_searched_than_there_are(tiny_encoder: Callable[..., 
     )
     check_models(config, make_text_task())
     more = config.search.model_copy(update={"space": {"student_layers": IntRange(type="int", low=2, high=5)}})
-    message = r"search\.space\.student_layers: goes up to 5, and layers: the encoder has 4 layers, 5 cannot be kept"
+    message = r"search\.space\.student_layers: would keep 5, and layers: the encoder has 4 layers, 5 cannot be kept"
     with pytest.raises(ConfigError, match=message):
         check_models(config.model_copy(update={"search": more}), make_text_task())
     fewer = config.teacher.model_copy(update={"model": Encoder(path=str(tiny_encoder()), layers=2)})
-    with pytest.raises(ConfigError, match="goes up to 4, and layers: the encoder has 2 layers"):
+    with pytest.raises(ConfigError, match="would keep 4, and layers: the encoder has 2 layers"):
         check_models(config.model_copy(update={"teacher": fewer}), make_text_task())
+    own = StudentConfig(model=Encoder(layers=3))
+    plain = config.model_copy(update={"teacher": fewer, "student": own, "search": SearchConfig()})
+    with pytest.raises(
+        ConfigError, match=r"student\.model\.layers: would keep 3, and layers: the encoder has 2 layers"
+    ):
+        check_models(plain, make_text_task())
 
 
 def test_the_size_that_is_named_leaves_no_single_image_either(task: Task) -> None:

@@ -56,8 +56,8 @@ def test_a_teacher_that_goes_on_keeps_the_name_of_its_bank(tmp_path: Path) -> No
         ("given", 0.05, "the teacher is right on 5.0% of the validation split, and always saying '{}' on {}; are its"),
         (
             "given",
-            7 / 16,
-            "the teacher is right on 43.8% of the validation split, and always saying '{}' on {}; are its",
+            31 / 40,
+            "the teacher is right on 77.5% of the validation split, and always saying '{}' on {}; are its",
         ),
         ("given", 0.9, None),
     ],

@@ -32,6 +32,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.search.book import Proposal, StudyBook
+from autockd.search.proposals import informed_trials
 
 TRIALS = 16
 SPACE: dict[str, Any] = {
@@ -339,6 +340,29 @@ class TestStopping:
         assert [event.peers for event in desk.of(RungReached)] == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("parallel", [1, 2, 3])
+@pytest.mark.parametrize("early_failures", [0, 2])
+def test_trials_are_drawn_at_random_until_results_are_known(
+    tmp_path_factory: pytest.TempPathFactory, parallel: int, early_failures: int
+) -> None:
+    """One seed draws the same at random, whoever asks; points that failed by themselves are no results."""
+
+    def outcome(proposal: Proposal) -> TrialOutcome:
+        if 1 <= proposal.number <= early_failures:
+            return TrialOutcome(state="failed", reason="the loss became nan", of_its_point=True)
+        return complete(proposal.config.training.learning_rate)
+
+    points = []
+    for sampler in ("tpe", "random"):
+        desk = Desk(tmp_path_factory.mktemp(sampler), study_of(sampler=sampler), parallel)
+        desk.work(outcome=outcome)
+        points.append(desk.points)
+    apart = [number for number, (one, other) in enumerate(zip(*points, strict=True)) if one != other]
+    count = informed_trials(study_of(), parallel) - early_failures
+    assert count > 0
+    assert apart == list(range(TRIALS - count, TRIALS))
+
+
 class TestGoingOn:
     def restored(self, desk: Desk) -> Desk:
         """The same study in a new process, from its record alone."""
@@ -386,6 +410,16 @@ class TestGoingOn:
         other = self.restored(desk)
         other.book.settle()
         assert [trial.state.name for trial in other.stored] == states
+
+    def test_one_that_had_passed_a_rung_is_a_failure(self, tmp_path: Path) -> None:
+        """Optuna would take the value of the rung for its own."""
+        desk = Desk(tmp_path, study_of(baselines=(), stopping={"rule": "fraction"}), parallel=1)
+        proposal = desk.book.propose()
+        assert proposal is not None
+        desk.book.report(TrialReport(trial=0, rung=RungResult(rung=1, epochs=1, value=0.9)))
+        desk.book.report(TrialReport(trial=0, outcome=TrialOutcome(state="failed", reason="nan", of_its_point=True)))
+        desk.book.settle()
+        assert [trial.state.name for trial in desk.stored] == ["FAIL"]
 
     def test_what_ran_comes_first(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path, study_of(), parallel=2)
