@@ -124,7 +124,8 @@ def check_optuna(folder: Path, told: Sequence[Event]) -> None:
     for trial in study.trials:
         outcome = story.outcomes[trial.number]
         is_baseline = trial.user_attrs.get("role") == "baseline"
-        state = "FAIL" if is_baseline else _OPTUNA[outcome["state"]]
+        is_avoided = outcome["of_its_point"] and trial.number not in story.rungs
+        state = "FAIL" if is_baseline else "PRUNED" if is_avoided else _OPTUNA[outcome["state"]]
         assert trial.state.name == state, f"trial {trial.number}: {trial.state.name}, should be {state}"
         assert trial.params == story.params[trial.number], f"trial {trial.number}: {trial.params}"
         if trial.state.name == "COMPLETE":

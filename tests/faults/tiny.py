@@ -64,7 +64,7 @@ class Story:
             if isinstance(event, TrialStarted):
                 story.params[event.trial] = event.params
             elif isinstance(event, TrialFinished):
-                fields = {"state", "value", "best_epoch", "epochs", "reason", "rung", "weights"}
+                fields = {"state", "value", "best_epoch", "epochs", "reason", "of_its_point", "rung", "weights"}
                 story.outcomes[event.trial] = event.model_dump(include=fields)
             elif isinstance(event, RungReached):
                 verdict = (event.rung, event.epochs, event.value, event.peers, event.threshold, event.stopped)
