@@ -22,7 +22,7 @@ TRIALS, PARALLEL = 18, 2
 
 STUDY = f"""
 name: tiny
-seed: 3
+seed: 7
 task: {{source: digits, limit_train: 240, validation_fraction: 0.4, limit_test: 60, augmentation: {{crop_padding: 1}}}}
 teacher:
   model: {{family: cifar_resnet, depth: 8, width: 8}}
