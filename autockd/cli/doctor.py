@@ -26,6 +26,7 @@ Status = Literal["ok", "warn", "fail"]
 _LITTLE_SPACE = 2e9
 _LITTLE_MEMORY = 1e9
 _PING_SECONDS = 3.0
+_ANSWERS = "answers; studies that name no tracking.uri are recorded there"
 _DATABASES = ("postgresql", "mysql", "mssql")
 """How the tracking URIs begin of the databases on a server that MLflow takes."""
 _PATIENT = ("postgresql:", "postgresql+psycopg", "mysql+pymysql")
@@ -215,7 +216,7 @@ def _database_server(uri: str) -> Check:
     except Exception as error:  # it has no driver, or is no address; that may hold a password where none is looked for
         found = f"cannot be asked ({type(error).__name__})"
     else:
-        return Check(URI_ENV, "ok", f"{redact(uri)} answers; studies that name no tracking.uri are recorded there")
+        return Check(URI_ENV, "ok", f"{redact(uri)} {_ANSWERS}")
     remedy = f"install its driver, start it, or unset {URI_ENV}"
     return Check(URI_ENV, "warn", f"{redact(uri)}: {redact(found)}", remedy)
 
@@ -232,9 +233,7 @@ def _server(uri: str) -> Check:
     shown = redact(uri)
     try:
         with urlopen(_health_url(uri), timeout=_PING_SECONDS):  # noqa: S310 - http or https, see _mlflow
-            return Check(
-                "mlflow server", "ok", f"{shown} answers; studies that name no tracking.uri are recorded there"
-            )
+            return Check("mlflow server", "ok", f"{shown} {_ANSWERS}")
     except HTTPError as error:
         found, remedy = f"answers with status {error.code}", "check the address and the credentials"
     except (OSError, ValueError, HTTPException) as error:

@@ -57,8 +57,6 @@ def study_params(config: Mapping[str, Any]) -> dict[str, str]:
 def study_tags(event: StudyStarted) -> dict[str, str]:
     """What the study is, the versions and the machine."""
     return provenance_tags(event.provenance) | {
-        "mlflow.source.name": "autockd",
-        "mlflow.source.type": "LOCAL",
         "autockd.config_hash": event.config_hash,
         "autockd.task_fingerprint": event.task_fingerprint,
     }
