@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autockd.config import StudyConfig
-from autockd.config.tasks import Glue, HuggingFace, ImageFolder, Npz, Text, Torchvision
+from autockd.config.models import Encoder
+from autockd.config.tasks import Glue, HuggingFace, ImageFolder, Npz, Text, Torchvision, can_only_be_local
 from autockd.errors import ConfigError, Problem
 
 
@@ -28,6 +29,12 @@ def _missing(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
                 f"there is no file {model.weights}",
                 "name a file of weights, or remove the key to start without",
             )
+        if isinstance(model, Encoder) and model.path is not None and _is_missing(model.path):
+            yield (
+                f"{field}.model.path",
+                f"there is no folder {model.path}",
+                "name a local folder with an encoder, or a hub id such as distilbert/distilroberta-base",
+            )
 
 
 def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
@@ -36,9 +43,9 @@ def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
         yield "task.path", f"there is no file {task.path}", "name an .npz file"
     if isinstance(task, ImageFolder) and not task.path.is_dir():
         yield "task.path", f"there is no folder {task.path}", "name a folder with one folder of images a class"
-    if isinstance(task, HuggingFace) and _is_local(task.path) and not Path(task.path).expanduser().exists():
+    if isinstance(task, HuggingFace) and _is_missing(task.path):
         yield "task.path", f"there is no folder {task.path}", "name a local folder, or a hub id such as uoft-cs/cifar10"
-    if isinstance(task, Glue | Text) and _is_local(task.path) and not Path(task.path).expanduser().exists():
+    if isinstance(task, Glue | Text) and _is_missing(task.path):
         yield "task.path", f"there is nothing at {task.path}", "name a local folder or file, or a hub id"
     if isinstance(task, Text) and task.test_file is not None and not task.test_file.is_file():
         yield "task.test_file", f"there is no file {task.test_file}", "name a file of test samples, or remove the key"
@@ -46,6 +53,6 @@ def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
         yield "task.root", f"there is no folder {task.root}", "name the data's folder, or set task.download: true"
 
 
-def _is_local(path: str) -> bool:
-    """Whether it can only be a folder: a hub id does not start with a dot, a slash or a tilde."""
-    return path.startswith(("/", ".", "~"))
+def _is_missing(path: str) -> bool:
+    """Whether it is not there, and no hub id either."""
+    return can_only_be_local(path) and not Path(path).expanduser().exists()

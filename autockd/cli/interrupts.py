@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from autockd.cli.exits import INTERRUPTED
-from autockd.cli.output import say
+from autockd.cli.output import console, say
 
 
 @contextmanager
@@ -23,5 +24,9 @@ def ending_at_second_interrupt() -> Iterator[None]:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    say("ended at once: what is finished is kept; `autockd resume STUDY` goes on")
-    os._exit(INTERRUPTED)
+    try:
+        say("ended at once: what is finished is kept; `autockd resume STUDY` goes on")
+        if sys.__stderr__ is not None:  # the live view, which hid the cursor there, stands in for sys.stderr
+            console(sys.__stderr__).show_cursor()
+    finally:
+        os._exit(INTERRUPTED)

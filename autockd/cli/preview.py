@@ -48,17 +48,6 @@ def plan_curves(columns: Mapping[str, Sequence[float]]) -> Table:
     return plain_table(headings, rows)
 
 
-def plan_json(preview: Preview) -> dict[str, object]:
-    """The preview as plain data: one value an epoch in every column."""
-    return {
-        "method": preview.method,
-        "epochs": preview.epochs,
-        "progress": list(preview.progress),
-        "columns": {name: list(values) for name, values in preview.columns.items()},
-        "notes": list(preview.notes),
-    }
-
-
 def in_order(columns: Mapping[str, Sequence[float]]) -> list[str]:
     """Names of the columns: phi, psi, margin and learning rate first."""
     return [*(name for name in _FIRST if name in columns), *(name for name in columns if name not in _FIRST)]

@@ -73,7 +73,7 @@ def _study(name: str | None, studies: Path | None) -> Study:
     if name is not None:
         return open_study(name, studies)
     folder = studies or studies_folder()
-    latest = max(list_studies(folder, complain=say), key=lambda summary: summary.started, default=None)
+    latest = next(iter(list_studies(folder, complain=say)), None)
     if latest is None:
         raise StudyError(f"STUDY: there is no study in {folder} -> start one with `autockd run`, or give --studies")
     say(f"latest study: {latest.folder}")

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autockd.errors import EnvironmentProblem, UsageError, reason_of
+from autockd.errors import ConfigError, EnvironmentProblem, UsageError, reason_of
 
 if TYPE_CHECKING:
     from autockd.config import StudyConfig
@@ -93,28 +93,21 @@ def load_file(
     from autockd.config import load_study, parse_study
 
     path = Path(file)
-    shipped = None if path.exists() else _shipped(file)
-    if shipped is None:
-        _refuse_missing(path)
-        return load_study(path, overrides, smoke=smoke, change=change)
-    text = shipped.path.read_text(encoding="utf-8")
-    return parse_study(text, shipped.path.name, Path.cwd(), overrides, smoke=smoke, change=change)
+    shipped = None if path.is_file() else next((space for space in shipped_spaces() if space.name == file), None)
+    if shipped is not None:
+        text = shipped.path.read_text(encoding="utf-8")
+        return parse_study(text, shipped.path.name, Path.cwd(), overrides, smoke=smoke, change=change)
+    if not path.exists():
+        raise _no_such_file(path)
+    return load_study(path, overrides, smoke=smoke, change=change)
 
 
-def _shipped(name: str) -> ShippedSpace | None:
-    return next((space for space in shipped_spaces() if space.name == name), None)
-
-
-def _refuse_missing(path: Path) -> None:
-    """Say which file may have been meant."""
-    from autockd.errors import ConfigError
-
-    if path.exists():
-        return
+def _no_such_file(path: Path) -> ConfigError:
+    """Which file may have been meant."""
     beside = [str(path.with_name(other.name)) for other in path.parent.glob(f"*{_SUFFIX}")]
     close = difflib.get_close_matches(str(path), [*beside, *(space.name for space in shipped_spaces())], n=1)
     remedy = f"did you mean {close[0]!r}?" if close else "name a YAML file, or a search space that `autockd ls` shows"
-    raise ConfigError.of(str(path), "there is no such file", remedy)
+    return ConfigError.of(str(path), "there is no such file", remedy)
 
 
 def _first_comment(path: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from autockd.config.method_spaces import fitted, method_space, without_margin
 from autockd.config.methods import AnnealingKD, ContinuationKD, MethodConfig
 from autockd.config.schema import StudyConfig
-from autockd.config.space import AnyDimension, Choice, as_tuple, ordered
+from autockd.config.space import AnyDimension, as_number, as_tuple, ordered
 from autockd.config.training import TRAINING_DIMENSIONS
 from autockd.config.trial import STUDENT_DIMENSIONS
 
@@ -99,18 +99,15 @@ def _shortest_run(
         return None
     if "step" not in _values(space, "smoothing_shape", method.smoothing_shape):
         return None
-    epochs = min(int(str(value)) for value in _values(space, "epochs", study.training.epochs))
+    epochs = int(min(map(as_number, _values(space, "epochs", study.training.epochs))))
     if "epoch" in _values(space, "granularity", method.granularity):
         return epochs
     if samples is None:
         return None
-    batch = max(int(str(value)) for value in _values(space, "batch_size", study.training.batch_size))
+    batch = int(max(map(as_number, _values(space, "batch_size", study.training.batch_size))))
     return epochs * -(-samples // batch)
 
 
 def _values(space: Mapping[str, AnyDimension], name: str, own: object) -> tuple[object, ...]:
     """A dimension's extreme values; the study's own where it is none."""
-    dimension = space.get(name)
-    if dimension is None:
-        return (own,)
-    return dimension.choices if isinstance(dimension, Choice) else dimension.corners
+    return space[name].corners if name in space else (own,)

@@ -19,7 +19,7 @@ from autockd.config.objective_rules import objective_mistakes
 from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
-from autockd.config.tasks import Glue, HuggingFace, Text
+from autockd.config.tasks import Glue, HuggingFace, Text, can_only_be_local
 from autockd.errors import ConfigError, Problem, reason_of
 
 Location = tuple[str | int, ...]
@@ -30,13 +30,30 @@ _RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/].
 """A tracking URI whose path counts, as every other of a study file, from that file."""
 
 _HUB_OR_LOCAL = (Encoder, Glue, HuggingFace, Text)
-"""Configurations whose `path` is a hub id, unless something of that name is there."""
+"""Configurations whose `path` may be a hub id, and is one unless something of that name is there."""
 
 _MERGE = "tag:yaml.org,2002:merge"
+_INT, _FLOAT, *_NO_DATA = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "value"))
+
+NUMBERS = {
+    _INT: re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*$|0o[0-7]+$|0x[0-9a-fA-F]+$"),
+    _FLOAT: re.compile(
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"
+        r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
+    ),
+}
+"""Numbers of YAML 1.2, by their tags, with 1.1's `1_000`: `1e-3` is one, `1:30` is none, and `010` is ten."""
+
+NUMBERS_BEGIN = list("-+.0123456789")
+"""Their first characters."""
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with YAML 1.2's floats (`1e-3` is a number) and no repeated keys."""
+    """PyYAML's safe loader, of YAML 1.1, with YAML 1.2's numbers, without dates, and with no repeated keys."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        text = str(self.construct_scalar(node))
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -56,11 +73,13 @@ def _refused(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+_Loader.add_constructor(_INT, _Loader.construct_yaml_int)
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, *_NO_DATA)]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern in NUMBERS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, NUMBERS_BEGIN)
 
 
 def read_plain(text: str, source: str) -> dict[str, Any]:
@@ -136,7 +155,8 @@ def parse_study(
         study = StudyConfig.model_validate(data)
         for place, value in _booleans_as_numbers(data, study.model_dump()):
             where = _origin(place, origins, source)
-            problems.append(Problem(".".join(place), f"must be a number, not {str(value).lower()}", source=where))
+            field = ".".join(map(str, place))
+            problems.append(Problem(field, f"must be a number, not {str(value).lower()}", source=where))
     except ValidationError as error:
         problems += [_problem(detail, data, origins, source) for detail in error.errors()]
     if problems:
@@ -167,7 +187,7 @@ def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, 
         root = yaml.compose(text, Loader=_Loader)
         lines = dict(_lines(root, (), ()))
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         where = f"{source}:{mark.line + 1}" if mark else source
@@ -208,7 +228,7 @@ def _parse_overrides(overrides: Sequence[str], problems: list[Problem]) -> Itera
             continue
         try:
             yield key, yaml.load(value, Loader=_Loader), origin  # noqa: S506 - a SafeLoader
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             problems.append(Problem(key, f"{value!r} is not a YAML value", "quote it", origin))
 
 
@@ -235,11 +255,14 @@ def _note_origin(origins: dict[Location, str], location: Location, origin: str) 
         origins.setdefault(location[:length], origin)
 
 
-def _booleans_as_numbers(raw: Any, read: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
+def _booleans_as_numbers(raw: Any, read: Any, place: Location = ()) -> Iterator[tuple[Location, bool]]:
     """Where the file says true or false and pydantic took it for 1 or 0."""
     if isinstance(raw, Mapping) and isinstance(read, Mapping):
         for key, value in raw.items():
-            yield from _booleans_as_numbers(value, read.get(key), (*place, str(key)))
+            yield from _booleans_as_numbers(value, read.get(key), (*place, key))
+    elif isinstance(raw, list) and isinstance(read, list | tuple):
+        for index, (value, taken) in enumerate(zip(raw, read, strict=False)):
+            yield from _booleans_as_numbers(value, taken, (*place, index))
     elif isinstance(raw, bool) and isinstance(read, int | float) and not isinstance(read, bool):
         yield place, raw
 
@@ -336,7 +359,7 @@ def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
                 changes[name] = (folder / value.expanduser()).resolve()
             elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
                 local = package_path(value) or folder / Path(value).expanduser()
-                changes[name] = str(local.resolve()) if local.exists() else value
+                changes[name] = str(local.resolve()) if can_only_be_local(value) or local.exists() else value
             elif isinstance(value, BaseModel):
                 changes[name] = resolve(value)
         return model.model_copy(update=changes)

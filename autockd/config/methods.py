@@ -34,28 +34,28 @@ class NoDistillation(Config):
     name: Literal["none"] = "none"
 
 
-class HintonKD(Config):
-    """(1 - alpha) * CE + alpha * tau^2 * KL(teacher || student), both softened by tau (Hinton et al., 2015)."""
+class _SoftenedKD(Config):
+    """(1 - alpha) * CE + alpha * tau^2 * KL(teacher || student), both softened by tau; who teaches is the method's."""
+
+    name: str
+    alpha: float = Field(default=0.9, ge=0, le=1)
+    """Share of the soft loss; 1 - alpha is the share of the hard loss."""
+    temperature: float = Field(default=4.0, gt=0)
+    """Softmax temperature tau of both networks."""
+    standardise_logits: bool = False
+    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
+
+
+class HintonKD(_SoftenedKD):
+    """The loss of Hinton et al. (2015), with the study's teacher."""
 
     name: Literal["kd"] = "kd"
-    alpha: float = Field(default=0.9, ge=0, le=1)
-    """Share of the soft loss; 1 - alpha is the share of the hard loss."""
-    temperature: float = Field(default=4.0, gt=0)
-    """Softmax temperature tau of both networks."""
-    standardise_logits: bool = False
-    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
 
 
-class AssistantKD(Config):
-    """The loss of `kd`, with the study's assistant as the teacher (Mirzadeh et al., AAAI 2020)."""
+class AssistantKD(_SoftenedKD):
+    """The same loss, with the study's assistant as the teacher (Mirzadeh et al., AAAI 2020)."""
 
     name: Literal["takd"] = "takd"
-    alpha: float = Field(default=0.9, ge=0, le=1)
-    """Share of the soft loss; 1 - alpha is the share of the hard loss."""
-    temperature: float = Field(default=4.0, gt=0)
-    """Softmax temperature tau of both networks."""
-    standardise_logits: bool = False
-    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
 
 
 class DecoupledKD(Config):

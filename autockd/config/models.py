@@ -119,3 +119,8 @@ class Encoder(Config):
 ImageModelConfig = CifarResNet | TorchvisionModel
 
 ModelConfig = Annotated[CifarResNet | TorchvisionModel | Encoder, Field(discriminator="family")]
+
+
+def bare(config: ModelConfig) -> ModelConfig:
+    """The architecture without the file of weights that it starts from, which may have moved."""
+    return config.model_copy(update={"weights": None})

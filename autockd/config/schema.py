@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, ModelWrapValidatorHandler, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from autockd.config.base import Config, Seconds
 from autockd.config.methods import ContinuationKD, HintonKD, MethodConfig, NoDistillation
@@ -36,13 +43,15 @@ class TeacherConfig(Config):
     seed: int = Field(default=0, ge=0)
     """Seed of its initialisation."""
 
-    @field_validator("training", mode="before")
+    @field_validator("training", mode="wrap")
     @classmethod
-    def _has_defaults_of_a_teacher(cls, training: Any) -> Any:
-        if not isinstance(training, Mapping):
-            return training
-        is_sgd = training.get("optimizer", "sgd") == "sgd"
-        return {**(_TEACHING if is_sgd else {"batch_size": _TEACHING["batch_size"]}), **training}
+    def _has_defaults_of_a_teacher(cls, given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+        if not isinstance(given, Mapping):
+            return validate(given)
+        is_sgd = given.get("optimizer", "sgd") == "sgd"
+        training = validate({**(_TEACHING if is_sgd else {"batch_size": _TEACHING["batch_size"]}), **given})
+        training.model_fields_set.intersection_update(given)  # what was filled in, nobody has set
+        return training
 
     @model_validator(mode="after")
     def _rows_can_be_put_back(self) -> Self:

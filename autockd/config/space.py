@@ -25,6 +25,7 @@ Params = dict[str, bool | int | float | str]
 
 
 class _Dimension(Config):
+    type: str
     when: dict[str, Value | tuple[Value, ...]] = {}
     """Other dimensions and the value, or values, that each must have for this one to exist."""
 
@@ -40,31 +41,30 @@ class _Dimension(Config):
 class _Range(_Dimension):
     log: bool = False
     """Whether to search on a logarithmic scale."""
+    low: float
+    """Smallest value."""
+    high: float
+    """Largest value."""
+    step: float | None
+    """Grid width, counted from low."""
 
-    def _check(self, low: float, high: float, step: float | None) -> None:
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        low, high = self.low, self.high
         if low > high:
             raise ValueError(f"low must not be above high, but low is {low:g} and high is {high:g}; swap them")
         if self.log and low <= 0:
             raise ValueError(f"a logarithmic range must start above 0, but low is {low:g}")
-        if self.log and step is not None:
+        if self.log and self.step is not None:
             raise ValueError("a range has either log or step, not both")
+        return self
 
 
 class FloatRange(_Range):
     """Real numbers from low to high, both included."""
 
     type: Literal["float"]
-    low: float
-    """Smallest value."""
-    high: float
-    """Largest value."""
     step: float | None = Field(default=None, gt=0)
-    """Grid width, counted from low."""
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        self._check(self.low, self.high, self.step)
-        return self
 
     @property
     def corners(self) -> tuple[float, ...]:
@@ -83,16 +83,9 @@ class IntRange(_Range):
 
     type: Literal["int"]
     low: int
-    """Smallest value."""
     high: int
-    """Largest value."""
     step: int | None = Field(default=None, ge=1)
-    """Grid width, counted from low; null is 1."""
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        self._check(self.low, self.high, self.step)
-        return self
+    """Null is 1."""
 
     @property
     def corners(self) -> tuple[int, ...]:
@@ -190,6 +183,11 @@ def _dimension_text(dimension: AnyDimension) -> str:
 def as_tuple(allowed: object) -> tuple[object, ...]:
     """The values that a condition allows, whether it names one or several."""
     return allowed if isinstance(allowed, tuple) else (allowed,)
+
+
+def as_number(value: object) -> float:
+    """A value of a dimension as something to order it by; 0 for a word."""
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def _on_grid(value: float, low: float, step: float) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +12,16 @@ from pydantic import ValidationError
 
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.schema import StudyConfig
-from autockd.config.space import AnyDimension, Choice, IntRange, active_params, as_tuple, ordered
+from autockd.config.space import (
+    AnyDimension,
+    Choice,
+    FloatRange,
+    IntRange,
+    active_params,
+    as_number,
+    as_tuple,
+    ordered,
+)
 from autockd.config.training import TRAINING_DIMENSIONS
 from autockd.config.trial import STUDENT_DIMENSIONS, baseline_config, conditioned_space, default_params, trial_config
 
@@ -90,14 +100,20 @@ def _baseline_mistakes(study: StudyConfig) -> Iterator[Mistake]:
 
 
 def _corner_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
-    """Each dimension's extreme values, tried at a point where its conditions hold."""
+    """Each dimension's extreme values, tried at a point where its conditions hold, and one between good ones."""
     base = set(_trial_mistakes(study, {}))
     usual = _usual_point(study, space)
+
+    def messages(name: str, value: object, asked: Mapping[str, object]) -> list[str]:
+        found = _trial_mistakes(study, active_params(space, {**usual, **asked, name: value}))
+        return [message for message in found if message not in base]
+
     for name, values, asked in _corners(space):
-        for value in values:
-            for message in _trial_mistakes(study, active_params(space, {**usual, **asked, name: value})):
-                if message not in base:
-                    yield f"{_BASE}.{name}", f"at {value}: {message}"
+        wrong = [f"at {value}: {message}" for value in values for message in messages(name, value, asked)]
+        if not wrong and (between := _between(space[name])) is not None:
+            remedy = "write type: int, or type: choice with the values that there are"
+            wrong = [f"at {between:.4g}: {message}; {remedy}" for message in messages(name, between, asked)[:1]]
+        yield from ((f"{_BASE}.{name}", each) for each in wrong)
 
 
 def _joint_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
@@ -153,6 +169,13 @@ def _extremes(name: str, dimension: AnyDimension) -> tuple[object, ...]:
     return tuple(dict.fromkeys([dimension.low, *([second] if second <= dimension.high else ()), *dimension.corners]))
 
 
+def _between(dimension: AnyDimension) -> float | None:
+    """A value between the ends of a range of real numbers: 1.0 and 40.0 are whole, and most between them are not."""
+    if not isinstance(dimension, FloatRange):
+        return None
+    return min(dimension.high, dimension.low + (dimension.step or (dimension.high - dimension.low) / math.pi))
+
+
 def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
     points: list[tuple[str, Mapping[str, Any]]] = [
         (f"search.enqueue.{index}", point) for index, point in enumerate(study.search.enqueue)
@@ -184,8 +207,3 @@ def _trial_mistakes(study: StudyConfig, params: Mapping[str, object]) -> list[st
 
 def _messages(error: ValidationError) -> list[str]:
     return [detail["msg"].removeprefix("Value error, ") for detail in error.errors()]
-
-
-def as_number(value: object) -> float:
-    """A value of a dimension as something to order it by; 0 for a word."""
-    return float(value) if isinstance(value, int | float) else 0.0

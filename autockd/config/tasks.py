@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self, TypeGuard, get_args
 from pydantic import Field, model_validator
 
 from autockd.config.base import Config
+from autockd.config.packages import PREFIX
 
 ClassMetric = Literal["accuracy", "f1", "accuracy_f1", "matthews"]
 """Metrics of classes; `f1` and `accuracy_f1` are of the class 1 of two."""
@@ -269,6 +270,11 @@ TEXT_SOURCES: tuple[str, ...] = tuple(
     get_args(task.model_fields["source"].annotation)[0] for task in get_args(TextTaskConfig)
 )
 """The sources of texts."""
+
+
+def can_only_be_local(path: str) -> bool:
+    """Whether no hub id has this form: it begins as paths do, or as a package's files, or ends as files of texts."""
+    return path.startswith((".", "/", "~", PREFIX)) or path.lower().endswith(FILE_SUFFIXES)
 
 
 def is_on_hub(task: TaskConfig) -> TypeGuard[HuggingFace | Glue | Text]:

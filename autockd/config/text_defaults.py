@@ -45,9 +45,7 @@ def with_text_defaults(study: Mapping[str, Any]) -> dict[str, Any]:
 
 def _teacher(given: Any) -> Any:
     if isinstance(given, BaseModel):
-        own = given.training if "training" in given.model_fields_set else {}  # type: ignore[attr-defined]
-        training = TrainingConfig.model_validate(_training(own, _TEACHING))
-        return given.model_copy(update={"training": training})
+        given = {name: getattr(given, name) for name in given.model_fields_set}
     if isinstance(given, Mapping):
         return {**given, "training": _training(given.get("training", {}), _TEACHING)}
     return given

@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from autockd.config.methods import ContinuationKD
 from autockd.config.schema import StudyConfig
-from autockd.config.space import active_params
-from autockd.config.space_rules import as_number
+from autockd.config.space import active_params, as_number
 from autockd.config.trial import conditioned_space, default_params, trial_config
 from autockd.distillation.methods import make_method
 from autockd.distillation.plan import Run

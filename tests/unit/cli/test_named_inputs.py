@@ -56,9 +56,30 @@ def test_all_that_is_missing_is_reported_at_once_with_the_value_and_a_remedy(tmp
         ({"source": "huggingface", "path": "uoft-cs/cifar10"}, None),
         ({"source": "huggingface", "path": "{missing}"}, "task.path"),
         ({"source": "huggingface", "path": "./no-such-folder"}, "task.path"),
+        ({"source": "text", "path": "{missing}/reviews.csv"}, "task.path"),
+        ({"source": "text", "path": "reviews.csv"}, "task.path"),
+        ({"source": "text", "path": "owner/reviews"}, None),
+        ({"source": "glue", "task": "rte"}, None),
     ],
 )
 def test_each_source_needs_its_own(task: dict[str, Any], field: str | None, tmp_path: Path) -> None:
     places = {"{missing}": str(tmp_path / "missing"), "{here}": str(tmp_path)}
     filled = {key: places.get(value, value) if isinstance(value, str) else value for key, value in task.items()}
     assert missing(study(filled)) == ([field] if field else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "is_missing"), [("./bert", True), ("{here}", False), ("google-bert/bert-base", False)]
+)
+def test_encoders_that_can_only_be_local_must_be_there(path: str, is_missing: bool, tmp_path: Path) -> None:
+    encoder = {"family": "encoder", "path": path.replace("{here}", str(tmp_path))}
+    config = StudyConfig.model_validate(
+        {
+            "name": "texts",
+            "task": {"source": "glue", "task": "rte"},
+            "teacher": {"model": encoder},
+            "student": {"model": {"family": "encoder", "layers": 2}},
+            "assistant": {"model": encoder},
+        }
+    )
+    assert missing(config) == (["teacher.model.path", "assistant.model.path"] if is_missing else [])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autockd.config.arms import arm_labels, arms_of
+from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import NEED_ASSISTANT
 from autockd.config.method_spaces import fitted, method_space
 from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, HintonKD
@@ -171,6 +172,21 @@ def test_schedules_fit_into_the_steps_of_the_shortest_run() -> None:
     study = study_of([{"name": "continuation", "granularity": "step", "smoothing_start": 4}], space)
     assert space_of(study)["smoothing_start"].corners == (1, 40), "steps are not known yet"
     assert space_of(study, samples=320)["smoothing_start"].corners == (1, 5), "a quarter of two epochs of ten steps"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "mistake"),
+    [
+        ({"type": "float", "low": 5.0, "high": 10.0}, "at 6.592: Input should be a valid integer"),
+        ({"type": "choice", "choices": ["few", "many"]}, "at few: Input should be a valid integer"),
+    ],
+)
+def test_epochs_that_are_no_whole_numbers_are_a_mistake_of_the_space(epochs: dict[str, Any], mistake: str) -> None:
+    study = study_of([{"name": "continuation", "smoothing_start": 3}], {"learning_rate": RATE, "epochs": epochs})
+    arms_of(study)
+    assert any(
+        field == "search.space.epochs" and message.startswith(mistake) for field, message in comparison_mistakes(study)
+    )
 
 
 def test_methods_say_the_same_of_who_teaches_as_the_rules_do() -> None:

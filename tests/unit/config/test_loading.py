@@ -11,6 +11,7 @@ import pytest
 
 from autockd.config import StudyConfig, load_study, parse_study
 from autockd.config.methods import HintonKD
+from autockd.config.saving import save_study
 from autockd.config.space import FloatRange
 from autockd.errors import ConfigError, Problem
 
@@ -181,6 +182,42 @@ def test_words_that_look_like_numbers_stay_words(text: str) -> None:
     assert parse(f"note: {text}\n").note == text
 
 
+@pytest.mark.parametrize(
+    "text", ["1:30", "190:20:30.15", "2026-02-03", "2026-02-30", "2026-02-03 10:00:00", "0b11", "="]
+)
+def test_words_that_an_older_yaml_takes_for_something_else_stay_words(text: str) -> None:
+    assert parse(f"note: {text}\n").note == text
+    assert parse("", f"note={text}").note == text
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("010", 10), ("08", 8), ("0o17", 15), ("0x1F", 31), ("1_000", 1000), ("+7", 7)]
+)
+def test_a_whole_number_is_what_people_read(text: str, number: int) -> None:
+    assert parse(f"training: {{batch_size: {text}}}\n").training.batch_size == number
+    assert parse("", f"training.batch_size={text}").training.batch_size == number
+    space = parse(f"search:\n  space:\n    batch_size: {{type: choice, choices: [{text}, 32]}}\n").search.space
+    assert space["batch_size"].corners == (number, 32)
+
+
+def test_a_number_in_sixties_is_no_duration() -> None:
+    assert "text such as 90s, 30m, 2h or 1h30m, not '1:30'" in problem("search: {time_budget: 1:30}\n").message
+    assert "'1:30'" in problem("search: {trials: 1:30}\n").message
+
+
+@pytest.mark.parametrize("value", ["!!int many", "!!float much", "9" * 5000])
+def test_a_number_that_python_cannot_read_is_a_mistake_of_the_file(value: str) -> None:
+    assert problem(f"seed: {value}\n").field == "YAML"
+    assert problem(overrides=[f"seed={value}"]).field == "seed"
+
+
+@pytest.mark.parametrize("word", ["1e-3", "08", "0o17", "-.5", "1:30", "2026-02-03", "yes", "null", "010"])
+def test_a_saved_study_keeps_words_that_look_like_something_else(word: str, tmp_path: Path) -> None:
+    study = parse(f"note: '{word}'\n")
+    save_study(study, tmp_path / "study.yaml")
+    assert load_study(tmp_path / "study.yaml") == study
+
+
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n", "# a comment\n"])
 def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
     assert "must be a mapping" in problem(base=text).message
@@ -263,6 +300,38 @@ def test_absolute_and_home_paths_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     base = BASE.replace("{source: digits}", "{source: torchvision, dataset: CIFAR10, root: PLACE}")
     assert parse(base=base.replace("PLACE", "/data")).task.root == Path("/data")
     assert parse(base=base.replace("PLACE", "~/data")).task.root == Path("/home/someone/data")
+
+
+TEXTS = """\
+name: texts
+task: {source: text, path: TASK}
+teacher: {model: {family: encoder, path: TEACHER}}
+student: {model: {family: encoder, layers: 2}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "teacher"),
+    [("reviews.csv", "./bert"), ("data/reviews.JSONL", "../models/bert"), ("./reviews", ".bert"), ("~/r", "~/bert")],
+)
+def test_what_can_only_be_local_counts_from_the_files_folder_though_nothing_is_there(
+    task: str, teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left as it is, it would be looked for in the current folder later."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder = tmp_path / "searches"
+    study = parse_study(TEXTS.replace("TASK", task).replace("TEACHER", teacher), "study.yaml", folder)
+    found = (getattr(study.task, "path"), getattr(study.teacher.model, "path"))  # noqa: B009 - unions
+    assert found == tuple(str((folder / Path(path).expanduser()).resolve()) for path in (task, teacher))
+
+
+@pytest.mark.parametrize(("task", "teacher"), [("owner/reviews", "distilbert/distilroberta-base"), ("imdb", "bert")])
+def test_hub_ids_stay_where_nothing_of_that_name_is(task: str, teacher: str, tmp_path: Path) -> None:
+    text = TEXTS.replace("TASK", task).replace("TEACHER", teacher)
+    study = parse_study(text, "study.yaml", tmp_path)
+    assert (getattr(study.task, "path"), getattr(study.teacher.model, "path")) == (task, teacher)  # noqa: B009 - unions
+    (tmp_path / task).mkdir(parents=True)
+    assert getattr(parse_study(text, "study.yaml", tmp_path).task, "path") == str(tmp_path / task)  # noqa: B009
 
 
 @pytest.mark.parametrize(
@@ -413,6 +482,25 @@ def test_true_is_no_number() -> None:
         "study.yaml:5",
     )
     assert parse("export: {onnx: false}\n").export.onnx is False
+
+
+@pytest.mark.parametrize(
+    ("extra", "base", "field", "line"),
+    [
+        ("", BASE.replace("depth: 8}", "depth: 8, widths: [true, 2, 4]}"), "student.model.widths.0", 4),
+        ("compare:\n- name: none\n- name: kd\n  alpha: true\n", BASE, "compare.1.alpha", 8),
+    ],
+)
+def test_nor_is_it_one_inside_of_a_list(extra: str, base: str, field: str, line: int) -> None:
+    found = problem(extra, base=base)
+    assert (found.field, found.message) == (field, "must be a number, not true")
+    assert found.source == f"study.yaml:{line}"
+
+
+def test_true_is_a_value_among_others_in_a_list() -> None:
+    space = "anneal_margin: {type: choice, choices: [true, false]}"
+    study = parse(f"search: {{space: {{{space}}}, enqueue: [{{anneal_margin: true}}]}}\n")
+    assert study.search.enqueue == ({"anneal_margin": True},)
 
 
 def test_int8_needs_onnx() -> None:

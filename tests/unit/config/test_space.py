@@ -237,6 +237,52 @@ def test_a_dimensions_extreme_values_must_make_a_trial(space: str, corner: str) 
     assert message.startswith(corner)
 
 
+@pytest.mark.parametrize(
+    ("space", "between"),
+    [
+        ("smoothing_start: {type: float, low: 1, high: 40, log: true}", "at 13.41"),
+        ("epochs: {type: float, low: 40, high: 80}", "at 52.73"),
+        ("batch_size: {type: float, low: 16, high: 64, step: 0.5}", "at 16.5"),
+        ("student_width: {type: float, low: 4, high: 16}", "at 7.82"),
+        ("anneal_margin: {type: float, low: 0, high: 1}", "at 0.3183"),
+    ],
+)
+def test_a_range_of_real_numbers_over_a_field_of_whole_ones_is_a_mistake(space: str, between: str) -> None:
+    """Its ends are whole numbers, and nearly all that lies between them would be refused, trial by trial."""
+    field, message = mistake(space, "  enqueue_defaults: false\n")
+    assert field == f"search.space.{space.partition(':')[0]}"
+    assert message.startswith(f"{between}: Input should be a valid")
+    assert "write type: int" in message
+
+
+def test_a_number_of_layers_is_whole_too() -> None:
+    base = """\
+name: tiny
+task: {source: glue, task: rte}
+teacher: {model: {family: encoder, path: bert-base-uncased}}
+student: {model: {family: encoder, layers: 2}}
+"""
+    off = "  enqueue_defaults: false\n"
+    field, message = mistake("student_layers: {type: float, low: 1, high: 6}", off, base)
+    assert (field, message.startswith("at 2.592: Input should be a valid integer")) == (
+        "search.space.student_layers",
+        True,
+    )
+    assert study("student_layers: {type: int, low: 1, high: 6}", off, base)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        "batch_size: {type: float, low: 16, high: 64, step: 1}",
+        "student_depth: {type: float, low: 8, high: 20, step: 6}",
+        "smoothing_start: {type: float, low: 20, high: 20}",
+    ],
+)
+def test_a_range_of_real_numbers_that_takes_whole_ones_alone_is_accepted(space: str) -> None:
+    assert study(space, "  enqueue_defaults: false\n")
+
+
 def test_mistakes_of_several_dimensions_are_reported_at_once() -> None:
     found = mistakes("margin: {type: float, low: -0.1, high: 0.2}\nbatch_size: {type: choice, choices: [0, 32]}")
     assert [field for field, _ in found] == ["search.space.margin", "search.space.batch_size"]

@@ -164,6 +164,28 @@ def test_studies_made_in_python_have_them_too() -> None:
     assert StudyConfig.model_validate(study) == study
 
 
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({"epochs": 5}, (5, 32, "adamw", 2e-5)),
+        ({"learning_rate": 1e-4, "batch_size": 128}, (3, 128, "adamw", 1e-4)),
+        ({"optimizer": "sgd", "weight_decay": 0.0}, (3, 32, "sgd", 0.1)),
+    ],
+)
+def test_a_teacher_of_texts_made_in_python_is_that_of_a_file(
+    training: dict[str, Any], expected: tuple[object, ...], tmp_path: Path
+) -> None:
+    """What a teacher of images has where its recipe says nothing was said by nobody."""
+    encoder = Encoder(path="teacher")
+    made = StudyConfig.model_validate(
+        TEXTS | {"teacher": TeacherConfig.model_validate({"model": encoder, "training": training, "seed": 7})}
+    )
+    told = read(tmp_path, TEXTS, teacher={**TEXTS["teacher"], "training": training, "seed": 7})
+    assert made.teacher == told.teacher
+    found = made.teacher.training
+    assert (found.epochs, found.batch_size, found.optimizer, found.learning_rate) == expected
+
+
 @pytest.mark.parametrize("training", [{"epochs": 5}, {}])
 def test_a_teacher_of_images_keeps_what_a_part_of_its_recipe_leaves_out(
     training: dict[str, Any], tmp_path: Path
