@@ -22,8 +22,7 @@ from autockd.config.objective_rules import architecture_points
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.data import Task, Texts
-from autockd.export.images import PIXELS, to_pixels
-from autockd.export.latency import onnx_latency
+from autockd.export.latency import onnx_timings
 from autockd.export.student import Student
 from autockd.export.texts import TextStudent
 from autockd.exporting import student_of
@@ -162,11 +161,11 @@ def measure_latency(student: Student, task: Task) -> Latency:
     batches, samples = _batches(student, task)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        two = task.validation.take(torch.arange(2) % len(task.validation)).to(torch.device("cpu"))
+        two = task.validation.take(torch.arange(2) % len(task.validation))
         student.save_onnx(path, two.inputs)
-        found = onnx_latency(path, batches, threads=1)
+        [found] = onnx_timings([path], batches)
     return Latency(
-        milliseconds={name: found[size] for name, size in BATCH_SIZES.items()},
+        milliseconds={name: found[size].median for name, size in BATCH_SIZES.items()},
         samples=samples,
         runtime=f"onnxruntime {onnxruntime.__version__}, fp32, median of up to 100 calls on one thread",
         machine=f"{cpu_model()} ({socket.gethostname()})",
@@ -184,7 +183,7 @@ def _batches(student: Student, task: Task) -> tuple[dict[int, dict[str, Any]], s
         return _text_batches(Tokens.of(student.tokenizer, inputs.columns, student.config.max_length))
     rows = {size: torch.arange(size) % len(inputs) for size in BATCH_SIZES.values()}
     shape = "x".join(map(str, inputs.shape[1:]))
-    return {size: {PIXELS: to_pixels(inputs[some]).numpy()} for size, some in rows.items()}, f"images of {shape}"
+    return {size: student.feed(inputs[some]) for size, some in rows.items()}, f"images of {shape}"
 
 
 def _text_batches(tokens: Tokens) -> tuple[dict[int, dict[str, Any]], str]:

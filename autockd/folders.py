@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STUDIES_ENV = "AUTOCKD_STUDIES"
@@ -15,6 +18,9 @@ CONFIG, LEDGER, BUNDLE, REPORT = "study.yaml", "ledger.jsonl", "bundle", "report
 
 CHECKPOINT = "checkpoint.pt"
 """In the folder of a trial, or of a finalist's run, for as long as it is not over."""
+
+LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""What file managers leave, unasked, in a folder that somebody looks at."""
 
 
 def studies_folder() -> Path:
@@ -46,3 +52,52 @@ def write_whole(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
+
+
+@contextmanager
+def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A folder beside `target` that takes its place, as a whole, when the block ends well, and vanishes otherwise.
+
+    Args:
+        target: an absolute path; the folders above it are made where they are missing.
+        replace: whether what stands there by then is moved aside, and removed once the new folder is in place.
+
+    Raises:
+        OSError: it cannot be written; what stood there stands there again.
+    """
+    stage, old = (target.with_name(f".{target.name}.{os.urandom(6).hex()}.{kind}") for kind in ("partial", "old"))
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        for path in (*stage.iterdir(), stage):
+            sync_to_disk(path)
+        if replace and target.exists():
+            target.rename(old)
+        stage.rename(target)
+        sync_to_disk(target.parent)
+    except OSError:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        if target.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def sync_to_disk(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a folder, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def entries_of(folder: Path) -> list[Path]:
+    """What lies in a folder, in no order; without `LITTER`, as far as that is plain files.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return [path for path in folder.iterdir() if path.name not in LITTER or path.is_symlink() or not path.is_file()]

@@ -195,7 +195,7 @@ def _measure(stage: Path, student: Student, examples: Split, training: Split | N
         files["int8"] = stage / INT8
         student.save_int8(stage / ONNX, stage / INT8, training.inputs)
         check_graph(stage / INT8)
-    figures = measure(student, files, examples.to(torch.device("cpu")), test)
+    figures = measure(student, files, examples, test)
     _write_record(stage / FIGURES, figures)
     return figures
 
@@ -229,4 +229,4 @@ def _checked(student: Student, examples: Split) -> Split:
             f"examples: parity needs at least 2 samples with a target each, not {len(examples.inputs)} samples and "
             f"{len(examples.targets)} targets -> give it samples of the validation split"
         )
-    return examples.take(torch.arange(min(len(examples), student.parity_examples))).to(torch.device("cpu"))
+    return examples.take(torch.arange(min(len(examples), student.parity_examples)))

@@ -13,7 +13,7 @@ from torch import Tensor
 from autockd.data.metrics import METRICS
 from autockd.data.task import Split
 from autockd.errors import ExportError
-from autockd.export.latency import Timing, onnx_timings
+from autockd.export.latency import CallTime, onnx_timings
 from autockd.export.student import Student
 from autockd.records import Record
 
@@ -25,14 +25,6 @@ MOST_LOSS = 0.02
 """Of the metric, on the validation samples; an int8 model that loses more is worth a warning."""
 LEAST_AGREEMENT = 0.95
 """Share of validation samples that an int8 model should give the student's class to."""
-
-
-class CallTime(Record):
-    """Time of one call, in milliseconds."""
-
-    median: float
-    p95: float
-    """The 95th percentile."""
 
 
 class ModelFigures(Record):
@@ -86,7 +78,7 @@ def measure(student: Student, files: Mapping[Precision, Path], validation: Split
     batches = {size: student.feed(_repeated(validation, size).inputs) for size in TIMED_BATCHES}
     timings = onnx_timings(list(files.values()), batches)
     models = [
-        ModelFigures(precision=precision, file=path.name, bytes=path.stat().st_size, latency=_call_times(found))
+        ModelFigures(precision=precision, file=path.name, bytes=path.stat().st_size, latency=found)
         for (precision, path), found in zip(files.items(), timings, strict=True)
     ]
     if "int8" in files:
@@ -148,7 +140,3 @@ def _warnings(models: Mapping[str, ModelFigures], metric: str) -> Iterator[str]:
 def _repeated(split: Split, count: int) -> Split:
     """The first samples, from the beginning again where there are too few."""
     return split.take(torch.arange(count) % len(split))
-
-
-def _call_times(timings: Mapping[int, Timing]) -> dict[int, CallTime]:
-    return {size: CallTime(median=timing.median, p95=timing.p95) for size, timing in timings.items()}

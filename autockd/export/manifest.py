@@ -6,13 +6,13 @@ may make the program do is therefore bounded elsewhere too: its files are plain 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from autockd.errors import ExportError, reason_of
+from autockd.folders import entries_of
 from autockd.hashing import file_hash
 from autockd.records import Record
 
@@ -91,19 +91,17 @@ def read_json(model: TypeAdapter[Value], path: Path) -> Value:
 def _plain_files(folder: Path) -> set[str]:
     """Names in the folder, all of them regular files of a bundle's formats."""
     try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+        found = sorted(entries_of(folder))
     except OSError as error:
         raise ExportError(f"{folder}: cannot be read: {reason_of(error)} -> name a bundle's folder") from error
-    for entry in found:
-        path = folder / entry.name
-        if entry.is_symlink():
+    for path in found:
+        if path.is_symlink():
             raise ExportError(f"{path}: is a symbolic link, a bundle has none -> put the file itself in its place")
-        if not entry.is_file(follow_symlinks=False):
+        if not path.is_file():
             raise ExportError(f"{path}: is not a regular file, a bundle has no others -> remove it")
         if path.suffix not in SUFFIXES:
             raise ExportError(f"{path}: a bundle holds only {', '.join(SUFFIXES)} files -> remove it")
-    return {entry.name for entry in found}
+    return {path.name for path in found}
 
 
 def _check_name(folder: Path, name: str) -> None:

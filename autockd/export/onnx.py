@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,19 +61,8 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, inputs: Sequence[str]) -> None:
-        import onnxruntime
-
         self._path = path
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own exceptions have no common base
-            raise ExportError(
-                f"{path}: onnxruntime cannot load it: {reason_of(error)} -> export the study again"
-            ) from error
+        self._session = open_session(path)
         taken = [value.name for value in self._session.get_inputs()]
         given = [value.name for value in self._session.get_outputs()]
         if sorted(taken) != sorted(inputs) or given != [OUTPUT]:
@@ -86,14 +76,44 @@ class OnnxModel:
         Raises:
             ExportError: the graph fails on it.
         """
-        try:
-            outputs = self._session.run([OUTPUT], {name: tensor.numpy() for name, tensor in inputs.items()})
-        except Exception as error:  # as above
-            shapes = {name: list(tensor.shape) for name, tensor in inputs.items()}
-            raise ExportError(
-                f"{self._path}: fails on a batch of {shapes}: {reason_of(error)} -> export the study again"
-            ) from error
-        return torch.from_numpy(outputs[0])
+        [logits] = call(self._path, self._session, {name: tensor.numpy() for name, tensor in inputs.items()})
+        return torch.from_numpy(logits)
+
+
+def open_session(path: Path) -> Any:
+    """An ONNX model in onnxruntime: CPU, one thread.
+
+    Raises:
+        ExportError: onnxruntime refuses the file.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise ExportError(
+            f"{path}: onnxruntime cannot load it: {reason_of(error)} -> export the study again"
+        ) from error
+
+
+def call(path: Path, session: Any, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """All outputs of a model, by its session, for one batch; its path is for the error.
+
+    Raises:
+        ExportError: the graph fails on it.
+    """
+    try:
+        outputs: list[np.ndarray] = session.run(None, inputs)
+    except Exception as error:  # as above
+        shapes = {name: list(value.shape) for name, value in inputs.items()}
+        raise ExportError(
+            f"{path}: fails on a batch of {shapes}: {reason_of(error)} -> export the study again"
+        ) from error
+    return outputs
 
 
 def _trace(model: nn.Module, examples: Mapping[str, Tensor], free: Mapping[int, str]) -> Any:

@@ -17,19 +17,14 @@ import numpy as np
 from autockd.errors import ExportError, reason_of
 
 CALIBRATION_SAMPLES = 256
-"""Training samples that static quantisation takes the ranges of activations from."""
+"""Training samples, at most, that static quantisation takes the ranges of activations from."""
 
 Batch = Mapping[str, np.ndarray]
 
 
-def calibration_rows(count: int, limit: int = CALIBRATION_SAMPLES) -> list[int]:
-    """Which of `count` samples calibrate: at most `limit`, evenly spaced from the first to the last; always the same.
-
-    Args:
-        count: samples that there are, 1 or more.
-        limit: samples that are taken at most.
-    """
-    return [round(row) for row in np.linspace(0, count - 1, min(count, limit))]
+def calibration_rows(count: int) -> list[int]:
+    """Which of `count` samples, 1 or more, calibrate: evenly spaced from the first to the last; always the same."""
+    return [round(row) for row in np.linspace(0, count - 1, min(count, CALIBRATION_SAMPLES))]
 
 
 def quantize_static(source: Path, target: Path, batches: Sequence[Batch]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from autockd.errors import EnvironmentProblem, UsageError, reason_of
+from autockd.folders import entries_of, whole_folder
 from autockd.records import Event
 from autockd.report.content import ReportContent
 from autockd.report.csv_files import finalists_csv, trials_csv
@@ -16,7 +16,7 @@ from autockd.report.figures_png import save_chart
 from autockd.report.gathering import content_of
 from autockd.report.html import page_of
 from autockd.report.sections import charts_of, sections_of
-from autockd.report.tables import summarise
+from autockd.summary import summarise
 
 PAGE, CONTENT, TRIALS, FINALISTS = "report.html", "report.json", "trials.csv", "finalists.csv"
 PICTURES = (
@@ -48,7 +48,7 @@ def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
     summary = summarise(history)
     assert summary is not None, "a study with content has a summary"
     sections = sections_of(content)
-    with _whole_folder(folder) as stage:
+    with _replaced(folder) as stage:
         (stage / PAGE).write_text(page_of(content, sections), encoding="utf-8")
         (stage / CONTENT).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
         (stage / TRIALS).write_text(trials_csv(content), encoding="utf-8")
@@ -60,43 +60,36 @@ def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
     return content
 
 
+def shown_of(folder: Path) -> list[Path]:
+    """What people look at of a report: its page and its pictures."""
+    return [folder / PAGE, *sorted(folder.glob("*.png"))]
+
+
 def files_of(folder: Path) -> list[Path]:
     """The files of a report, the page first."""
     return sorted(folder.iterdir(), key=lambda path: (path.name != PAGE, path.name))
 
 
 @contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
-    """A folder beside `target` that takes its place when the block ends well, and vanishes otherwise."""
+def _replaced(target: Path) -> Iterator[Path]:
+    """A folder that takes the place of `target`, which is a report or is not there, as `whole_folder`."""
     target = target.absolute()
     if os.path.lexists(target) and not _is_report(target):
         raise UsageError(
             f"{target}: exists and is not a report{_what_else(target)}, so it is left alone -> name another folder"
         )
-    stage, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
     try:
-        shutil.rmtree(stage, ignore_errors=True)
-        stage.mkdir(parents=True)
-        yield stage
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            target.rename(old)
-        stage.rename(target)
+        with whole_folder(target) as stage:
+            yield stage
     except OSError as error:
-        if old.exists() and not target.exists():
-            old.rename(target)
         raise EnvironmentProblem(
             f"{target}: the report cannot be written: {reason_of(error)} -> name another folder"
         ) from error
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _what_else(folder: Path) -> str:
     """What lies there that is no part of a report, for its name."""
-    others = sorted({path.name for path in folder.iterdir()} - _KNOWN) if folder.is_dir() else []
+    others = sorted({path.name for path in entries_of(folder)} - _KNOWN) if folder.is_dir() else []
     return f" alone (there is {others[0]})" if others else ""
 
 
@@ -104,7 +97,7 @@ def _is_report(folder: Path) -> bool:
     """Whether nothing is lost with the folder but a report, or it is empty."""
     if folder.is_symlink() or not folder.is_dir():
         return False
-    entries = list(folder.iterdir())
+    entries = entries_of(folder)
     names = {path.name for path in entries}
     is_plain = all(path.is_file() and not path.is_symlink() for path in entries)
     return not entries or (is_plain and {PAGE, CONTENT} <= names <= _KNOWN)

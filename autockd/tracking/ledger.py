@@ -19,7 +19,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from autockd.errors import EnvironmentProblem, StudyError, cannot_write
-from autockd.folders import study_argument
+from autockd.folders import study_argument, sync_to_disk
 from autockd.records import EVENTS, Event
 from autockd.tracking.locks import FileLock, is_locked
 
@@ -78,10 +78,6 @@ class Ledger:
                 raise _not_writable(self.path, error) from error
             self._size += len(line)
 
-    def read(self) -> Iterator[Event]:
-        """The events so far, as `read_events`."""
-        return read_events(self.path)
-
     def close(self) -> None:
         """Let the next writer in; harmless when repeated."""
         with self._mutex:
@@ -110,7 +106,7 @@ class Ledger:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(self._descriptor)
         if not self._folder_is_synced:
-            _sync_folder(self.path.parent)
+            sync_to_disk(self.path.parent)
             self._folder_is_synced = True
 
 
@@ -189,15 +185,6 @@ def _repair(path: Path) -> int:
             stream.truncate(end)
             os.fsync(stream.fileno())
     return end
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _not_writable(path: Path, error: OSError) -> EnvironmentProblem:

@@ -238,7 +238,7 @@ def evaluation_metrics(event: Evaluated, metric: str) -> Metrics:
 
 
 def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: str) -> Metrics:
-    """Means over fresh seeds, and deviations: under `best` for the winner, `preset`, and the baselines' methods.
+    """Means over fresh seeds, and deviations: under `best` for the winner, its method's `preset`, baselines' methods.
 
     So the same keys say the same of every study; the other finalists stand in its note.
     """
@@ -248,6 +248,8 @@ def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: str)
     found: Metrics = {"finalist_seeds": len(winner.seeds)}
     for finalist in finalists:
         whose = {"baseline": finalist.method, "default": "preset"}.get(finalist.role, "")
+        if whose == "preset" and finalist.arm != winner.arm:  # where methods are compared, each has one
+            continue
         for name in (whose, "best" if finalist == winner else ""):
             if name and f"val_{metric}_{name}" not in found:
                 found |= _over_seeds(f"val_{metric}_{name}", finalist.validation)

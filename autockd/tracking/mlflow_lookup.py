@@ -6,7 +6,7 @@ trial and for the study, and deletes the others (MLflow keeps deleted runs, mark
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,15 @@ def find_runs(client: Any, experiment_id: str, study: str, study_id: str) -> dic
     return {None: _known(parent)} | _by_number(client, study, children)
 
 
+def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+    """All that a search in MLflow finds; `fetch` gets a page of it by its token, the first by None."""
+    page = fetch(None)
+    yield from page
+    while page.token:
+        page = fetch(page.token)
+        yield from page
+
+
 def _children(client: Any, experiment_id: str, parent: str) -> list[Any]:
     return list(_search(client, experiment_id, f"tags.`{PARENT}` = '{parent}'"))
 
@@ -86,13 +95,7 @@ def _delete(client: Any, runs: Iterable[Any]) -> None:
 
 
 def _search(client: Any, experiment_id: str, condition: str) -> Iterator[Any]:
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment_id], condition, max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+    return pages(lambda token: client.search_runs([experiment_id], condition, max_results=_PAGE, page_token=token))
 
 
 def _known(run: Any) -> KnownRun:

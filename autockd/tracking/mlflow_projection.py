@@ -56,6 +56,7 @@ class Projection:
         self._runs: dict[int | None, RunDraft] = {}
         self._seen: set[tuple[object, ...]] = set()
         self._finished: set[int] = set()
+        self._baselines: set[int] = set()
         self._best: float | None = None
 
     def apply(self, event: Event) -> bool:
@@ -104,6 +105,8 @@ class Projection:
 
     def _start_trial(self, event: TrialStarted) -> None:
         assert self.study_id is not None, "a study starts before its trials"
+        if event.role == "baseline":
+            self._baselines.add(event.trial)
         run = self._runs.get(event.trial)
         if run is None:
             run = self._runs[event.trial] = RunDraft(event.trial, fields.trial_name(event), milliseconds(event.time))
@@ -163,7 +166,7 @@ class Projection:
         run.tell(event.time, tags=fields.outcome_tags(event))
         run.end(_STATUS[event.state], milliseconds(event.time))
         self._finished.add(event.trial)
-        if event.state == "complete" and event.value is not None:
+        if event.state == "complete" and event.value is not None and event.trial not in self._baselines:
             self._best = event.value if self._best is None else self._better(self._best, event.value)
         study = self._runs[None]
         study.tell(event.time, metrics={"best_so_far": self._best}, step=len(self._finished))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,8 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from autockd.errors import EnvironmentProblem
-from autockd.tracking.mlflow_lookup import find_runs
-from autockd.tracking.mlflow_store import alone, find_experiment, new_client
+from autockd.tracking.mlflow_lookup import find_runs, pages
+from autockd.tracking.mlflow_store import alone, new_client
 
 Alias = Literal["champion", "challenger"]
 
@@ -107,7 +107,7 @@ def register(uri: str, experiment: str, candidate: Candidate) -> Registration:
             alias, _, reason = version.tags[VERDICT].partition(": ")
             return Registration(name, str(version.version), alias, reason, is_new=False)
         if version is None:
-            version = _new_version(client, name, _run_of(client, uri, experiment, candidate), candidate)
+            version = _new_version(client, name, _run_of(client, experiment, candidate), candidate)
         alias, reason = _judge(candidate, _champion(client, name, version))
         client.set_registered_model_alias(name, alias, version.version)
         client.set_model_version_tag(name, version.version, VERDICT, f"{alias}: {reason}")
@@ -121,23 +121,15 @@ def model_name(experiment: str) -> str:
 
 def _version_of(client: Any, name: str, manifest_hash: str) -> Any:
     """The version that holds a bundle already; None if there is none."""
-    return next((found for found in _versions(client, name) if found.tags.get(MANIFEST) == manifest_hash), None)
+    condition = f"name = '{name}'"
+    versions = pages(lambda token: client.search_model_versions(condition, max_results=_PAGE, page_token=token))
+    return next((found for found in versions if found.tags.get(MANIFEST) == manifest_hash), None)
 
 
-def _versions(client: Any, name: str) -> Iterator[Any]:
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(f"name = '{name}'", max_results=_PAGE, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _run_of(client: Any, uri: str, experiment: str, candidate: Candidate) -> Any:
+def _run_of(client: Any, experiment: str, candidate: Candidate) -> Any:
     """The run of the candidate's trial."""
-    experiment_id = find_experiment(uri, experiment)
-    runs = find_runs(client, experiment_id, candidate.study, candidate.study_id) if experiment_id else {}
+    found = client.get_experiment_by_name(experiment)
+    runs = find_runs(client, str(found.experiment_id), candidate.study, candidate.study_id) if found else {}
     run = runs.get(candidate.trial)
     if run is None:
         raise EnvironmentProblem(f"trial {candidate.trial} of {candidate.study} is not in MLflow")

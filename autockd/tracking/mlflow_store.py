@@ -95,7 +95,7 @@ class MlflowStore:
     def write(self, study_id: str, update: RunUpdate) -> None:
         """Bring a run up to date; the study's own run must be written before its trials."""
         self.connect()
-        self.tag_experiment(update.experiment_tags)
+        self._tag_experiment(update.experiment_tags)
         if self._runs is None:
             self._runs = self._find_runs(study_id)
         run = self._runs.get(update.trial)
@@ -108,14 +108,6 @@ class MlflowStore:
             self._log(run, update, update.tags)
         self._set_status(run, update)
 
-    def tag_experiment(self, tags: Mapping[str, str]) -> None:
-        """Install saved views, where MLflow is of a version that shows them; without, the page is a plainer one."""
-        if not tags or not has_views(server_version(self._uri)):
-            return
-        with contextlib.suppress(Exception):  # it may be refused; what the study needs comes after
-            for key, value in tags.items():
-                self._client.set_experiment_tag(self.experiment_id, key, value)
-
     def log_artifact(self, path: Path) -> None:
         """Copy a file to the study's own run, which must have been written; text files lose their credentials."""
         assert self.run_id is not None, "the study's run comes before its artifacts"
@@ -125,6 +117,14 @@ class MlflowStore:
             self._client.log_text(self.run_id, redact(path.read_text(encoding="utf-8", errors="replace")), path.name)
         else:
             self._client.log_artifact(self.run_id, str(path))
+
+    def _tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Install saved views, where MLflow is of a version that shows them; without, the page is a plainer one."""
+        if not tags or not has_views(server_version(self._uri)):
+            return
+        with contextlib.suppress(Exception):  # it may be refused; what the study needs comes after
+            for key, value in tags.items():
+                self._client.set_experiment_tag(self.experiment_id, key, value)
 
     def _find_experiment(self) -> str | None:
         found = self._client.get_experiment_by_name(self._experiment)
@@ -200,18 +200,6 @@ def _origin() -> dict[str, str]:
     with contextlib.suppress(KeyError, OSError):  # a user that the system has no name for
         tags["mlflow.user"] = getpass.getuser()
     return tags
-
-
-def find_experiment(uri: str, name: str) -> str | None:
-    """Id of an experiment; None if the store has none of this name.
-
-    Raises what MLflow and the network raise.
-    """
-    database = sqlite_path(uri)
-    if database is not None and not database.exists():
-        return None
-    found = new_client(uri).get_experiment_by_name(name)
-    return str(found.experiment_id) if found else None
 
 
 def new_client(uri: str) -> Any:

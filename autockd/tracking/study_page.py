@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autockd.records import StudyStarted
-from autockd.tracking.mlflow_store import find_experiment, new_client
+from autockd.tracking.mlflow_store import new_client, sqlite_path
 from autockd.tracking.saved_views import VIEW_TAG, list_path, view_key, view_path
 
 
@@ -20,8 +20,11 @@ def study_page(uri: str, experiment: str, start: StudyStarted | None) -> str:
 
     Raises what MLflow and the network raise.
     """
-    found = find_experiment(uri, experiment) if start is not None else None
-    if found is None or start is None:
+    database = sqlite_path(uri)
+    if start is None or (database is not None and not database.exists()):  # to ask would make the database
         return ""
-    tags = new_client(uri).get_experiment(found).tags
-    return view_path(found, start) if VIEW_TAG + view_key(start) in tags else list_path(found, start)
+    found = new_client(uri).get_experiment_by_name(experiment)
+    if found is None:
+        return ""
+    page = view_path if VIEW_TAG + view_key(start) in found.tags else list_path
+    return page(str(found.experiment_id), start)

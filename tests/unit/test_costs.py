@@ -14,7 +14,7 @@ from autockd.config.models import CifarResNet
 from autockd.config.trial import TrialConfig
 from autockd.costs import CostMeter, Latency, _batches, _text_batches, _write_once, known_architectures
 from autockd.data import Task
-from autockd.export.images import PIXELS
+from autockd.export.images import PIXELS, ImageStudent
 from autockd.models import Tokens
 
 MakeTrial = Callable[..., TrialConfig]
@@ -77,7 +77,7 @@ search: {{space: {{student_width: {{type: choice, choices: {widths}}}}}}}
 
 
 def test_batches_are_of_validation_images(task: Task) -> None:
-    batches, samples = _batches(object(), task)  # type: ignore[arg-type]
+    batches, samples = _batches(ImageStudent(None, None), task)  # type: ignore[arg-type]
     assert {size: batch[PIXELS].shape for size, batch in batches.items()} == {1: (1, 1, 8, 8), 32: (32, 1, 8, 8)}
     assert batches[32][PIXELS].max() <= 1
     assert samples == "images of 1x8x8"

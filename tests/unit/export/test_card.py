@@ -18,7 +18,8 @@ from autockd.export import ImageBundleConfig, TextBundleConfig
 from autockd.export.card import model_card
 from autockd.export.card_metadata import is_hub_id
 from autockd.export.description import BUNDLE_CONFIG, Budget, SeedSummary, TeacherSummary
-from autockd.export.figures import CallTime, Figures, ModelFigures
+from autockd.export.figures import Figures, ModelFigures
+from autockd.export.latency import CallTime
 
 SEEDS = SeedSummary(
     seeds=(5, 6, 7), validation_mean=0.95, validation_deviation=0.01, test_mean=0.94, test_deviation=0.02

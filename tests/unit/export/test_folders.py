@@ -12,6 +12,7 @@ import pytest
 from autockd.errors import EnvironmentProblem, ExportError
 from autockd.export.folders import staged
 from autockd.export.manifest import write_manifest
+from autockd.folders import LITTER
 
 
 def _write(target: Path, text: str, *, force: bool = False) -> None:
@@ -77,6 +78,18 @@ def test_force_replaces_nothing_but_a_bundle(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ExportError, match="is not a bundle"):
         _write(target, "new", force=True)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", sorted(LITTER))
+def test_force_replaces_a_bundle_that_a_file_manager_looked_into(tmp_path: Path, name: str) -> None:
+    _write(tmp_path / "b", "old")
+    (tmp_path / "b" / name).write_text("icons")
+    _write(tmp_path / "b", "new", force=True)
+    assert _names(tmp_path / "b") == ["README.md", "manifest.json"]
+    _write(tmp_path / "b", "newer", force=True)
+    (tmp_path / "b" / name).mkdir()
+    with pytest.raises(ExportError, match="is not a bundle"):
+        _write(tmp_path / "b", "new", force=True)
 
 
 def test_unwritable_place_is_a_problem_of_the_machine(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from autockd.errors import ExportError
 from autockd.export import ImageBundleConfig, ImageStudent, load_bundle, write_bundle
 from autockd.export.manifest import write_manifest
 from autockd.export.onnx import OnnxModel
+from autockd.folders import LITTER
 from autockd.models import build_model
 
 Harm = Callable[[Path], object]
@@ -105,6 +106,12 @@ AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
     "extra folder": (lambda f: (f / "code.json").mkdir(), r"code\.json: is not a regular file"),
     "code": (lambda f: (f / "modeling.py").write_text("raise SystemExit"), r"modeling\.py: a bundle holds only"),
     "pickle": (lambda f: (f / "model.pt").write_bytes(pickle.dumps(1)), r"model\.pt: a bundle holds only"),
+    "folder with a file manager's name": (lambda f: (f / "Thumbs.db").mkdir(), r"Thumbs\.db: is not a regular file"),
+    "link with a file manager's name": (
+        lambda f: (f / ".DS_Store").symlink_to("/etc/passwd"),
+        r"\.DS_Store: is a symbolic link",
+    ),
+    "a file manager's file in the manifest": (_list_as(".DS_Store"), r"'\.DS_Store' is not the plain name"),
     "hard link": (_hard_link, r"README\.md: has \d+ bytes"),
     "int8 model": (lambda f: (f / "model.int8.onnx").write_bytes(b""), r"int8\.onnx: is not in manifest\.json"),
     "symlinked model": (
@@ -217,6 +224,13 @@ def test_refuses_what_a_forged_manifest_covers(copied: Path, harm: Harm, message
 def test_the_copy_itself_is_sound(copied: Path) -> None:
     write_manifest(copied)
     assert load_bundle(copied).config.study == "s"
+
+
+@pytest.mark.parametrize("name", sorted(LITTER))
+def test_what_a_file_manager_leaves_in_a_bundle_is_no_part_of_it(copied: Path, name: str) -> None:
+    before = load_bundle(copied).manifest_hash
+    (copied / name).write_bytes(b"icons")
+    assert load_bundle(copied).manifest_hash == before
 
 
 def test_missing_folder_is_refused(tmp_path: Path) -> None:

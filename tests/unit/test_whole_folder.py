@@ -1,0 +1,79 @@
+"""A folder takes another's place as a whole, or what was there is there again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from autockd import folders
+from autockd.folders import LITTER, entries_of, whole_folder
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "b"
+
+
+def write(target: Path, text: str, *, replace: bool = True) -> None:
+    with whole_folder(target, replace=replace) as stage:
+        (stage / "text").write_text(text)
+
+
+def kept(target: Path) -> list[str]:
+    """The texts of all folders beside a target and of its own, and of nothing else."""
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+    return [path.read_text() for path in target.rglob("*")]
+
+
+def test_a_folder_is_replaced_only_by_who_says_so(target: Path) -> None:
+    write(target, "old", replace=False)
+    with pytest.raises(OSError, match="not empty"):
+        write(target, "new", replace=False)
+    assert kept(target) == ["old"]
+    write(target, "new")
+    assert kept(target) == ["new"]
+
+
+@pytest.mark.parametrize("kind", ["old", "partial"])
+def test_a_move_that_fails_is_undone(target: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    rename = Path.rename
+
+    def refuse(self: Path, to: Path) -> Path:
+        if f".{kind}" in (self.suffix, to.suffix) and self.suffix != ".old":
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return rename(self, to)
+
+    write(target, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(PermissionError):
+            write(target, "new")
+    assert kept(target) == ["old"]
+
+
+def test_all_is_on_the_disk_before_the_old_folder_is_moved(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(target, "old")
+    calls: list[str] = []
+    rename = Path.rename
+
+    def noted_rename(self: Path, to: Path) -> Path:
+        calls.append(f"rename to {to.suffix or to.name}")
+        return rename(self, to)
+
+    with monkeypatch.context() as noted:
+        noted.setattr(Path, "rename", noted_rename)
+        noted.setattr(folders, "sync_to_disk", lambda path: calls.append(f"sync {path.suffix or path.name}"))
+        write(target, "new")
+    assert calls[:-1] == ["sync text", "sync .partial", "rename to .old", "rename to b"]
+    assert calls[-1] == f"sync {target.parent.name}"
+
+
+def test_what_a_file_manager_leaves_is_no_entry_unless_it_is_no_plain_file(tmp_path: Path) -> None:
+    first, second, third = sorted(LITTER)
+    (tmp_path / first).write_text("icons")
+    (tmp_path / second).mkdir()
+    (tmp_path / third).symlink_to(tmp_path / first)
+    assert {path.name for path in entries_of(tmp_path)} == {second, third}
