@@ -38,7 +38,6 @@ from autockd.search.stages import (
     fill_bank,
     longest_run,
     probe_precision,
-    ready_assistant,
     ready_teacher,
     teacher_progress,
 )
@@ -71,14 +70,18 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
     with recorder.stage("probe"):
         precision = _precision(session, task, machine)
     with recorder.stage("teacher"):
-        teacher = _teacher(session, task, machine, precision)
+        teacher = _ready(session, task, machine, precision)
     if uses_teacher(session.config):
         with recorder.stage("bank"):
             bank = _fill_bank(session, task, teacher, machine)
             recorder.record(BankReady(time=time.time(), bank=bank))
     assistant = None
     if uses_assistant(session.config):
-        assistant = _taught_assistant(session, task, teacher, machine, precision)
+        with recorder.stage("assistant"):
+            assistant = _ready(session, task, machine, precision, teacher)
+        with recorder.stage("bank"):
+            bank = _fill_bank(session, task, assistant, machine)
+            recorder.record(BankReady(time=time.time(), bank=bank, whose="assistant"))
     with recorder.stage("costs"):
         measure = _cost_meter(session, task, teacher, machine)
     setting = WorkerSetting(
@@ -126,21 +129,33 @@ def _on_cores(choice: PrecisionChoice, cores: int) -> PrecisionChoice:
     return choice.model_copy(update={"threads": cores, "reason": reason})
 
 
-def _teacher(session: Session, task: Task, machine: Cluster, precision: PrecisionChoice) -> TeacherSpec:
-    """The teacher; for a study that goes on, its own copy of it, or the same from where it came from."""
-    config, known = session.config.teacher, session.history.teacher
-    own = session.folder / TEACHER
+def _ready(
+    session: Session, task: Task, machine: Cluster, precision: PrecisionChoice, teacher: TeacherSpec | None = None
+) -> TeacherSpec:
+    """The teacher, or the assistant that `teacher` teaches.
+
+    For a study that goes on, its own copy of it, or the same from where it came from.
+    """
+    study, history, recorder = session.config, session.history, session.recorder
+    if teacher is None:
+        role, own, config, known = "teacher", session.folder / TEACHER, study.teacher, history.teacher
+    else:
+        assert study.assistant is not None, "a study whose methods need an assistant has one"
+        role, own, config, known = "assistant", session.folder / ASSISTANT, study.assistant, history.assistant
     spec = _own_copy(config, own, known)
     if spec is None:
-        how = (machine.whole_cpus, machine.allocation.device, *_as_before(session.config, known, precision))
-        with _showing_progress(session, machine, "teacher", teacher_progress(own)):
-            spec = machine.call(ready_teacher, session.config, task, own, *how)
-    if known is None:
-        session.recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
+        answers, expected = _as_before(study, known, precision)
+        where = (own, machine.whole_cpus, machine.allocation.device)
+        with _showing_progress(session, machine, role, teacher_progress(own)):
+            spec = machine.call(ready_teacher, study, task, *where, answers, expected, teacher)
+    if known is not None:
+        spec = _checked(session, role, spec, known)
+    elif teacher is None:
+        recorder.record(TeacherReady(time=time.time(), teacher=spec.record))
         _warn_of_chance(session, task, spec.record)
     else:
-        spec = _checked(session, "teacher", spec, known)
-    _warn_of_answers(session, "teacher", spec.record, known)
+        recorder.record(AssistantReady(time=time.time(), assistant=spec.record))
+    _warn_of_answers(session, role, spec.record, known)
     return spec
 
 
@@ -168,30 +183,6 @@ def _as_before(
         return known.answers, known.weights_hash
     wanted = config.resources.teacher_precision
     return precision.precision if wanted == "auto" else wanted, None
-
-
-def _taught_assistant(
-    session: Session, task: Task, teacher: TeacherSpec, machine: Cluster, precision: PrecisionChoice
-) -> TeacherSpec:
-    """The assistant with its bank, as the teacher."""
-    recorder, config, known = session.recorder, session.config.assistant, session.history.assistant
-    assert config is not None, "a study whose methods need an assistant has one"
-    own = session.folder / ASSISTANT
-    with recorder.stage("assistant"):
-        spec = _own_copy(config, own, known)
-        if spec is None:
-            how = (machine.whole_cpus, machine.allocation.device, *_as_before(session.config, known, precision))
-            with _showing_progress(session, machine, "assistant", teacher_progress(own)):
-                spec = machine.call(ready_assistant, session.config, teacher, task, own, *how)
-        if known is None:
-            recorder.record(AssistantReady(time=time.time(), assistant=spec.record))
-        else:
-            spec = _checked(session, "assistant", spec, known)
-        _warn_of_answers(session, "assistant", spec.record, known)
-    with recorder.stage("bank"):
-        bank = _fill_bank(session, task, spec, machine)
-        recorder.record(BankReady(time=time.time(), bank=bank, whose="assistant"))
-    return spec
 
 
 def _own_copy(config: TeacherConfig, own: Path, known: TeacherRecord | None) -> TeacherSpec | None:

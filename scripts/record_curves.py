@@ -31,7 +31,6 @@ from autockd.provenance import package_versions
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.search.stages import fill_bank, ready_teacher
 from autockd.search.stopping import compressed
-from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.teacher import TeacherSpec
 from autockd.training.trainer import Trainer
@@ -104,7 +103,7 @@ class Recorder:
         weights = self.work.with_suffix(".teacher.safetensors")
         teacher = ready_teacher(self.study, self._task, weights, threads=1, device="cpu", answers="fp32")
         fill_bank(teacher, self._task, "cpu", 1, self.study.training.epochs, shard=0, shards=1)
-        return teacher, open_bank(teacher, self._task, torch.device("cpu"))
+        return teacher, teacher.bank(self._task, torch.device("cpu"))
 
 
 def points(study: StudyConfig, count: int) -> list[dict[str, Any]]:

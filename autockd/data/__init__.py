@@ -3,7 +3,7 @@
 from autockd.data.load import load_task
 from autockd.data.task import HeldOut, ImageTask, Split, Task, TextTask
 from autockd.data.texts import Texts
-from autockd.data.views import Views, order_of_epoch, seeded
+from autockd.data.views import Views
 
 __all__ = [
     "HeldOut",
@@ -14,6 +14,4 @@ __all__ = [
     "Texts",
     "Views",
     "load_task",
-    "order_of_epoch",
-    "seeded",
 ]

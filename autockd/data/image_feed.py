@@ -86,13 +86,17 @@ class ImageFeed:
     def evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
         """In order."""
         size = EVALUATION_BATCH_ON_CPU if self._device.type == "cpu" else EVALUATION_BATCH
-        for rows in torch.split(torch.arange(len(self)), min(size, self._fitting)):
-            yield rows, self.read(rows, torch.full_like(rows, self._views.identity))
+        rows, size = torch.arange(len(self)), min(size, self._fitting)
+        there = rows.to(self._device)  # once: whoever copies to a GPU waits for all that it has to do
+        for part, chosen in zip(torch.split(rows, size), torch.split(there, size), strict=True):
+            yield part, self.read(chosen, torch.full_like(chosen, self._views.identity))
 
     def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """In order, always as many images."""
         size = min(ANSWER_BATCH_ON_CPU if self._device.type == "cpu" else ANSWER_BATCH, self._fitting)
-        for start in range(0, len(rows), size):
-            places = torch.arange(start, min(start + size, len(rows)))
-            filled = torch.cat([places, places[:1].expand(size - len(places))])
-            yield places, self.read(rows[filled], views[filled])
+        places = torch.arange(len(rows))
+        filled = torch.cat([places, places[:1].expand(-len(rows) % size)])
+        rows, views = rows[filled].to(self._device), views[filled].to(self._device)  # once, as above
+        for start in range(0, len(places), size):
+            batch = slice(start, start + size)
+            yield places[batch], self.read(rows[batch], views[batch])

@@ -14,15 +14,16 @@ from autockd.config.tasks import ImageTaskConfig, TaskConfig, TextTaskConfig
 from autockd.data.metrics import METRICS
 from autockd.data.sources.digits import read_digits
 from autockd.data.sources.folder import read_folder
+from autockd.data.sources.glue import read_glue
 from autockd.data.sources.huggingface import read_huggingface
 from autockd.data.sources.images import equalise
 from autockd.data.sources.npz import read_npz
-from autockd.data.sources.raw import RawImages
-from autockd.data.sources.raw_text import TextPart
+from autockd.data.sources.raw import Indices, RawImages, data_error, listed
+from autockd.data.sources.raw_text import RawTexts, TextPart
+from autockd.data.sources.text import read_text
 from autockd.data.sources.torchvision_sets import read_torchvision
-from autockd.data.splits import choose_rows
+from autockd.data.splits import choose_rows, limited_rows
 from autockd.data.task import HeldOut, ImageTask, Split, Task, TextTask
-from autockd.data.text_load import read_text_splits
 from autockd.data.texts import Texts
 from autockd.data.views import Views
 from autockd.hashing import bytes_hash, content_hash
@@ -36,6 +37,10 @@ READERS: Mapping[str, Callable[[Any], RawImages]] = {
 }
 """The reader of each source; a new source is one configuration, one file and one line here."""
 
+TEXT_READERS: Mapping[str, Callable[[Any], RawTexts]] = {"glue": read_glue, "text": read_text}
+"""The same for texts."""
+
+_OF_TWO_CLASSES = ("f1", "accuracy_f1")
 _LEVELS = 256
 _STATISTICS_CHUNK = 4096
 
@@ -44,7 +49,7 @@ def load_task(config: TaskConfig) -> tuple[Task, HeldOut]:
     """What trials may see of a data set, and apart from it the sealed test split.
 
     Raises:
-        DataError: the data set cannot be read, or cannot be split as the configuration says.
+        DataError: the data set cannot be read, split as the configuration says, or judged by the metric.
     """
     if config.kind == "text":
         return _load_texts(config)
@@ -52,27 +57,32 @@ def load_task(config: TaskConfig) -> tuple[Task, HeldOut]:
 
 
 def _load_texts(config: TextTaskConfig) -> tuple[Task, HeldOut]:
-    parts = read_text_splits(config)
+    """Scores are stratified by their tenths, classes by class."""
+    raw = TEXT_READERS[config.source](config)
+    if raw.metric in _OF_TWO_CLASSES and len(raw.classes) != 2:
+        message = f"{raw.metric} is of two classes, but there are {listed(raw.classes)}"
+        raise data_error("task.metric", message, "choose accuracy or matthews")
+    rows = choose_rows(raw, config)
     task = TextTask(
-        name=parts.name,
-        train=_split_of(parts.train),
-        validation=_split_of(parts.validation),
-        classes=parts.classes,
+        name=raw.name,
+        train=_split_of(raw.train, rows.train),
+        validation=_split_of(raw.train, rows.validation),
+        classes=raw.classes,
         seed=config.seed,
-        metric=parts.metric,
-        direction=METRICS[parts.metric].direction,
+        metric=raw.metric,
+        direction=METRICS[raw.metric].direction,
         max_length=config.max_length,
-        score_range=parts.score_range,
+        score_range=raw.score_range,
     )
-    others = {name: _split_of(part) for name, part in parts.others.items()}
-    test = _split_of(parts.test)
-    hashes = {"classes": parts.classes, "test": _split_hash(test)}
+    test = _split_of(raw.test or raw.train, rows.test)
+    others = {name: _split_of(part, limited_rows(part.targets, config)) for name, part in raw.others.items()}
+    hashes = {"classes": raw.classes, "test": _split_hash(test)}
     hashes |= {name: _split_hash(split) for name, split in others.items()}
     return replace(task, fingerprint=_fingerprint(task)), HeldOut(test, content_hash(hashes), others)
 
 
-def _split_of(part: TextPart) -> Split:
-    return Split(part.texts, torch.from_numpy(part.targets))
+def _split_of(part: TextPart, rows: Indices) -> Split:
+    return Split(part.texts.take(torch.from_numpy(rows)), torch.from_numpy(part.targets[rows]))
 
 
 def _load_images(config: ImageTaskConfig) -> tuple[Task, HeldOut]:

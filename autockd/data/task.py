@@ -34,10 +34,6 @@ class Split:
         chosen = self.inputs.take(indices) if isinstance(self.inputs, Texts) else self.inputs[indices]
         return Split(chosen, self.targets[indices])
 
-    def to(self, device: torch.device) -> Split:
-        """The same samples on another device."""
-        return Split(self.inputs.to(device), self.targets.to(device))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Task:

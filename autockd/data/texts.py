@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 import torch
@@ -43,10 +42,6 @@ class Texts:
         """The samples at `indices`, int64 [M], in that order."""
         rows = indices.tolist()
         return Texts(*(tuple(column[row] for row in rows) for column in self.columns))
-
-    def to(self, device: torch.device) -> Self:
-        """Itself: strings live on no device."""
-        return self
 
     @cached_property
     def content_hash(self) -> str:

@@ -11,14 +11,13 @@ from autockd.models.encoder import (
     save_encoder,
 )
 from autockd.models.factory import build_model
-from autockd.models.resnet import BasicBlock, PaddedShortcut, ResNet6n2
+from autockd.models.resnet import PaddedShortcut, ResNet6n2
 from autockd.models.tokens import Tokens, load_tokenizer
 from autockd.models.vision import build_torchvision
 from autockd.models.weights import count_parameters, load_weights, read_state, save_weights, weights_hash
 
 __all__ = [
     "ENCODER_WEIGHTS",
-    "BasicBlock",
     "PaddedShortcut",
     "ResNet6n2",
     "TextEncoder",

@@ -6,6 +6,8 @@ answers up to rounding, without a pass over the memory of its own.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import fx, nn
 
@@ -18,7 +20,9 @@ def folded(network: nn.Module) -> nn.Module:
     """
     if not any(isinstance(part, nn.BatchNorm2d) for part in network.modules()):
         return network
-    from torch.fx.experimental.optimization import fuse
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript, which torch 2.11 compiles there
+        from torch.fx.experimental.optimization import fuse
 
     try:
         with torch.no_grad():

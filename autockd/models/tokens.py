@@ -154,8 +154,11 @@ class Tokens:
 
     def by_length(self, batch_size: int) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
         """All samples by rising length: the rows of each batch, int64 [B] on the CPU, and the batch."""
-        for rows in torch.split(self.lengths.cpu().argsort(stable=True), batch_size):
-            yield rows, self.batch(rows)
+        lengths, order = self.lengths.cpu().sort(stable=True)
+        there = order.to(self.offsets.device)  # once, as the lengths: whoever copies from or to a GPU waits for it
+        parts = (torch.split(part, batch_size) for part in (order, there, lengths))
+        for rows, chosen, rising in zip(*parts, strict=True):
+            yield rows, self.batch(chosen, length=self.padded(int(rising[-1])))
 
     def padded(self, length: int, multiple: int = 8) -> int:
         """Tokens that a batch is padded to whose longest sample has `length`."""

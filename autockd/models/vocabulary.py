@@ -74,23 +74,7 @@ def trim_vocabulary(model: TextEncoder, used_ids: Tensor) -> Vocabulary:
     used = torch.unique(torch.cat([torch.arange(padding + 1), used_ids.flatten().long().cpu()]))
     rows = embedding.weight.detach().cpu().clone()
     places = torch.full((len(rows),), -1).scatter_(0, used, torch.arange(len(used)))
-    _replace_rows(embedding, rows[used])
-    return Vocabulary(name, used, rows, places)
-
-
-def restore_vocabulary(model: TextEncoder, vocabulary: Vocabulary, *, decay: float = 1.0) -> None:
-    """Put all rows back into a trimmed model, in place: the used ones as they are now, the others as they were.
-
-    Args:
-        model: the trimmed encoder.
-        vocabulary: as `trim_vocabulary` returned it.
-        decay: see `Vocabulary.restored`.
-    """
-    embedding = model.hf.get_input_embeddings()
-    _replace_rows(embedding, vocabulary.restored(model.state_dict(), decay=decay)[vocabulary.name])
-
-
-def _replace_rows(embedding: nn.Embedding, rows: Tensor) -> None:
     old = embedding.weight
-    embedding.weight = nn.Parameter(rows.to(old), requires_grad=old.requires_grad)
-    embedding.num_embeddings = len(rows)
+    embedding.weight = nn.Parameter(rows[used].to(old), requires_grad=old.requires_grad)
+    embedding.num_embeddings = len(used)
+    return Vocabulary(name, used, rows, places)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autockd.errors import ModelError, cannot_write, reason_of
+from autockd.folders import sync_to_disk
 from autockd.hashing import bytes_hash
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -57,9 +58,9 @@ def save_weights(model_or_state: nn.Module | Mapping[str, torch.Tensor], path: P
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         save_file(tensors, draft)
-        _sync(draft)
+        sync_to_disk(draft)
         draft.replace(path)
-        _sync(path.parent)
+        sync_to_disk(path.parent)
     except (OSError, SafetensorError) as error:
         raise cannot_write("weights", path, error) from error
     finally:
@@ -77,7 +78,7 @@ def link_weights(path: Path, other: Path) -> None:
     try:
         os.link(path, draft)
         draft.replace(other)
-        _sync(other.parent)
+        sync_to_disk(other.parent)
     except OSError:
         save_weights(read_state(path), other)
     finally:
@@ -116,15 +117,6 @@ def count_parameters(model: nn.Module) -> int:
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().cpu().contiguous()
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -22,6 +22,7 @@ from autockd.config.trial import TrialConfig, baseline_config, conditioned_space
 from autockd.distillation import make_method
 from autockd.records import (
     EpochFinished,
+    EpochRecord,
     Event,
     RungReached,
     RungResult,
@@ -31,6 +32,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.search.journal import new_optuna_study, tell
+from autockd.search.meter import cost_of
 from autockd.search.pace import Pace
 from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.proposals import (
@@ -155,16 +157,13 @@ class StudyBook:
         Returns:
             Whether the trial must stop, because a rung stopped it; it is closed then.
         """
-        standing = self._standing[report.trial]
         for record in report.records:
-            if record.epoch <= standing.epochs:
+            if record.epoch <= self._standing[report.trial].epochs:
                 continue
             self._record(EpochFinished(time=time.time(), trial=report.trial, record=record))
             self._pace.note(self._config(report.trial), record)
-            told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
-            standing = self._standing[report.trial] = standing.model_copy(update=told)
-        cost = {name: getattr(report, name) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
-        self._standing[report.trial] = standing.model_copy(update=cost)
+            self._note_epoch(report.trial, record)
+        self._standing[report.trial] = self._standing[report.trial].model_copy(update=cost_of(report))
         if report.outcome is not None:
             self.close(report.trial, report.outcome)
         elif report.rung is not None:
@@ -256,6 +255,10 @@ class StudyBook:
         self._standing[started.trial] = TrialOutcome(state="pruned")
         trial.set_user_attr("method", started.method)
 
+    def _note_epoch(self, number: int, record: EpochRecord) -> None:
+        told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
+        self._standing[number] = self._standing[number].model_copy(update=told)
+
     def _judge(self, number: int, result: RungResult) -> None:
         if self._rungs.is_judged(number, result.rung):
             return
@@ -286,8 +289,7 @@ class StudyBook:
                     if event.arm == self._arm:
                         self._restart(event)
                 case EpochFinished(trial=number, record=record) if number in self._trials:
-                    told = {"value": record.best_metric, "best_epoch": record.best_epoch, "epochs": record.epoch}
-                    self._standing[number] = self._standing[number].model_copy(update=told)
+                    self._note_epoch(number, record)
                 case RungReached() if event.trial in self._trials:
                     self._note_verdict(event)
                     if event.stopped:
@@ -337,7 +339,8 @@ class StudyBook:
         return self._outcomes[number].of_its_point and not is_baseline and number not in self._climbed
 
     def _tell(self, number: int) -> None:
-        tell(self._optuna, self._trials[number], self._outcomes[number], is_avoided=self._is_avoided(number))
+        trial, outcome, objectives = self._trials[number], self._outcomes[number], self._study.search.objectives
+        tell(self._optuna, trial, outcome, objectives, is_avoided=self._is_avoided(number))
 
     def _tell_up_to(self, number: int) -> bool:
         """Tell Optuna the outcomes up to a trial, in order; False if one of them is still awaited."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from autockd.config.schema import StudyConfig
 from autockd.data.task import Task
-from autockd.errors import AutockdError, EnvironmentProblem
+from autockd.errors import AutockdError, EnvironmentProblem, reason_of
 from autockd.processor import usable_cores
 from autockd.search.connection import LOCAL, connecting
 from autockd.search.halt import Halt
@@ -18,6 +18,7 @@ from autockd.search.preload import FIRST
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation, allocate
 from autockd.search.worker import WorkerSetting
+from autockd.training.memory import is_out_of_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Cluster:
         """Cores of a worker that has no other beside it: all that trials would share on any of the nodes."""
         self.worker_cpus = allocation.cpus if allocation.gpus else self.whole_cpus
         """Cores of a worker of `on_every_node`."""
+        self._tasks: dict[int, tuple[Task, Any]] = {}
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a worker with `whole_cpus` cores and a trial's GPUs, and wait for it.
@@ -62,7 +64,7 @@ class Cluster:
         import ray
 
         remote = ray.remote(num_cpus=self.whole_cpus, num_gpus=self.allocation.gpus, **self._environment)(function)
-        (result,) = self._wait([remote.remote(*args, **kwargs)])
+        (result,) = self._wait([remote.remote(*self._handed(args), **kwargs)])
         return cast(T, result)
 
     def on_every_node(self, function: Callable[..., T], calls: Callable[[int], Sequence[tuple[Any, ...]]]) -> list[T]:
@@ -86,7 +88,8 @@ class Cluster:
         for node in living_nodes():
             if slots := self.allocation.slots(node.resources):
                 there = remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=True))
-                references += [there.remote(*args) for args in calls(slots if self.allocation.gpus else 1)]
+                workers = slots if self.allocation.gpus else 1
+                references += [there.remote(*self._handed(args)) for args in calls(workers)]
         return self._wait(references)
 
     def _wait(self, references: list[Any]) -> list[Any]:
@@ -101,15 +104,39 @@ class Cluster:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, AutockdError):
                 raise error.cause from None
+            if is_out_of_memory(error.cause):
+                raise self._out_of_memory(error.cause) from error
             raise
         except ray.exceptions.RayError as error:
             raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error
+
+    def forget(self) -> None:
+        """Give up the tasks that were put into Ray's store."""
+        self._tasks.clear()
+
+    def _handed(self, arguments: Sequence[Any]) -> list[Any]:
+        """Arguments as workers are to get them: Ray would put a whole task into its store with every call."""
+        return [self._kept(argument) if isinstance(argument, Task) else argument for argument in arguments]
+
+    def _kept(self, task: Task) -> Any:
+        """Where a task is in Ray's store."""
+        import ray
+
+        if id(task) not in self._tasks:
+            self._tasks[id(task)] = (task, ray.put(task))  # with the task itself, or another might get its id
+        return self._tasks[id(task)][1]
+
+    def _out_of_memory(self, cause: BaseException) -> EnvironmentProblem:
+        more = ", or give a trial more of the GPU (resources.gpus_per_trial)" if self.allocation.gpus else ""
+        return EnvironmentProblem(
+            f"out of memory, outside of a trial ({reason_of(cause)}) -> lower teacher.training.batch_size{more}"
+        )
 
     def search(self, book: Book, setting: WorkerSetting, task: Task, halt: Halt, *, trials: int, retries: int) -> None:
         """Run the trials of a study; see `run_search`."""
         from autockd.search.runner import run_search
 
-        run_search(book, setting, task, self.allocation, halt, trials=trials, retries=retries)
+        run_search(book, setting, self._kept(task), self.allocation, halt, trials=trials, retries=retries)
 
 
 @contextmanager
@@ -127,7 +154,7 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
     """
     config = study.resources
     ahead = _keeps_every_core_busy(study)
-    with connecting(config.address, preload=study.task.kind if ahead else None) as wait:
+    with connecting(config.address, preload=study.task.kind if ahead else None) as wait, ExitStack() as before_the_end:
 
         def join() -> Cluster:
             wait()
@@ -136,7 +163,9 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
             nodes = [node for node in nodes if allocation.slots(node.resources)]
             if config.address != LOCAL:
                 check_nodes(nodes, folder)
-            return Cluster(allocation, nodes, is_preloaded=ahead)
+            machine = Cluster(allocation, nodes, is_preloaded=ahead)
+            before_the_end.callback(machine.forget)
+            return machine
 
         yield join
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autockd.config.trial import TrialConfig
 from autockd.records import EpochFinished, Event, FinalistFinished, TrialOutcome, TrialReport, TrialStarted
+from autockd.search.meter import cost_of
 from autockd.search.pace import Pace
 from autockd.search.proposal import Proposal, finalist_folder
 
@@ -101,10 +102,9 @@ class FinalistBook:
         if report.trial in self._open:
             for record in report.records:
                 self._pace.note(self._trials[self._runs[report.trial][0]], record)
-            cost = {name: getattr(report, name) for name in ("seconds", "cpu_seconds", "gpu_seconds")}
             known = self._open[report.trial]
             epochs = max([known.epochs, *(record.epoch for record in report.records)])
-            self._open[report.trial] = known.model_copy(update={**cost, "epochs": epochs})
+            self._open[report.trial] = known.model_copy(update={**cost_of(report), "epochs": epochs})
             if report.outcome is not None:
                 self._close(report.trial, report.outcome)
         return report.trial in self._closed

@@ -43,8 +43,15 @@ def new_optuna_study(name: str, journal: Path, direction: str, objectives: Seque
     return study
 
 
-def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome, *, is_avoided: bool = False) -> None:
-    """Tell a trial's outcome.
+def tell(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    outcome: TrialOutcome,
+    objectives: Sequence[str] = (),
+    *,
+    is_avoided: bool = False,
+) -> None:
+    """Tell a trial's outcome: its metric, and then its costs by the names of the study's objectives.
 
     A baseline's is told as a failure, with its value as an attribute: it has no point of the space to learn from, and
     as a good trial it would take the place of one that has. One that is to be avoided is told as pruned at its start:
@@ -56,12 +63,8 @@ def tell(study: optuna.Study, trial: optuna.Trial, outcome: TrialOutcome, *, is_
     if trial.user_attrs.get(ROLE) == "baseline":
         state = optuna.trial.TrialState.FAIL
         trial.set_user_attr("baseline_value", outcome.value)
-    values = _values(study, outcome) if state == optuna.trial.TrialState.COMPLETE else None
+    values = None
+    if state == optuna.trial.TrialState.COMPLETE:
+        assert outcome.value is not None, "a complete trial has a value"
+        values = [outcome.value, *(outcome.costs[name] for name in objectives)]
     study.tell(trial, values, state=state, skip_if_finished=True)
-
-
-def _values(study: optuna.Study, outcome: TrialOutcome) -> list[float]:
-    """The metric, and then each cost of the study in its order."""
-    assert outcome.value is not None, "a complete trial has a value"
-    objectives = (study.metric_names or [METRIC])[1:]
-    return [outcome.value, *(outcome.costs[name] for name in objectives)]

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import time
 
+from autockd.records import TrialReport
+
+
+def cost_of(report: TrialReport) -> dict[str, float]:
+    """What a worker's report says of its trial's cost so far, by the names that records have for it."""
+    return report.model_dump(include={"seconds", "cpu_seconds", "gpu_seconds"})
+
 
 class Meter:
     """Runs from when it is made; goes on from what an earlier one had counted.

@@ -10,17 +10,18 @@ from typing import Any
 from ray import tune
 from ray.tune.execution import class_cache
 
-from autockd.data.task import Task
 from autockd.errors import AutockdError
 from autockd.folders import CHECKPOINT
 from autockd.search.halt import Halt
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation
-from autockd.search.searcher import AGAIN_AT_MOST, LOST, StudyScheduler, StudySearcher
+from autockd.search.searcher import AGAIN_AT_MOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import TrialTrainable
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import BROKEN, WorkerSetting
 from autockd.tracking.redaction import is_secret
+
+LOST = "its worker ended without a result (killed, hung, out of memory, or its node was lost); no retry is left"
 
 _TUNE = "ray"
 """Tune's own folder in a study's; nothing in it is needed afterwards."""
@@ -29,7 +30,7 @@ _TUNE = "ray"
 def run_search(
     book: Book,
     setting: WorkerSetting,
-    task: Task,
+    task: Any,
     allocation: Allocation,
     halt: Halt,
     *,
@@ -41,7 +42,7 @@ def run_search(
     Args:
         book: proposes trials and takes their results.
         setting: what all trials share.
-        task: given to every worker through Ray's object store.
+        task: where it is in Ray's object store, from which every worker takes it.
         allocation: what each trial gets.
         halt: says when to stop; what then runs has a checkpoint, and stays open in the book.
         trials: how many there will be.

@@ -15,15 +15,8 @@ from autockd.errors import EnvironmentProblem
 from autockd.search.proposal import Book, Proposal
 from autockd.search.trainable import read_report
 
-LOST = "its worker ended without a result (killed, hung, out of memory, or its node was lost); no retry is left"
-
 AGAIN_AT_MOST = 3
 """Times that a trial which found a dead worker is given to Tune once more."""
-
-
-def say_lost(number: int) -> str:
-    """Why a trial ended whose worker said nothing."""
-    return LOST
 
 
 class StudySearcher(Searcher):  # type: ignore[misc]
@@ -34,10 +27,10 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         explain: says why a trial, by its number, ended without an outcome.
     """
 
-    def __init__(self, book: Book, explain: Callable[[int], str] = say_lost) -> None:
+    def __init__(self, book: Book, explain: Callable[[int], str]) -> None:
         super().__init__()
         self._book: Book | None = book
-        self._explain = explain
+        self._explain: Callable[[int], str] | None = explain
         self._running: dict[str, Proposal] = {}
         self._again: list[Proposal] = []
         self._times: Counter[int] = Counter()
@@ -62,6 +55,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: with its outcome, stopped at a rung and closed already, or by the loss of its worker."""
         assert self._book is not None
+        assert self._explain is not None
         if trial_id not in self._running:
             return
         if result is not None and (report := read_report(result)):
@@ -77,7 +71,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the book: open files do not travel, and no copy of a searcher may propose trials."""
-        return {**self.__dict__, "_book": None, "_explain": say_lost}
+        return {**self.__dict__, "_book": None, "_explain": None}
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]

@@ -13,19 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.kinds import uses_margin
-from autockd.config.models import ModelConfig
-from autockd.config.schema import StudyConfig, TeacherConfig
+from autockd.config.models import ModelConfig, bare
+from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, Split, Task
-from autockd.errors import EnvironmentProblem
+from autockd.errors import ConfigError, EnvironmentProblem, TrialFailed
 from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
 from autockd.models.vocabulary import Vocabulary
 from autockd.records import BankRecord, Diagnosis, Precision, PrecisionChoice, SubjectKind
-from autockd.search.worker import open_bank
 from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
@@ -33,7 +32,7 @@ from autockd.training.networks import based_on, build_network, make_feed, studen
 from autockd.training.peaks import measure_peaks
 from autockd.training.precision import Wanted, choose_precision, insisted
 from autockd.training.probes import remembered
-from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.teacher import TeacherSpec, prepare_teacher
 
 CHECKED_ENTRIES = 256
 """Bank entries that are compared with the live teacher before a search."""
@@ -72,14 +71,18 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
 
     Raises:
         EnvironmentProblem: Ray counts a GPU that torch cannot use.
+        ConfigError: steps are to be recorded, and cannot be.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise EnvironmentProblem(
             f"resources.gpus_per_trial: Ray has GPUs that torch {torch.__version__} on {platform.node()} cannot use -> "
             "install a torch that can, or set it to 0"
         )
-    wanted = study.resources.precision
-    choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device))
+    wanted, recorded = study.resources.precision, study.resources.cuda_graphs and device == "cuda"
+    try:
+        choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), recorded)
+    except TrialFailed as error:
+        raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
     return choice, measure_peaks(choice.threads, device)
 
 
@@ -91,39 +94,15 @@ def ready_teacher(
     device: str,
     answers: Precision,
     expected: str | None = None,
+    teacher: TeacherSpec | None = None,
 ) -> TeacherSpec:
-    """The study's teacher, trained on up to `threads` cores if need be; see `prepare_teacher`."""
-    return _ready(study, study.teacher, task, target, threads, device, answers, expected, None)
+    """The study's teacher, or the assistant that `teacher` teaches, trained on up to `threads` cores if need be.
 
-
-def ready_assistant(
-    study: StudyConfig,
-    teacher: TeacherSpec,
-    task: Task,
-    target: Path,
-    threads: int,
-    device: str,
-    answers: Precision,
-    expected: str | None = None,
-) -> TeacherSpec:
-    """The study's assistant, taught by its teacher if need be; as `ready_teacher`."""
-    assert study.assistant is not None, "a study whose methods need an assistant has one"
-    lesson = Lesson(teacher, lambda: open_bank(teacher, task, torch.device(device)))
-    return _ready(study, study.assistant, task, target, threads, device, answers, expected, lesson)
-
-
-def _ready(
-    study: StudyConfig,
-    config: TeacherConfig,
-    task: Task,
-    target: Path,
-    threads: int,
-    device: str,
-    answers: Precision,
-    expected: str | None,
-    lesson: Lesson | None,
-) -> TeacherSpec:
-    model = config.model if lesson is None else based_on(config.model, lesson.teacher.folder)
+    The rest is as in `prepare_teacher`.
+    """
+    config = study.teacher if teacher is None else study.assistant
+    assert config is not None, "a study whose methods need an assistant has one"
+    model = config.model if teacher is None else based_on(config.model, teacher.folder)
     place, wanted = torch.device(device), study.resources.precision
 
     def choose() -> PrecisionChoice:
@@ -144,12 +123,12 @@ def _ready(
             insisted=None if wanted == "auto" else wanted,
             with_moment=uses_margin(study),
             device=place,
-            threads=_side_by_side(threads, place),
+            threads=threads,
             cache=cache_folder() / "teachers",
             target=target,
             expected=expected,
             tell=tell,
-            lesson=lesson,
+            teacher=teacher,
         )
     finally:
         progress.unlink(missing_ok=True)
@@ -172,12 +151,12 @@ def fill_bank(
 ) -> BankRecord:
     """Compute the teacher's logits of the views that runs of up to `epochs` epochs will see: one share of them."""
     began = time.perf_counter()
-    bank = _open_bank(teacher, task, device, threads)
-    pairs = torch.empty(0, dtype=torch.int64)
+    bank = teacher.bank(task, torch.device(device), threads)
+    is_seen = torch.zeros(len(task.train) * task.views.count, dtype=torch.bool)
     for epoch in range(1, epochs + 1):
         order = EpochOrder.of(task, epoch)
-        pairs = torch.unique(torch.cat([pairs, order.indices * task.views.count + order.views]))
-    share = torch.tensor_split(pairs, shards)[shard]
+        is_seen[order.indices * task.views.count + order.views] = True
+    share = torch.tensor_split(is_seen.nonzero()[:, 0], shards)[shard]
     wanted = (share // task.views.count, share % task.views.count)
     done = bank.fill(*wanted)
     record = _bank_record(bank, done, len(share) - done, time.perf_counter() - began)
@@ -187,7 +166,7 @@ def fill_bank(
 def check_bank(teacher: TeacherSpec, task: Task, device: str, threads: int, seed: int) -> BankRecord:
     """Compare some of the bank's entries with the live teacher."""
     began = time.perf_counter()
-    bank = _open_bank(teacher, task, device, threads)
+    bank = teacher.bank(task, torch.device(device), threads)
     checked, difference = bank.check(CHECKED_ENTRIES, seed)
     record = _bank_record(bank, 0, 0, time.perf_counter() - began)
     return record.model_copy(update={"checked": checked, "max_difference": difference})
@@ -207,10 +186,9 @@ def score(
         threads: cores, on a CPU.
     """
     place = torch.device(device)
-    side_by_side = _side_by_side(threads, place)
 
     def answers(subject: Subject, model: nn.Module, split: Split) -> Tensor:
-        return predict(model, make_feed(subject.model, task, split, place, channels_last=True), threads=side_by_side)
+        return predict(model, make_feed(subject.model, task, split, place, channels_last=True), threads=threads)
 
     @cache
     def taught() -> tuple[nn.Module, Tensor]:
@@ -241,19 +219,25 @@ def score(
 
 
 def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
-    model = build_network(_bare(subject.model), task, seed=0)
+    model = build_network(bare(subject.model), task, seed=0)
     load_weights(model, subject.weights)
     return model.to(device).to(memory_format=torch.channels_last)
 
 
 def _probe(
-    model: ModelConfig, training: TrainingConfig, task: Task, wanted: Wanted, threads: int, device: torch.device
+    model: ModelConfig,
+    training: TrainingConfig,
+    task: Task,
+    wanted: Wanted,
+    threads: int,
+    device: torch.device,
+    recorded: bool = False,
 ) -> PrecisionChoice:
     if wanted != "auto":
         return insisted(wanted, threads, device)
 
     def make() -> tuple[nn.Module, Vocabulary | None]:
-        network = build_network(_bare(model), task, seed=0)
+        network = build_network(bare(model), task, seed=0)
         return network, trim_network(network, model, training, task)
 
     def probe() -> tuple[PrecisionChoice, bool]:
@@ -261,25 +245,11 @@ def _probe(
         feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
         order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
         inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
-        return choose_precision(lambda: make()[0], inputs, training, threads=threads, device=device)
+        return choose_precision(lambda: make()[0], inputs, training, threads=threads, device=device, recorded=recorded)
 
-    what = [_bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
+    what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
+    what += ["recorded"] if recorded else []
     return remembered(probe, what, threads, device, cache_folder() / "probes")
-
-
-def _open_bank(teacher: TeacherSpec, task: Task, device: str, threads: int) -> TeacherBank:
-    place = torch.device(device)
-    return open_bank(teacher, task, place, _side_by_side(threads, place))
-
-
-def _side_by_side(threads: int, device: torch.device) -> int:
-    """Batches that are computed at a time: as many as there are cores on a CPU, one on a device that takes it whole."""
-    return threads if device.type == "cpu" else 1
-
-
-def _bare(config: ModelConfig) -> ModelConfig:
-    """The architecture alone: the file of weights that a student started from may have moved."""
-    return config.model_copy(update={"weights": None})
 
 
 def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:

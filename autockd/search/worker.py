@@ -17,7 +17,7 @@ from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.distillation import make_method
 from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed
-from autockd.folders import CHECKPOINT, cache_folder
+from autockd.folders import CHECKPOINT
 from autockd.models import save_weights
 from autockd.models.weights import link_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
@@ -26,7 +26,7 @@ from autockd.search.proposal import Proposal
 from autockd.search.stopping import compressed
 from autockd.search.watchdog import FIRST_PATIENCE, Watchdog
 from autockd.tracking.redaction import redact
-from autockd.training.bank import BankIdentity, TeacherBank
+from autockd.training.bank import TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.memory import bound_memory, is_out_of_memory, release_memory
 from autockd.training.teacher import TeacherSpec
@@ -84,19 +84,6 @@ class WorkerSetting:
             return self.teacher
         assert self.assistant is not None, "a study whose methods need an assistant has one"
         return self.assistant
-
-
-def open_bank(
-    teacher: TeacherSpec,
-    task: Task,
-    device: torch.device,
-    threads: int = 1,
-    before_answers: Callable[[], None] | None = None,
-) -> TeacherBank:
-    """This node's bank of a teacher for a task; it is filled by so many threads."""
-    identity = BankIdentity.of(teacher.identity, task, teacher.record.answers)
-    load = partial(teacher.load, task, device, threads)
-    return TeacherBank(cache_folder() / "banks", identity, load, before_answers=before_answers)
 
 
 class TrialWorker:
@@ -161,10 +148,10 @@ class TrialWorker:
             return report
         self._report = report
         if outcome is not None:
-            if self._tracer is not None:
-                self._tracer.close()
             self._trainer = None
             try:
+                if self._tracer is not None:
+                    self._tracer.close()
                 self.save()
             except EnvironmentProblem as error:
                 return TrialReport(trial=number, problem=str(error), **cost)
@@ -172,7 +159,7 @@ class TrialWorker:
 
     def save(self) -> None:
         """Keep a checkpoint, with the last report: whoever goes on from it tells it again."""
-        if self._report is None:
+        if self._report is None or self._is_new:  # a checkpoint that is there has not been read yet
             return
         state = {
             "leg": self._leg,
@@ -252,7 +239,7 @@ class TrialWorker:
         if trial.method.name != "none" and self._bank is None:
             # A node that has joined since has an empty bank: its teacher then answers for longer than an epoch takes.
             patiently = partial(self._watchdog.expect, FIRST_PATIENCE)
-            self._bank = open_bank(teacher, self._task, device, before_answers=patiently)
+            self._bank = teacher.bank(self._task, device, before_answers=patiently)
         self._trainer = Trainer(
             trial,
             self._task,

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.models import ModelConfig
-from autockd.data.feeds import Feed, NetworkInput
+from autockd.data.feeds import Feed
 from autockd.data.task import Task
 from autockd.limits import Work
 from autockd.models.folding import folded
 from autockd.records import Precision
+from autockd.training.evaluation import forward
 from autockd.training.networks import make_feed
-from autockd.training.precision import autocast, without_tf32
-from autockd.training.threads import for_each
 from autockd.training.work import epoch_work
 
 ANSWERS = 4
 """Raised where answers are computed otherwise than before: what is kept of them was rounded otherwise."""
+
+AT_ONCE = 8192
+"""Pairs whose logits are on the device at a time."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,13 @@ class LiveTeacher:
 
     def logits(self, indices: Tensor, views: Tensor) -> Tensor:
         """Logits of each (sample, view) pair: int64 [B] each to float32 [B, outputs] on the CPU."""
-        model = self._ready
         answers = torch.empty(len(indices), self.task.outputs)
-
-        @torch.inference_mode()
-        def answer(batch: tuple[Tensor, NetworkInput]) -> None:
-            places, inputs = batch
-            with autocast(self.precision, self.device):
-                logits = model(inputs)
-            answers[places] = logits.float()[: len(places)].cpu()
-
-        with without_tf32(self.device):
-            for_each(answer, self._feed.answering(indices, views), self.threads)
+        for start in range(0, len(indices), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            batches = self._feed.answering(indices[part], views[part])
+            answers[part] = forward(
+                self._ready, batches, device=self.device, precision=self.precision, threads=self.threads
+            )
         return answers
 
     def second_moment(self) -> float:

@@ -6,7 +6,7 @@ import gc
 
 import torch
 
-_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+_NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED")
 """What PyTorch's allocator of ordinary memory says, in a plain RuntimeError; CUDA where it wants memory for itself; and
 its libraries."""
 

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from autockd.config.models import Encoder, ModelConfig
+from autockd.config.models import Encoder, ModelConfig, bare
 from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.feeds import Feed
@@ -103,7 +103,7 @@ def kept_model(config: ModelConfig, folder: Path) -> ModelConfig:
     """
     if isinstance(config, Encoder):
         return Encoder(path=str(folder), dropout=config.dropout, trim_vocabulary=config.trim_vocabulary)
-    return config.model_copy(update={"weights": None})
+    return bare(config)
 
 
 def student_model(study: StudyConfig) -> ModelConfig:

@@ -20,6 +20,7 @@ from autockd.processor import cpu_has_bf16
 from autockd.records import Precision, PrecisionChoice
 from autockd.training.memory import is_out_of_memory, release_memory
 from autockd.training.optimizer import make_optimizer
+from autockd.training.program import WARM_UP, record_step, recording_stream
 
 Wanted = Literal["auto", "fp32", "bf16"]
 
@@ -85,6 +86,7 @@ def choose_precision(
     *,
     threads: int,
     device: torch.device,
+    recorded: bool = False,
 ) -> tuple[PrecisionChoice, bool]:
     """Time a training step in each variant and choose.
 
@@ -94,10 +96,14 @@ def choose_precision(
         training: its optimizer.
         threads: CPU threads that a trial may use; one thread is tried too.
         device: where trials run.
+        recorded: whether they record their step and repeat it, on a GPU: then that is timed.
 
     Returns:
         The choice, with the reason in a sentence; and whether all fitted into memory, of which another process may have
         had some just then.
+
+    Raises:
+        TrialFailed: a step cannot be recorded.
     """
     seconds: dict[Variant, float] = {}
     hopeless: set[Precision] = set()
@@ -106,7 +112,7 @@ def choose_precision(
         if len(seconds) >= 2 and (variant.precision in hopeless or time.perf_counter() - began > _BUDGET):
             continue
         least = min(seconds.values(), default=math.inf)
-        timing = partial(_time_step, make_model(), inputs, training, variant, device, least)
+        timing = partial(_time_step, make_model(), inputs, training, variant, device, least, recorded=recorded)
         seconds[variant] = _if_it_fits(timing)
         if seconds[variant] > _HOPELESS * least:
             hopeless.add(variant.precision)
@@ -182,6 +188,8 @@ def _time_step(
     variant: Variant,
     device: torch.device,
     least: float,
+    *,
+    recorded: bool = False,
 ) -> float:
     """Seconds of one training step: the least of a few rounds, or of as many steps as show that it is hopeless.
 
@@ -195,22 +203,27 @@ def _time_step(
         inputs = inputs.to(memory_format=layout)
     clock = time.process_time if device.type == "cpu" and variant.threads == 1 else time.perf_counter
 
+    def step() -> None:
+        with autocast(variant.precision, device):
+            logits = model(inputs).float()
+            loss = F.cross_entropy(logits, logits.argmax(dim=1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    repeat = _recorded(step, optimizer, device) if recorded else step
+
     def run(steps: int) -> float:
         began = clock()
         for _ in range(steps):
-            with autocast(variant.precision, device):
-                logits = model(inputs).float()
-                loss = F.cross_entropy(logits, logits.argmax(dim=1))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            repeat()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return (clock() - began) / steps
 
     began = time.perf_counter()
     first = run(1)
-    if first - _ONCE > _HOPELESS * least:
+    if device.type == "cpu" and first - _ONCE > _HOPELESS * least:  # on a GPU the first one loads its kernels
         return first
     single = run(1)
     if single > _HOPELESS * least and (single := min(single, run(1))) > _HOPELESS * least:
@@ -220,3 +233,15 @@ def _time_step(
     while len(rounds) <= _ROUNDS and time.perf_counter() - began < _ENOUGH:
         rounds.append(run(steps))
     return min(rounds)
+
+
+def _recorded(step: Callable[[], None], optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[[], None]:
+    """What repeats the step as a recorded one."""
+    stream, outside = recording_stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(outside)
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP):
+            step()
+    graph = record_step(step, optimizer, stream)
+    outside.wait_stream(stream)
+    return graph.replay

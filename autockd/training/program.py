@@ -55,7 +55,7 @@ class StepProgram:
         self.totals = torch.zeros(4, device=self._device)
         """What the steps of the epoch so far returned, added up."""
         self._rate = torch.zeros((), device=self._device)
-        self._stream = _stream(self._device) if self._device.type == "cuda" else None
+        self._stream = recording_stream(self._device) if self._device.type == "cuda" else None
         self._optimizer: torch.optim.Optimizer | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = 0
@@ -92,25 +92,12 @@ class StepProgram:
         self._bind(optimizer)
         is_whole = size == self._batch_size
         if self._graph is None and self._stream is not None and is_whole and self._warm >= WARM_UP:
-            self._graph = self._record(train, size)
+            self._graph = record_step(lambda: self._compute(train, size), optimizer, self._stream)
         if self._graph is not None and is_whole:
             self._graph.replay()
             return
         self._compute(train, size)
         self._warm += 1
-
-    def _record(self, train: Train, size: int) -> torch.cuda.CUDAGraph:
-        graph = torch.cuda.CUDAGraph()
-        try:
-            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._compute(train, size)  # this only records it
-        except torch.AcceleratorError as error:
-            if is_out_of_memory(error) or is_out_of_memory(error.__context__):
-                raise
-            raise TrialFailed(
-                f"a step of this model cannot be recorded ({reason_of(error)})", "set resources.cuda_graphs: false"
-            ) from error
-        return graph
 
     def _compute(self, train: Train, size: int) -> None:
         places = self._place + torch.arange(size, device=self._device)
@@ -131,8 +118,6 @@ class StepProgram:
             return
         for group in groups:
             group["lr"] = self._rate
-            if "capturable" in group and self._stream is not None:
-                group["capturable"] = True
         self._optimizer, self._graph, self._warm = optimizer, None, 0
 
     @contextmanager
@@ -143,12 +128,47 @@ class StepProgram:
             return
         outside = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(outside)
-        with torch.cuda.stream(self._stream):
-            yield
-        outside.wait_stream(self._stream)
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            outside.wait_stream(self._stream)
+
+
+def record_step(
+    step: Callable[[], None], optimizer: torch.optim.Optimizer, stream: torch.cuda.Stream
+) -> torch.cuda.CUDAGraph:
+    """A training step, to be repeated; it is not done by that.
+
+    Args:
+        step: what to record; it has been done `WARM_UP` times on that stream.
+        optimizer: that it uses. AdamW has to be told that it is recorded, and complains where it is told so otherwise.
+        stream: a stream of its own.
+
+    Raises:
+        TrialFailed: something in it cannot be recorded.
+        OutOfMemoryError: there is not memory enough.
+    """
+    graph, groups = torch.cuda.CUDAGraph(), [group for group in optimizer.param_groups if "capturable" in group]
+    for group in groups:
+        group["capturable"] = True
+    try:
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            step()
+    except RuntimeError as error:
+        for found in (error, error.__context__):  # after it, the recording may fail to end
+            if found is not None and is_out_of_memory(found):
+                raise found from None
+        raise TrialFailed(
+            f"a step of this model cannot be recorded ({reason_of(error)})", "set resources.cuda_graphs: false"
+        ) from error
+    finally:
+        for group in groups:
+            group["capturable"] = False
+    return graph
 
 
 @cache
-def _stream(device: torch.device) -> torch.cuda.Stream:
+def recording_stream(device: torch.device) -> torch.cuda.Stream:
     """The stream of this process's recorded steps: what libraries set aside for a stream, they keep for good."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

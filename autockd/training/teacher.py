@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.errors import ConfigError, StudyError, TrialFailed, cannot_write
-from autockd.folders import ANOTHER_CACHE, write_whole
+from autockd.folders import ANOTHER_CACHE, cache_folder, write_whole
 from autockd.hashing import content_hash
 from autockd.models import (
     ENCODER_WEIGHTS,
@@ -35,7 +36,7 @@ from autockd.models import (
 )
 from autockd.records import Precision, PrecisionChoice, TeacherRecord
 from autockd.tracking.locks import FileLock
-from autockd.training.bank import TeacherBank
+from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import ANSWERS, LiveTeacher
@@ -71,8 +72,7 @@ class TeacherSpec:
     @property
     def identity(self) -> str:
         """Hash of all that its answers depend on but for the samples: its weights, and its shape and how it reads."""
-        shape = self.record.reading or self.config.model.model_dump(mode="json", exclude={"weights"})
-        return content_hash([shape, self.record.weights_hash])
+        return content_hash([_shape(self.config.model, self.record.reading), self.record.weights_hash])
 
     def load(self, task: Task, device: torch.device, threads: int = 1) -> LiveTeacher:
         """The teacher with its weights, ready to answer; for so many batches side by side, on a CPU."""
@@ -80,18 +80,17 @@ class TeacherSpec:
         load_weights(model, self.weights)
         return LiveTeacher(self.config.model, model, task, device, self.record.answers, threads)
 
-
-@dataclass(frozen=True)
-class Lesson:
-    """What an assistant learns from.
-
-    Attributes:
-        teacher: the teacher.
-        open_bank: gives the teacher's bank; asked only if the assistant must be trained.
-    """
-
-    teacher: TeacherSpec
-    open_bank: Callable[[], TeacherBank]
+    def bank(
+        self,
+        task: Task,
+        device: torch.device,
+        threads: int = 1,
+        before_answers: Callable[[], None] | None = None,
+    ) -> TeacherBank:
+        """This node's bank of its answers to a task; the rest as of `load` and `TeacherBank`."""
+        identity = BankIdentity.of(self.identity, task, self.record.answers)
+        live = partial(self.load, task, device, threads)
+        return TeacherBank(cache_folder() / "banks", identity, live, before_answers=before_answers)
 
 
 def prepare_teacher(
@@ -108,7 +107,7 @@ def prepare_teacher(
     target: Path,
     expected: str | None = None,
     tell: Tell = lambda text: None,
-    lesson: Lesson | None = None,
+    teacher: TeacherSpec | None = None,
 ) -> TeacherSpec:
     """Load the given teacher, or train it unless the cache has it; evaluate it; put its weights at `target`.
 
@@ -125,27 +124,31 @@ def prepare_teacher(
         target: where the study keeps its own copy, as safetensors.
         expected: hash of the weights that a study which goes on has learned from; others are not kept.
         tell: is told, in some words, after every epoch of its training, and what it waits for.
-        lesson: of an assistant, the teacher that it learns from; an encoder without a base is cut from that one.
+        teacher: of an assistant, the one that it learns from; an encoder without a base is cut from that one.
 
     Raises:
         ModelError, ConfigError: the architecture or the weights are not usable; its training diverged.
         StudyError, EnvironmentProblem: the weights are not the expected ones; the cache cannot be written.
     """
-    began, base = time.perf_counter(), lesson.teacher.folder if lesson else None
+    began, base = time.perf_counter(), teacher.folder if teacher else None
     recipe, config = config, config.model_copy(update={"model": based_on(config.model, base)})
     model = build_network(config.model, task, seed=config.seed)
     reading = _reading(config.model, model)
-    weights = cache / f"{_address(recipe, task, model, reading, lesson, insisted)}.safetensors"
-    origin = _origin(config, weights)
-    precision = choose() if origin == "trained" else None
-    if precision is not None and not _train(recipe, task, precision, weights, tell, lesson):
-        origin, precision = "cached", None
-    if origin != "given":
+    origin: Literal["given", "trained", "cached"] = "given"
+    precision = None
+    if config.model.weights is None:
+        weights = cache / f"{_address(recipe, task, model, reading, teacher, insisted)}.safetensors"
+        precision = None if weights.exists() else choose()
+        if precision is not None and not _train(recipe, task, precision, weights, tell, teacher):
+            precision = None
+        origin = "trained" if precision is not None else "cached"
         load_weights(model, weights)
-    kept = _keep(model, config, target, expected, "assistant" if lesson else "teacher")
-    known = {"reading": reading, **_known(config, model, reading, task, device, threads, cache, answers, with_moment)}
-    seconds = time.perf_counter() - began
-    record = TeacherRecord(**kept, **known, origin=origin, precision=precision, seconds=seconds)
+    kept = _keep(model, config, target, expected, "assistant" if teacher else "teacher")
+    name = [ANSWERS, _shape(config.model, reading), kept["weights_hash"], task.fingerprint, answers]
+    live = LiveTeacher(config.model, model, task, device, threads=threads)
+    known = _known(live, cache / f"{content_hash(name)[:32]}.answers.json", answers, with_moment=with_moment)
+    found = {**kept, **known, "reading": reading, "origin": origin, "precision": precision}
+    record = TeacherRecord(**found, seconds=time.perf_counter() - began)
     own = kept_model(config.model, target.parent)  # what was given may move; the study has its own copy now
     return TeacherSpec(config.model_copy(update={"model": own}), target, record)
 
@@ -158,41 +161,29 @@ def changed_text(role: str, before: str, now: str) -> str:
     )
 
 
-def _origin(config: TeacherConfig, trained: Path) -> Literal["given", "trained", "cached"]:
-    if config.model.weights is not None:
-        return "given"
-    return "cached" if trained.exists() else "trained"
+def _known(plain: LiveTeacher, kept: Path, wanted: Precision, *, with_moment: bool) -> dict[str, Any]:
+    """What its record says of its answers, from a file where that is known for these weights and this data.
 
-
-def _known(
-    config: TeacherConfig,
-    model: nn.Module,
-    reading: str,
-    task: Task,
-    device: torch.device,
-    threads: int,
-    cache: Path,
-    wanted: Precision,
-    with_moment: bool,
-) -> dict[str, Any]:
-    """What its record says of its answers: from the cache where that is known for these weights and this data."""
-    shape = reading or config.model.model_dump(mode="json", exclude={"weights"})
-    key = content_hash([ANSWERS, shape, weights_hash(model.state_dict()), task.fingerprint, wanted])[:32]
-    kept = cache / f"{key}.answers.json"
+    Args:
+        plain: the teacher, answering in fp32.
+        kept: the file.
+        wanted: arithmetic in which it is to answer.
+        with_moment: whether its second moment is wanted.
+    """
     with suppress(OSError, ValidationError):
         found = _Known.model_validate_json(kept.read_bytes())
         if found.second_moment is not None or not with_moment:
             return vars(found)
-    plain = LiveTeacher(config.model, model, task, device, threads=threads)
     live, difference = plain, 0.0
     if wanted != "fp32":
         live = replace(plain, precision=wanted)
         difference = live.difference(plain, COMPARED)
         if not difference <= CLOSE_ENOUGH:
             live = plain
-    validation = make_feed(config.model, task, task.validation, device, channels_last=True)
+    model, task, split = plain.model.to(plain.device), plain.task, plain.task.validation
+    feed = make_feed(plain.config, task, split, plain.device, channels_last=True)
     known = _Known(
-        metric=evaluate(model.to(device), validation, task.validation.targets, task.metric, threads=threads),
+        metric=evaluate(model, feed, split.targets, task.metric, threads=plain.threads),
         second_moment=live.second_moment() if with_moment else None,
         answers=live.precision,
         answers_difference=difference,
@@ -211,6 +202,11 @@ class _Known(BaseModel):
     answers_difference: float
 
 
+def _shape(config: ModelConfig, reading: str) -> Any:
+    """What says, beside its weights, how a network answers: how it reads texts, or its architecture."""
+    return reading or config.model_dump(mode="json", exclude={"weights"})
+
+
 def _reading(config: ModelConfig, network: nn.Module) -> str:
     """Hash of an encoder's configuration and tokenizer, which its folder has beside its weights; empty for images."""
     if not isinstance(config, Encoder):
@@ -224,15 +220,15 @@ def _address(
     task: Task,
     fresh: nn.Module,
     reading: str,
-    lesson: Lesson | None,
+    teacher: TeacherSpec | None,
     insisted: Precision | None,
 ) -> str:
     """Name of a trained teacher: its recipe, what and whom it learned from and, where it began with weights, these."""
     parts = [config.model_dump(mode="json"), task.fingerprint]
     if isinstance(config.model, Encoder):  # a folder's content may change while its path stays
         parts += [weights_hash(fresh.state_dict()), reading]
-    if lesson is not None:
-        parts.append(lesson.teacher.identity)
+    if teacher is not None:
+        parts.append(teacher.identity)
     if insisted is not None:
         parts.append(insisted)
     return content_hash(parts)[:32]
@@ -267,7 +263,7 @@ def _train(
     precision: PrecisionChoice,
     weights: Path,
     tell: Tell,
-    lesson: Lesson | None,
+    teacher: TeacherSpec | None,
 ) -> bool:
     """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop.
 
@@ -277,7 +273,7 @@ def _train(
     with _alone(weights, tell):
         if weights.exists():
             return False
-        trainer = _trainer(config, task, precision, lesson)
+        trainer = _trainer(config, task, precision, teacher)
         checkpoint = weights.with_suffix(".checkpoint")
         if state := load_checkpoint(checkpoint):
             trainer.load_state_dict(state)
@@ -289,7 +285,7 @@ def _train(
                     save_checkpoint(checkpoint, trainer.state_dict())
                     saved = time.monotonic()
         except TrialFailed as error:
-            raise ConfigError([error.as_problem(f"{'assistant' if lesson else 'teacher'}.training")]) from error
+            raise ConfigError([error.as_problem(f"{'assistant' if teacher else 'teacher'}.training")]) from error
         save_weights(trainer.best_weights, weights)
         checkpoint.unlink(missing_ok=True)
     return True
@@ -312,16 +308,15 @@ def _alone(weights: Path, tell: Tell) -> Iterator[None]:
         lock.release()
 
 
-def _trainer(config: TeacherConfig, task: Task, precision: PrecisionChoice, lesson: Lesson | None) -> Trainer:
+def _trainer(config: TeacherConfig, task: Task, precision: PrecisionChoice, teacher: TeacherSpec | None) -> Trainer:
     """Trains a teacher on labels alone, an assistant as its own method says."""
     method: MethodConfig = NoDistillation()
-    if lesson is not None:
-        assert isinstance(config, AssistantConfig), "an assistant alone has lessons"
+    if teacher is not None:
+        assert isinstance(config, AssistantConfig), "an assistant alone has a teacher"
         method = config.method
     trial = TrialConfig(method=method, training=config.training, student=config.model, seed=config.seed)
-    if lesson is None:
+    if teacher is None:
         return Trainer(trial, task, precision)
-    teacher = lesson.teacher
-    moment = teacher.record.second_moment
+    bank, moment = teacher.bank(task, torch.device(precision.device)), teacher.record.second_moment
     # Its folder is no part of the trial: another study has it elsewhere, and goes on from the same checkpoint.
-    return Trainer(trial, task, precision, bank=lesson.open_bank(), second_moment=moment, base=teacher.folder)
+    return Trainer(trial, task, precision, bank=bank, second_moment=moment, base=teacher.folder)

@@ -64,7 +64,11 @@ class TextFeed:
         """By length rounded up to 16 tokens, always as many samples."""
         rounded = -(-self._lengths[rows] // _ANSWER_MULTIPLE) * _ANSWER_MULTIPLE
         rounded = rounded.clamp(max=self._tokens.longest)
+        batches, filled = [], [rows[:0]]
         for length in torch.unique(rounded).tolist():
             for places in torch.split((rounded == length).nonzero()[:, 0], ANSWER_BATCH):
-                filled = torch.cat([places, places[:1].expand(ANSWER_BATCH - len(places))])
-                yield places, self._tokens.batch(rows[filled], length=length)
+                batches.append((length, places))
+                filled.append(rows[torch.cat([places, places[:1].expand(ANSWER_BATCH - len(places))])])
+        there = torch.cat(filled).to(self._tokens.ids.device)  # once: whoever copies to a GPU waits for it
+        for (length, places), chosen in zip(batches, torch.split(there, ANSWER_BATCH), strict=False):
+            yield places, self._tokens.batch(chosen, length=length)

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from autockd.errors import cannot_write
+
 SKIPPED, TRACED = 3, 16
 """Steps before the first traced one, which are slower than the rest, and traced ones: a trace of a few megabytes."""
 
@@ -24,7 +26,11 @@ class StepTracer:
         self._profile: profile | None = None
 
     def step(self) -> None:
-        """A training step is over."""
+        """A training step is over.
+
+        Raises:
+            EnvironmentProblem: as `close` does.
+        """
         self._steps += 1
         if self._steps == SKIPPED:
             self._begin()
@@ -32,15 +38,22 @@ class StepTracer:
             self.close()
 
     def close(self) -> None:
-        """Write what was traced, once."""
+        """Write what was traced, once.
+
+        Raises:
+            EnvironmentProblem: the file cannot be written.
+        """
         if self._profile is None:
             return
         traced, self._profile = self._profile, None
         traced.stop()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f".{self._path.name}")
-        traced.export_chrome_trace(str(draft))
-        draft.replace(self._path)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            traced.export_chrome_trace(str(draft))
+            draft.replace(self._path)
+        except OSError as error:
+            raise cannot_write("trace", self._path, error) from error
 
     def _begin(self) -> None:
         cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []

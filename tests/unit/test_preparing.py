@@ -18,10 +18,21 @@ from autockd.errors import StudyError
 from autockd.history import History
 from autockd.limits import Peaks, Work
 from autockd.models import build_model, read_state, save_weights, weights_hash
-from autockd.preparing import _checked, _fill_bank, _on_cores, _own_copy, _precision, _warn_of_answers, _warn_of_chance
+from autockd.preparing import (
+    ASSISTANT,
+    TEACHER,
+    _checked,
+    _fill_bank,
+    _on_cores,
+    _own_copy,
+    _precision,
+    _ready,
+    _warn_of_answers,
+    _warn_of_chance,
+)
 from autockd.records import BankRecord, Event, Noted, Precision, PrecisionChoice, PrecisionChosen, TeacherRecord
 from autockd.search.resources import Allocation
-from autockd.search.stages import check_bank, fill_bank, probe_precision
+from autockd.search.stages import check_bank, fill_bank, probe_precision, ready_teacher
 from autockd.session import open_session
 from autockd.study import ignore
 from autockd.training.peaks import measure_peaks
@@ -120,6 +131,29 @@ def test_a_study_whose_teacher_has_changed_does_not_go_on(tmp_path: Path) -> Non
             _checked(session, "teacher", changed, other)
 
 
+TAKD = STUDY + "assistant: {{model: {{family: cifar_resnet}}}}\nmethod: {{name: takd}}\n"
+
+
+def test_a_teacher_is_asked_for_first_and_then_the_assistant_that_it_teaches(task: Task, tmp_path: Path) -> None:
+    """Each is written down, and then warned about."""
+    study = parse_study(TAKD.format(wanted="bf16"), "study.yaml", tmp_path)
+    made = TeacherSpec(study.teacher, tmp_path / "model.safetensors", answering("fp32"))
+    machine, told = Machine({ready_teacher: made}), list[Event]()
+    with open_session(study, tmp_path, told.append, None, "digits", resume=False) as session:
+        for teacher in (None, made):
+            assert _ready(session, task, machine, KNOWN.choice, teacher) is made  # type: ignore[arg-type]
+    place = [(path, 4, "cpu", "bf16", None) for path in (tmp_path / TEACHER, tmp_path / ASSISTANT)]
+    assert machine.asked == [
+        (ready_teacher, study, task, *where, teacher) for where, teacher in zip(place, (None, made), strict=True)
+    ]
+    kinds = [type(event).__name__ for event in told]
+    assert kinds == ["TeacherReady", "Noted", "AssistantReady", "Noted"]
+    assert [event.text for event in told if isinstance(event, Noted)] == [
+        f"{OFF}: the {role} answers in fp32, though resources.teacher_precision is bf16"
+        for role in ("teacher", "assistant")
+    ]
+
+
 @pytest.mark.parametrize(("threads", "cores", "expected"), [(8, 2, 2), (1, 4, 1), (2, 2, 2)])
 def test_a_study_that_goes_on_with_fewer_cores_computes_on_no_more_threads(
     threads: int, cores: int, expected: int
@@ -148,7 +182,8 @@ OTHER = PrecisionChosen(
 class Machine:
     """Stands for Ray: says what its workers would, and keeps what they were asked."""
 
-    worker_cpus = 4
+    worker_cpus = whole_cpus = 4
+    meanwhile: Any = None
 
     def __init__(self, answers: dict[object, Any], *, parallel: int = 2, cpus: int = 4, gpus: float = 0.0) -> None:
         self.allocation = Allocation(parallel, cpus, gpus, "the test says so")

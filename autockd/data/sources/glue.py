@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from autockd.config.tasks import Glue, GlueTask, MetricName
-from autockd.data.sources.hub import load_files, load_splits, split_named, values_of
+from autockd.data.sources.hub import load_files, load_splits, split_name, split_named, values_of
 from autockd.data.sources.raw import Indices, data_error, listed
 from autockd.data.sources.raw_text import RawTexts, TextPart, checked_scores, checked_texts
 
@@ -138,7 +138,7 @@ def _class_names(train: Any, data: GlueData) -> tuple[str, ...]:
 
 
 def _part(split: Any, data: GlueData, classes: tuple[str, ...]) -> TextPart:
-    name = f"the split {str(split.split)!r}"
+    name = split_name(split)
     texts = checked_texts({column: values_of(split, column) for column in data.columns}, name, "task.path")
     labels = values_of(split, "label")
     if classes:

@@ -130,7 +130,7 @@ def choose_column(dataset: Any, field: str, named: str | None, candidates: Seque
 def require_columns(test: Any, *columns: str, field: str = "test_split") -> None:
     """Raise a DataError, which names the field, unless test samples have the training samples' columns."""
     if missing := [column for column in columns if column not in test.features]:
-        message = f"the split {str(test.split)!r} has no column {listed(missing)}"
+        message = f"{split_name(test)} has no column {listed(missing)}"
         raise data_error(f"task.{field}", message, "name labelled data, or null to set test_fraction aside")
 
 

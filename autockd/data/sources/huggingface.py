@@ -16,6 +16,7 @@ from autockd.data.sources.hub import (
     holds,
     load_splits,
     require_columns,
+    split_name,
     split_named,
 )
 from autockd.data.sources.images import Item, decode
@@ -88,7 +89,7 @@ def _samples(dataset: Any, column: str, targets: Indices, image_size: int | None
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             chunk = rows[start : start + _ROWS_AT_A_TIME].tolist()
             for row, value in zip(chunk, encoded[chunk][column], strict=True):
-                yield f"row {row} of the split {str(dataset.split)!r}", partial(_opened, decoder, value)
+                yield f"row {row} of {split_name(dataset)}", partial(_opened, decoder, value)
 
     def read(rows: Indices) -> torch.Tensor:
         return decode(items(rows), len(rows), image_size)

@@ -7,11 +7,12 @@ from typing import Any, get_args
 import datasets
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from autockd.config.tasks import Glue, GlueTask
+from autockd.data import Split, Texts, TextTask, load_task
 from autockd.data.sources.glue import GLUE_DATA, read_glue
-from autockd.data.text_load import read_text_splits
 from autockd.errors import DataError
 
 TASKS = get_args(GlueTask)
@@ -70,22 +71,26 @@ def config(path: Path | str, task: GlueTask = "rte", **options: Any) -> Glue:
     return Glue(source="glue", task=task, path=str(path), **options)
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_every_task_is_read(glue: Give, task: GlueTask) -> None:
-    splits = read_text_splits(config(glue(task), task, validation_fraction=0.25))
-    data = GLUE_DATA[task]
-    assert (splits.name, splits.classes, splits.metric) == (task, data.classes, data.metric)
-    assert (len(splits.train.texts), len(splits.validation.texts), len(splits.test.texts)) == (18, 6, 6)
-    assert len(splits.train.texts.columns) == len(data.columns)
-    seen = [text for part in (splits.train, splits.validation) for text in part.texts.first]
+def columns_of(split: Split) -> tuple[tuple[str, ...], ...]:
+    assert isinstance(split.inputs, Texts)
+    return split.inputs.columns
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_read(glue: Give, name: GlueTask) -> None:
+    task, held_out = load_task(config(glue(name), name, validation_fraction=0.25))
+    data = GLUE_DATA[name]
+    assert (task.name, task.classes, task.metric) == (name, data.classes, data.metric)
+    assert (len(task.train), len(task.validation), len(held_out.split)) == (18, 6, 6)
+    assert len(columns_of(task.train)) == len(data.columns)
+    seen = [text for split in (task.train, task.validation) for text in columns_of(split)[0]]
     assert sorted(seen) == sorted(f"train {data.columns[0]} {row}" for row in range(24)), "each row stands once"
-    assert splits.test.texts.first == tuple(f"{data.test} {data.columns[0]} {row}" for row in range(6))
-    for part in (splits.train, splits.validation, splits.test):
-        row = np.array([int(text.split()[-1]) for text in part.texts.first])
-        total = 6 if part is splits.test else 24
+    assert columns_of(held_out.split)[0] == tuple(f"{data.test} {data.columns[0]} {row}" for row in range(6))
+    for split, total in ((task.train, 24), (task.validation, 24), (held_out.split, 6)):
+        row = np.array([int(text.split()[-1]) for text in columns_of(split)[0]])
         expected = row % len(data.classes) if data.classes else (5 * row / total).astype(np.float32)
-        assert part.targets.tolist() == expected.tolist(), "texts keep their labels"
-        assert part.targets.dtype == (np.int64 if data.classes else np.float32)
+        assert split.targets.tolist() == expected.tolist(), "texts keep their labels"
+        assert split.targets.dtype == (torch.int64 if data.classes else torch.float32)
 
 
 def test_pairs_keep_the_order_of_their_texts(glue: Give) -> None:
@@ -95,40 +100,43 @@ def test_pairs_keep_the_order_of_their_texts(glue: Give) -> None:
 
 
 def test_mnli_has_a_mismatched_split_apart(glue: Give) -> None:
-    splits = read_text_splits(config(glue("mnli"), "mnli", validation_fraction=0.25, limit_test=3))
-    assert splits.test.texts.first[0].startswith("validation_matched ")
-    assert list(splits.others) == ["mismatched"]
-    mismatched = splits.others["mismatched"]
-    assert all(text.startswith("validation_mismatched ") for text in mismatched.texts.first)
+    _, held_out = load_task(config(glue("mnli"), "mnli", validation_fraction=0.25, limit_test=3))
+    assert columns_of(held_out.split)[0][0].startswith("validation_matched ")
+    assert list(held_out.others) == ["mismatched"]
+    mismatched = held_out.others["mismatched"]
+    assert all(text.startswith("validation_mismatched ") for text in columns_of(mismatched)[0])
     assert sorted(mismatched.targets.tolist()) == [0, 1, 2], "the limit is stratified there too"
-    assert sorted(splits.test.targets.tolist()) == [0, 1, 2]
+    assert sorted(held_out.split.targets.tolist()) == [0, 1, 2]
 
 
 def test_only_mnli_has_further_splits(glue: Give) -> None:
-    assert read_text_splits(config(glue("rte"))).others == {}
+    assert load_task(config(glue("rte")))[1].others == {}
 
 
 def test_scores_keep_their_scale(glue: Give) -> None:
-    splits = read_text_splits(config(glue("stsb"), "stsb", validation_fraction=0.25))
-    assert splits.score_range == (0.0, 5.0)
-    assert max(splits.train.targets.max(), splits.validation.targets.max()) == np.float32(5 * 23 / 24)
+    task, _ = load_task(config(glue("stsb"), "stsb", validation_fraction=0.25))
+    assert isinstance(task, TextTask)
+    assert task.score_range == (0.0, 5.0)
+    assert max(task.train.targets.max(), task.validation.targets.max()) == np.float32(5 * 23 / 24)
 
 
 def test_classes_have_no_score_range(glue: Give) -> None:
-    assert read_text_splits(config(glue("rte"))).score_range is None
+    task, _ = load_task(config(glue("rte")))
+    assert isinstance(task, TextTask)
+    assert task.score_range is None
 
 
 def test_scores_are_spread_over_the_splits(tmp_path: Path) -> None:
-    splits = read_text_splits(config(make(tmp_path, "stsb", 200), "stsb", validation_fraction=0.1, limit_train=100))
-    assert (len(splits.train.targets), len(splits.validation.targets)) == (90, 10)
-    tenths = np.histogram(splits.validation.targets, bins=10, range=(0, 5))[0]
+    task, _ = load_task(config(make(tmp_path, "stsb", 200), "stsb", validation_fraction=0.1, limit_train=100))
+    assert (len(task.train), len(task.validation)) == (90, 10)
+    tenths = np.histogram(task.validation.targets, bins=10, range=(0, 5))[0]
     assert tenths.min() == tenths.max() == 1
 
 
 def test_splits_repeat_and_depend_on_the_seed(glue: Give) -> None:
     for task in ("stsb", "rte"):
         one, again, other = (
-            read_text_splits(config(glue(task), task, seed=seed, validation_fraction=0.25)).validation.texts.first  # type: ignore[arg-type]
+            columns_of(load_task(config(glue(task), task, seed=seed, validation_fraction=0.25))[0].validation)  # type: ignore[arg-type]
             for seed in (0, 0, 1)
         )
         assert one == again != other
@@ -137,8 +145,8 @@ def test_splits_repeat_and_depend_on_the_seed(glue: Give) -> None:
 def test_a_smaller_limit_takes_rows_of_a_larger_one(tmp_path: Path) -> None:
     make(tmp_path, "stsb", 100)
     few, more = (
-        {text for part in (splits.train, splits.validation) for text in part.texts.first}
-        for splits in (read_text_splits(config(tmp_path, "stsb", limit_train=limit)) for limit in (20, 60))
+        {text for split in (task.train, task.validation) for text in columns_of(split)[0]}
+        for task, _ in (load_task(config(tmp_path, "stsb", limit_train=limit)) for limit in (20, 60))
     )
     assert (len(few), len(more)) == (20, 60)
     assert few < more
@@ -171,7 +179,8 @@ def test_one_text_of_a_pair_may_be_empty(tmp_path: Path) -> None:
 
 
 def test_a_metric_may_be_chosen(glue: Give) -> None:
-    assert read_text_splits(config(glue("rte"), metric="accuracy_f1")).metric == "accuracy_f1"
+    task, _ = load_task(config(glue("rte"), metric="accuracy_f1"))
+    assert (task.metric, task.direction) == ("accuracy_f1", "maximize")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +199,7 @@ def test_f1_needs_two_classes(glue: Give) -> None:
     with pytest.raises(
         DataError, match=r"task\.metric: f1 is of two classes, but there are 'entailment', .* -> choose"
     ):
-        read_text_splits(config(glue("mnli"), "mnli", metric="f1"))
+        load_task(config(glue("mnli"), "mnli", metric="f1"))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +274,7 @@ def test_a_path_that_is_neither_folder_nor_hub_id_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "train", "test", "positive"),
+    ("name", "train", "test", "positive"),
     [
         ("sst2", 67_349, 872, 444 / 872),
         ("cola", 8_551, 1_043, 719 / 1_043),
@@ -274,15 +283,15 @@ def test_a_path_that_is_neither_folder_nor_hub_id_is_named() -> None:
         ("stsb", 5_749, 1_500, None),
     ],
 )
-def test_the_real_tasks(test_data: Path, task: GlueTask, train: int, test: int, positive: float | None) -> None:
+def test_the_real_tasks(test_data: Path, name: GlueTask, train: int, test: int, positive: float | None) -> None:
     folder = test_data / "glue"
-    if not (folder / task).is_dir():
-        pytest.skip(f"needs the test data folder glue/{task}")
-    splits = read_text_splits(config(folder, task))
-    assert len(splits.train.texts) + len(splits.validation.texts) == train
-    assert len(splits.validation.texts) == -(-train // 10)
-    assert len(splits.test.texts) == test
-    shares = [part.targets.mean() for part in (splits.train, splits.validation)]
+    if not (folder / name).is_dir():
+        pytest.skip(f"needs the test data folder glue/{name}")
+    task, held_out = load_task(config(folder, name))
+    assert len(task.train) + len(task.validation) == train
+    assert len(task.validation) == -(-train // 10)
+    assert len(held_out.split) == test
+    shares = [split.targets.double().mean().item() for split in (task.train, task.validation)]
     assert shares[0] == pytest.approx(shares[1], abs=0.01)
     if positive is not None:
-        assert splits.test.targets.mean() == pytest.approx(positive)
+        assert held_out.split.targets.double().mean().item() == pytest.approx(positive)

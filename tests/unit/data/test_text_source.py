@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from autockd.config.tasks import Text
+from autockd.data import Texts, load_task
 from autockd.data.sources.text import read_text
-from autockd.data.text_load import read_text_splits
 from autockd.errors import DataError
 
 Columns = dict[str, list[Any]]
@@ -87,18 +87,19 @@ def test_whole_numbers_are_scores_too(tmp_path: Path) -> None:
 
 def test_a_file_is_split_where_there_is_no_test_file(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", sentences(40))
-    splits = read_text_splits(config(path, test_fraction=0.25, validation_fraction=0.2))
-    parts = (splits.train, splits.validation, splits.test)
-    assert [len(part.texts) for part in parts] == [24, 6, 10]
-    assert sorted(text for part in parts for text in part.texts.first) == sorted(sentences(40)["text"])
-    assert [float(part.targets.mean()) for part in parts] == [0.5] * 3
+    task, held_out = load_task(config(path, test_fraction=0.25, validation_fraction=0.2))
+    splits = (task.train, task.validation, held_out.split)
+    assert [len(split) for split in splits] == [24, 6, 10]
+    texts = [text for split in splits if isinstance(split.inputs, Texts) for text in split.inputs.first]
+    assert sorted(texts) == sorted(sentences(40)["text"])
+    assert [float(split.targets.double().mean()) for split in splits] == [0.5] * 3
 
 
 def test_scores_without_a_test_file_are_split_by_their_size(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", pairs(100))
-    splits = read_text_splits(config(path, problem="regression", test_fraction=0.1, validation_fraction=0.1))
-    assert [len(part.targets) for part in (splits.train, splits.validation, splits.test)] == [81, 9, 10]
-    assert sorted((splits.test.targets // 5).astype(int).tolist()) == list(range(10)), "one of each tenth"
+    task, held_out = load_task(config(path, problem="regression", test_fraction=0.1, validation_fraction=0.1))
+    assert [len(split) for split in (task.train, task.validation, held_out.split)] == [81, 9, 10]
+    assert sorted((held_out.split.targets // 5).int().tolist()) == list(range(10)), "one of each tenth"
 
 
 def test_too_few_scores_to_split_are_told(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ def test_too_few_scores_to_split_are_told(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"task\.test_fraction: 0\.2 splits 5 examples into 4 and 1 -> choose a fraction"
     ):
-        read_text_splits(config(path, problem="regression"))
+        load_task(config(path, problem="regression"))
 
 
 def test_a_class_with_one_example_is_named(tmp_path: Path) -> None:
@@ -114,21 +115,21 @@ def test_a_class_with_one_example_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"test_fraction: fewer than 2 examples are left to be split of 'v' -> add examples \(train"
     ):
-        read_text_splits(config(path))
+        load_task(config(path))
 
 
 def test_a_test_file_may_be_of_another_kind(tmp_path: Path) -> None:
     path, test = write(tmp_path / "a.csv", sentences()), write(tmp_path / "b.jsonl", sentences(4))
-    splits = read_text_splits(config(path, test_file=test, validation_fraction=0.25))
-    assert (len(splits.train.texts), len(splits.validation.texts), len(splits.test.texts)) == (9, 3, 4)
-    assert splits.test.targets.tolist() == [0, 1, 0, 1]
+    task, held_out = load_task(config(path, test_file=test, validation_fraction=0.25))
+    assert (len(task.train), len(task.validation), len(held_out.split)) == (9, 3, 4)
+    assert held_out.split.targets.tolist() == [0, 1, 0, 1]
 
 
 def test_a_label_of_the_test_file_alone_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", sentences())
     test = write(tmp_path / "b.csv", {"text": ["x"], "label": ["eggs"]})
     with pytest.raises(DataError, match=r"no training example has the class 'eggs'"):
-        read_text_splits(config(path, test_file=test))
+        load_task(config(path, test_file=test))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
@@ -255,7 +256,7 @@ def test_what_does_not_fit_is_named(
     tmp_path: Path, suffix: str, columns: Columns, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError, match=r"task\.?" + message.removeprefix("task")):
-        read_text_splits(config(write(tmp_path / f"x.{suffix}", columns), **options))
+        load_task(config(write(tmp_path / f"x.{suffix}", columns), **options))
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,6 @@ def test_columns_are_what_a_tokenizer_takes() -> None:
     assert Texts(("a", "b")).columns == (("a", "b"),)
 
 
-def test_texts_live_on_no_device() -> None:
-    assert PAIRS.to(torch.device("meta")) is PAIRS
-
-
 def test_texts_are_printed_briefly() -> None:
     assert repr(PAIRS) == "Texts(3 pairs)"
     assert repr(Texts(("secret",))) == "Texts(1 sentences)"

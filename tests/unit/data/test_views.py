@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autockd.data import Views, order_of_epoch, seeded
+from autockd.data.views import Views, order_of_epoch, seeded
 
 
 def random_images(count: int, channels: int, height: int, width: int) -> torch.Tensor:

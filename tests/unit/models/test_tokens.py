@@ -118,6 +118,31 @@ def test_a_length_may_be_asked_for() -> None:
     assert batch["attention_mask"].sum() == 3
 
 
+@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=12), size=st.integers(1, 5))
+def test_batches_by_length_hold_every_sample_once(lengths: list[int], size: int) -> None:
+    tokens = ragged(lengths)
+    found = list(tokens.by_length(size))
+    rows = torch.cat([rows for rows, _ in found])
+    assert [lengths[row] for row in rows] == sorted(lengths)
+    assert sorted(rows.tolist()) == list(range(len(lengths)))
+    for some, batch in found:
+        assert all(torch.equal(batch[name], tensor) for name, tensor in tokens.batch(some).items())
+
+
+def test_a_batch_by_length_need_not_ask_the_device_how_long_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks a GPU for a number waits for all that it has to do."""
+    asked: list[int | None] = []
+    batch = Tokens.batch
+
+    def watched(self: Tokens, rows: torch.Tensor, *, length: int | None = None) -> dict[str, torch.Tensor]:
+        asked.append(length)
+        return batch(self, rows, length=length)
+
+    monkeypatch.setattr(Tokens, "batch", watched)
+    assert len(list(ragged([3, 5, 17, 2]).by_length(2))) == 2
+    assert asked == [8, 17]
+
+
 def test_tokens_move_together() -> None:
     moved = ragged([3, 5]).to("meta")
     assert moved.types is not None

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autockd.config.models import Encoder
 from autockd.models.encoder import TextEncoder, build_encoder
 from autockd.models.tokens import Tokens, load_tokenizer
-from autockd.models.vocabulary import restore_vocabulary, trim_vocabulary
+from autockd.models.vocabulary import trim_vocabulary
 
 FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
 
@@ -46,11 +46,9 @@ def test_a_trimmed_model_answers_exactly_alike(whole: TextEncoder, data: st.Data
         trimmed = model(vocabulary.tokens(tokens).batch(rows))
     assert torch.equal(trimmed, expected)
     assert len(model.state_dict()[vocabulary.name]) == len(vocabulary.used) <= len(ids) + pad + 1
-    before = whole.state_dict()
-    restore_vocabulary(model, vocabulary)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    with torch.no_grad():
-        assert torch.equal(model(tokens.batch(rows)), expected)
+    before, restored = whole.state_dict(), vocabulary.restored(model.state_dict())
+    assert restored.keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in restored.items())
 
 
 def train(model: TextEncoder, tokens: Tokens, steps: int, rate: float, decay: float) -> None:
@@ -75,14 +73,12 @@ def test_training_without_the_unused_rows_ends_where_training_with_them_does(
     train(trimmed, vocabulary.tokens(tokens), steps, rate, decay)
     shrunk = (1 - rate * decay) ** steps
     restored = vocabulary.restored(trimmed.state_dict(), decay=shrunk)
-    restore_vocabulary(trimmed, vocabulary, decay=shrunk)
     for name, tensor in plain.state_dict().items():
-        torch.testing.assert_close(trimmed.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
-        assert torch.equal(restored[name], trimmed.state_dict()[name])
-    moved = (trimmed.state_dict()[vocabulary.name] - vocabulary.rows * shrunk).abs().amax(1) > 1e-3
+        torch.testing.assert_close(restored[name], tensor, rtol=1e-5, atol=1e-6)
+    moved = (restored[vocabulary.name] - vocabulary.rows * shrunk).abs().amax(1) > 1e-3
     padding = trimmed.hf.config.pad_token_id
     assert moved.nonzero().flatten().tolist() == [i for i in tokens.ids.unique().tolist() if i != padding]
-    assert trimmed.hf.get_input_embeddings().num_embeddings == trimmed.hf.config.vocab_size
+    assert trimmed.hf.get_input_embeddings().num_embeddings == len(vocabulary.used)
 
 
 def test_texts_with_other_tokens_are_refused(config: Encoder, whole: TextEncoder) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from autockd.search.runner import why_lost
-from autockd.search.searcher import LOST
+from autockd.search.runner import LOST, why_lost
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import BROKEN
 

@@ -19,9 +19,13 @@ from autockd.search.searcher import AGAIN_AT_MOST, StudyScheduler, StudySearcher
 from autockd.search.trainable import REPORT
 
 
+def explain(number: int) -> str:
+    return f"trial {number} is lost"
+
+
 def test_a_machine_on_which_no_trial_can_go_on_ends_the_search() -> None:
     book = FinalistBook([], (), lambda event: None, parallel=1)
-    scheduler = StudyScheduler(book, StudySearcher(book))
+    scheduler = StudyScheduler(book, StudySearcher(book, explain))
     report = TrialReport(trial=0, problem="cannot write best.safetensors (No space left on device)")
     with pytest.raises(EnvironmentProblem, match="No space left on device"):
         scheduler.on_trial_result(None, None, {REPORT: report.model_dump_json()})
@@ -62,7 +66,7 @@ class OneTrial:
 
 def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
     book = OneTrial()
-    searcher = StudySearcher(book)
+    searcher = StudySearcher(book, explain)
     scheduler = StudyScheduler(book, searcher)
     for attempt in range(1 + AGAIN_AT_MOST):
         assert book.lost == []
@@ -80,7 +84,7 @@ def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
 
 def test_a_trial_that_lost_its_workers_as_often_as_it_may_is_given_up() -> None:
     book = OneTrial()
-    searcher = StudySearcher(book)
+    searcher = StudySearcher(book, explain)
     searcher.suggest("0")
     StudyScheduler(book, searcher).on_trial_error(SimpleNamespace(_resetting_trials=set()), SomeTrial("0"))
     searcher.on_trial_complete("0", error=True)

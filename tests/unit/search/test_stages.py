@@ -10,9 +10,16 @@ import pytest
 import torch
 
 from autockd.config.kinds import uses_teacher
-from autockd.config.methods import HintonKD, NoDistillation
+from autockd.config.methods import AssistantKD, HintonKD, NoDistillation
 from autockd.config.models import CifarResNet
-from autockd.config.schema import ResourceConfig, SearchConfig, StudentConfig, StudyConfig, TeacherConfig
+from autockd.config.schema import (
+    AssistantConfig,
+    ResourceConfig,
+    SearchConfig,
+    StudentConfig,
+    StudyConfig,
+    TeacherConfig,
+)
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.data import HeldOut, Split, Task
@@ -30,7 +37,6 @@ from autockd.search.stages import (
     ready_teacher,
     score,
 )
-from autockd.search.worker import open_bank
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import make_feed
 from autockd.training.peaks import measure_peaks
@@ -101,6 +107,19 @@ def test_a_teacher_is_trained_into_the_cache_and_found_there(task: Task, own_cac
     assert len(list((own_cache / "teachers").glob("*.safetensors"))) == 1
 
 
+@pytest.mark.usefixtures("own_cache")
+def test_an_assistant_is_taught_by_the_teacher_that_is_handed_over(
+    task: Task, teacher: TeacherSpec, tmp_path: Path
+) -> None:
+    recipe = TrainingConfig(epochs=1, learning_rate=0.1)
+    assistant = AssistantConfig(model=CifarResNet(width=3), training=recipe)
+    study = study_of(assistant=assistant, method=AssistantKD(), resources=ResourceConfig(precision="fp32"))
+    target = tmp_path / "assistant" / "model.safetensors"
+    spec = ready_teacher(study, task, target, 1, "cpu", "fp32", teacher=teacher)
+    assert (spec.config.model, spec.weights, spec.record.origin) == (assistant.model, target, "trained")
+    assert teacher.bank(task, CPU).filled > 0
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -152,7 +171,7 @@ def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpe
     assert max(record.misses for record in records) - min(record.misses for record in records) <= 1
     assert records[-1].filled == len(pairs)
     assert records[0].entries == len(task.train) * task.views.count
-    bank = open_bank(teacher, task, CPU)
+    bank = teacher.bank(task, CPU)
     for order in orders:
         bank.logits(order.indices, order.views)
     assert bank.misses == 0
@@ -163,7 +182,7 @@ def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpe
 @pytest.mark.usefixtures("own_cache")
 def test_threads_fill_a_bank_with_the_same(task: Task, teacher: TeacherSpec) -> None:
     record = fill_bank(teacher, task, "cpu", threads=3, epochs=2, shard=0, shards=1)
-    order, bank = EpochOrder.of(task, 2), open_bank(teacher, task, CPU)
+    order, bank = EpochOrder.of(task, 2), teacher.bank(task, CPU)
     live = teacher.load(task, CPU).logits(order.indices, order.views)
     assert torch.equal(bank.logits(order.indices, order.views), live)
     assert (bank.misses, record.hits, record.filled) == (0, 0, record.misses)
@@ -174,7 +193,7 @@ def test_the_check_compares_with_the_teacher(task: Task, teacher: TeacherSpec) -
     fill_bank(teacher, task, "cpu", threads=1, epochs=1, shard=0, shards=1)
     record = check_bank(teacher, task, "cpu", threads=1, seed=0)
     assert (record.checked, record.max_difference, record.filled) == (len(task.train), 0.0, len(task.train))
-    path = open_bank(teacher, task, CPU).folder / "logits.f32"
+    path = teacher.bank(task, CPU).folder / "logits.f32"
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(StudyError, match="differs from its teacher"):
         check_bank(teacher, task, "cpu", threads=1, seed=0)

@@ -30,11 +30,11 @@ from autockd.search.proposal import Proposal, trial_folder
 from autockd.search.stopping import compressed
 from autockd.search.trainable import TrialTrainable, read_report
 from autockd.search.watchdog import FIRST_PATIENCE, PATIENCE
-from autockd.search.worker import BROKEN, TrialWorker, WorkerSetting, open_bank
+from autockd.search.worker import BROKEN, PROFILE, TrialWorker, WorkerSetting
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import make_feed
-from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.teacher import TeacherSpec, prepare_teacher
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -212,7 +212,6 @@ def test_students_of_takd_learn_from_the_assistant(
 ) -> None:
     """As students of kd whose teacher it is, and not as those of the teacher; each has a bank of its own."""
     config = AssistantConfig(model=CifarResNet(width=3), training=TrainingConfig(epochs=1, learning_rate=0.1))
-    lesson = Lesson(setting.teacher, lambda: open_bank(setting.teacher, task, CPU))
     assistant = prepare_teacher(
         config,
         task,
@@ -220,7 +219,7 @@ def test_students_of_takd_learn_from_the_assistant(
         device=CPU,
         cache=tmp_path / "assistants",
         target=tmp_path / "assistant" / "model.safetensors",
-        lesson=lesson,
+        teacher=setting.teacher,
     )
     both, taught = replace(setting, assistant=assistant), replace(setting, teacher=assistant)
     runs = {
@@ -353,6 +352,22 @@ def test_memory_that_runs_out_later_lets_it_go_on_from_its_checkpoint(
     assert {record.epoch for report in reports for record in report.records} == {1, 2, 3, 4}
 
 
+def test_a_trial_that_is_stopped_after_its_memory_ran_out_goes_on_from_its_checkpoint(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
+) -> None:
+    trial = make_trial("none")
+    first = worker_of(setting, task, trial, rungs=(1, 2))
+    told = first.advance()
+    first.save()
+    crowded = crowd(trial.training.batch_size - 1)
+    assert first.advance().outcome is None
+    first.save()  # as a search does that is stopped
+    crowded.fits = trial.training.batch_size
+    kept, *rest = run(worker_of(setting, task, trial, rungs=(1, 2)))
+    assert kept == told
+    assert [record.epoch for report in rest for record in report.records] == [2, 3, 4]
+
+
 @pytest.mark.parametrize("passed", [0, 1, 2])
 def test_memory_that_runs_out_on_the_ladder_lets_it_climb_on_halves(
     setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded], passed: int
@@ -448,7 +463,7 @@ def test_trials_share_a_bank(setting: WorkerSetting, task: Task, make_trial: Mak
 
 @pytest.mark.usefixtures("own_cache")
 def test_the_banks_teacher_is_the_studys(setting: WorkerSetting, task: Task, teacher: TeacherSpec) -> None:
-    bank = open_bank(teacher, task, CPU)
+    bank = teacher.bank(task, CPU)
     indices = torch.arange(len(task.train))
     views = torch.full_like(indices, task.views.identity)
     assert torch.equal(bank.logits(indices, views), teacher.load(task, CPU).logits(indices, views))
@@ -562,6 +577,18 @@ def test_a_full_disk_is_no_failure_of_the_trial(
         *_, last = itertools.islice(told_until_its_end(worker_of(setting, task, make_trial("none", epochs=1))), 99)
     assert (last.outcome, last.problem) == (None, "cannot write best.safetensors (No space left on device)")
     assert outcome_of(run(worker_of(setting, task, make_trial("none", epochs=1)))).state == "complete"
+
+
+@pytest.mark.parametrize("epochs", [1, 8], ids=["at the end", "in an epoch"])
+def test_a_trace_that_cannot_be_written_is_no_failure_of_the_trial(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, epochs: int
+) -> None:
+    in_its_way = trial_folder(setting.study, 0) / PROFILE / "a folder"
+    in_its_way.mkdir(parents=True)
+    worker = worker_of(replace(setting, traced=0), task, make_trial("none", epochs=epochs))
+    *_, last = itertools.islice(told_until_its_end(worker), 99)
+    assert last.outcome is None
+    assert last.problem.startswith(f"trace: cannot write {in_its_way.parent} (")
 
 
 def told_until_its_end(worker: TrialWorker) -> Iterator[TrialReport]:

@@ -6,6 +6,7 @@ import torch
 from autockd.data.image_feed import ANSWER_BATCH_ON_CPU, Normalisation
 from autockd.data.task import Task
 from autockd.models import weights_hash
+from autockd.training import live_teacher
 from autockd.training.live_teacher import LiveTeacher
 
 
@@ -30,6 +31,15 @@ def test_an_answer_does_not_depend_on_its_neighbours(task: Task, live: LiveTeach
     whole = live.logits(indices, views)
     chosen = torch.randperm(len(indices), generator=torch.Generator().manual_seed(size))[:size]
     assert torch.equal(live.logits(indices[chosen], views[chosen]), whole[chosen])
+
+
+def test_answers_that_are_fetched_in_parts_are_the_same(
+    task: Task, live: LiveTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = all_pairs(task)
+    whole = live.logits(*pairs)
+    monkeypatch.setattr(live_teacher, "AT_ONCE", 100)
+    assert torch.equal(live.logits(*pairs), whole)
 
 
 def test_no_pairs_give_no_logits(task: Task, live: LiveTeacher) -> None:

@@ -46,7 +46,7 @@ def decide(patch: pytest.MonkeyPatch, seconds: dict[tuple[str, bool, int], float
     """The decision from given timings; what is not given is slow."""
 
     def look_up(
-        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
+        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float, **_: object
     ) -> float:
         return seconds.get((variant.precision, variant.channels_last, variant.threads), SLOW)
 
@@ -159,7 +159,7 @@ def test_what_does_not_fit_into_memory_is_not_chosen(
     """Trials try halves of batches where no whole one fits."""
 
     def look_up(
-        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
+        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float, **_: object
     ) -> float:
         if variant.precision not in fitting:
             raise torch.OutOfMemoryError("of a GPU")
@@ -174,7 +174,7 @@ def test_what_does_not_fit_into_memory_is_not_chosen(
 
 
 def test_an_error_of_another_kind_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def break_down(*_: object) -> float:
+    def break_down(*_: object, **__: object) -> float:
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(precision_module, "_time_step", break_down)
@@ -205,7 +205,7 @@ def timed_variants(
     timed: list[Variant] = []
 
     def look_up(
-        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float
+        model: nn.Module, shape: object, training: object, variant: Variant, device: object, least: float, **_: object
     ) -> float:
         timed.append(variant)
         return seconds[variant.precision]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from autockd.config.methods import DecoupledKD, Dist
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
 from autockd.data.order import EpochOrder
+from autockd.errors import TrialFailed
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training import trainer as trainer_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.live_teacher import LiveTeacher
+from autockd.training.program import WARM_UP
 from autockd.training.trainer import Trainer
 
 MakeTrial = Callable[..., TrialConfig]
@@ -120,6 +123,38 @@ def test_a_run_goes_on_from_its_checkpoint(
 
     assert [record.loss for record in rest(recorded=True)] == [record.loss for record in whole[2:]]
     assert_like(rest(recorded=False), whole[2:])
+
+
+def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
+    make_trial: MakeTrial, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recording that failed does not end well either; by that error alone the GPU would be taken for broken."""
+
+    @contextmanager
+    def record(*_: object, **__: object) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            raise torch.AcceleratorError("CUDA error: operation failed due to a previous error during capture")
+
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+
+    trainer = make_trainer(make_trial("none"), recorded=True)
+    program = trainer._program
+    assert program is not None
+    monkeypatch.setattr(torch.cuda, "graph", record)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(program, "_stream", object())
+    monkeypatch.setattr(program, "_warm", WARM_UP)
+    monkeypatch.setattr(program, "_optimizer", trainer.optimizer)
+    monkeypatch.setattr(program, "_bind", lambda optimizer: None)
+    size = trainer.trial.training.batch_size
+    with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate"):
+        program.step(run_out, trainer.optimizer, size)
+    monkeypatch.setattr(program, "_compute", lambda *_: None)
+    with pytest.raises(TrialFailed, match=r"cannot be recorded .* set resources.cuda_graphs: false"):
+        program.step(run_out, trainer.optimizer, size)
 
 
 def test_a_batch_in_parts_is_left_to_the_plain_loop(

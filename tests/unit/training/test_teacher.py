@@ -23,12 +23,12 @@ from autockd.data import Task
 from autockd.errors import ConfigError, EnvironmentProblem, ModelError, StudyError
 from autockd.models import build_model, read_state, save_weights, weights_hash
 from autockd.records import PrecisionChoice
+from autockd.training import live_teacher
 from autockd.training import teacher as teacher_module
-from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import build_network, make_feed
-from autockd.training.teacher import Lesson, TeacherSpec, _known, prepare_teacher
+from autockd.training.teacher import TeacherSpec, _known, prepare_teacher
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -84,6 +84,20 @@ def test_a_second_study_finds_it_in_the_cache(prepare: Prepare) -> None:
     assert (second.record.metric, second.record.second_moment) == (first.record.metric, first.record.second_moment)
     assert second.weights != first.weights
     assert second.weights.read_bytes() == first.weights.read_bytes()
+
+
+def test_its_weights_are_hashed_once(prepare: Prepare, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[None] = []
+
+    def hash_of(state: Any) -> str:
+        hashed.append(None)
+        return weights_hash(state)
+
+    monkeypatch.setattr(teacher_module, "weights_hash", hash_of)
+    prepare()
+    assert len(hashed) == 1
+    prepare(study="another", choose=never)
+    assert len(hashed) == 2
 
 
 def test_who_insists_on_an_arithmetic_gets_a_teacher_that_was_trained_in_it(prepare: Prepare) -> None:
@@ -260,8 +274,12 @@ def test_training_goes_on_where_it_was_stopped(
     assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".lock", ".safetensors"]
 
 
-def test_a_teacher_that_another_study_trains_is_waited_for_and_taken(prepare: Prepare) -> None:
+def test_a_teacher_that_another_study_trains_is_waited_for_and_taken(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first goes on once the second waits, and the second then finds what the first has made."""
+    # While one thread folds a network, torch.fx takes part in whatever any other one computes; studies are processes.
+    monkeypatch.setattr(live_teacher, "folded", lambda network: network)
     is_waiting, told = threading.Event(), []
 
     def tell_of_waiting(text: str) -> None:
@@ -306,20 +324,18 @@ def test_a_teacher_from_the_cache_answers_as_the_one_that_was_trained(prepare: P
 
 
 @pytest.fixture
-def lesson(prepare: Prepare, task: Task, tmp_path: Path) -> Lesson:
-    teacher = prepare()
-    identity = BankIdentity.of(teacher.identity, task)
-    return Lesson(teacher, lambda: TeacherBank(tmp_path / "banks", identity, lambda: teacher.load(task, CPU)))
+def teacher(prepare: Prepare) -> TeacherSpec:
+    return prepare()
 
 
 def test_an_assistant_learns_from_the_teacher(
-    prepare: Prepare, task: Task, fp32: PrecisionChoice, lesson: Lesson
+    prepare: Prepare, task: Task, fp32: PrecisionChoice, teacher: TeacherSpec
 ) -> None:
     config = AssistantConfig(model=CifarResNet(width=3), training=RECIPE, seed=2, method=HintonKD(alpha=0.7))
-    spec = prepare(config, study="assistant", lesson=lesson)
+    spec = prepare(config, study="assistant", teacher=teacher)
     trial = TrialConfig(method=config.method, training=RECIPE, student=config.model, seed=2)
-    moment = lesson.teacher.record.second_moment
-    trainer = Trainer(trial, task, fp32, bank=lesson.open_bank(), second_moment=moment)
+    moment = teacher.record.second_moment
+    trainer = Trainer(trial, task, fp32, bank=teacher.bank(task, CPU), second_moment=moment)
     best = list(trainer.fit())[-1].best_metric
     assert (spec.record.origin, spec.record.metric) == ("trained", best)
     assert spec.record.weights_hash == weights_hash(trainer.best_weights)
@@ -335,28 +351,28 @@ def test_an_assistant_learns_from_the_teacher(
     ],
 )
 def test_an_assistant_is_found_by_all_that_made_it(
-    prepare: Prepare, lesson: Lesson, changes: dict[str, Any], origin: str
+    prepare: Prepare, teacher: TeacherSpec, changes: dict[str, Any], origin: str
 ) -> None:
     config = AssistantConfig(model=CifarResNet(width=2), training=TrainingConfig(epochs=1, learning_rate=0.1))
-    prepare(config, study="one", lesson=lesson)
-    again = prepare(config.model_copy(update=changes), study="two", lesson=lesson)
+    prepare(config, study="one", teacher=teacher)
+    again = prepare(config.model_copy(update=changes), study="two", teacher=teacher)
     assert again.record.origin == origin
 
 
-def test_an_assistant_of_another_teacher_is_another_one(prepare: Prepare, lesson: Lesson) -> None:
+def test_an_assistant_of_another_teacher_is_another_one(prepare: Prepare, teacher: TeacherSpec) -> None:
     config = AssistantConfig(model=CifarResNet(width=2), training=TrainingConfig(epochs=1, learning_rate=0.1))
-    one = prepare(config, study="one", lesson=lesson)
+    one = prepare(config, study="one", teacher=teacher)
     other_teacher = prepare(CONFIG.model_copy(update={"seed": 5}), study="other")
-    other = prepare(config, study="two", lesson=replace(lesson, teacher=other_teacher))
-    alone = prepare(config, study="three", choose=never, lesson=lesson)
+    other = prepare(config, study="two", teacher=other_teacher)
+    alone = prepare(config, study="three", choose=never, teacher=teacher)
     assert (one.record.origin, other.record.origin, alone.record.origin) == ("trained", "trained", "cached")
 
 
-def test_a_given_assistant_is_taken_as_it_is(prepare: Prepare, lesson: Lesson, tmp_path: Path) -> None:
+def test_a_given_assistant_is_taken_as_it_is(prepare: Prepare, teacher: TeacherSpec, tmp_path: Path) -> None:
     model = CifarResNet(width=2)
     save_weights(build_model(model, classes=10, channels=1, image_size=(8, 8), seed=4), tmp_path / "given.safetensors")
     config = AssistantConfig(model=model.model_copy(update={"weights": tmp_path / "given.safetensors"}))
-    spec = prepare(config, study="given", choose=never, lesson=lesson)
+    spec = prepare(config, study="given", choose=never, teacher=teacher)
     assert spec.record.origin == "given"
     assert spec.record.weights_hash == weights_hash(read_state(tmp_path / "given.safetensors"))
 
@@ -371,7 +387,6 @@ def test_a_teacher_is_evaluated_where_its_answers_are_given(
         return 0.5
 
     monkeypatch.setattr("autockd.training.teacher.evaluate", look)
-    model = build_network(CONFIG.model, task, seed=0)
-    elsewhere = torch.device("meta")
-    _known(CONFIG, model, "", task, elsewhere, 1, tmp_path, "fp32", with_moment=False)
+    live = LiveTeacher(CONFIG.model, build_network(CONFIG.model, task, seed=0), task, torch.device("meta"))
+    _known(live, tmp_path / "answers.json", "fp32", with_moment=False)
     assert places == ["meta"]

@@ -26,7 +26,7 @@ from autockd.records import PrecisionChoice
 from autockd.training import teacher as teacher_module
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.networks import build_network, trim_network
-from autockd.training.teacher import Lesson, TeacherSpec, prepare_teacher
+from autockd.training.teacher import TeacherSpec, prepare_teacher
 from autockd.training.text_feed import TextFeed
 from autockd.training.trainer import Trainer
 
@@ -125,9 +125,8 @@ def test_an_assistant_is_cut_from_the_teacher_and_teaches_a_student(
 
     def prepared(study: str) -> TeacherSpec:
         target = tmp_path / study / "assistant" / "model.safetensors"
-        lesson = Lesson(teacher, lambda: bank_of(teacher, task, tmp_path))
         places: dict[str, Any] = {"device": CPU, "cache": tmp_path / "cache", "target": target}
-        return prepare_teacher(config, task, choose=lambda: fp32, lesson=lesson, **places)
+        return prepare_teacher(config, task, choose=lambda: fp32, teacher=teacher, **places)
 
     assistant = prepared("one")
     assert (assistant.record.origin, prepared("two").record.origin) == ("trained", "cached")
@@ -161,7 +160,6 @@ def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
 
     def prepared(study: str, stop_at: int) -> TeacherSpec:
         teacher = make_teacher(encoders["bert"], task, tmp_path / study)
-        lesson = Lesson(teacher, lambda: bank_of(teacher, task, tmp_path / study))
 
         def tell(text: str) -> None:
             seen.append(int(text.split()[1]))
@@ -170,7 +168,7 @@ def test_another_study_goes_on_with_an_assistant_whose_training_was_cut_off(
 
         target = tmp_path / study / "assistant" / "model.safetensors"
         places: dict[str, Any] = {"device": CPU, "cache": tmp_path / "cache", "target": target, "tell": tell}
-        return prepare_teacher(config, task, choose=lambda: fp32, lesson=lesson, **places)
+        return prepare_teacher(config, task, choose=lambda: fp32, teacher=teacher, **places)
 
     with pytest.raises(Stopped):
         prepared("one", stop_at=2)

@@ -10,6 +10,7 @@ import pytest
 
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
+from autockd.errors import EnvironmentProblem
 from autockd.records import PrecisionChoice
 from autockd.training import tracing
 from autockd.training.tracing import SKIPPED, StepTracer
@@ -41,3 +42,13 @@ def test_a_run_that_ends_before_leaves_what_it_had(
     assert not path.exists()
     tracer.close()
     assert path.exists()
+
+
+def test_a_trace_that_cannot_be_written_is_the_machines_problem(
+    task: Task, fp32: PrecisionChoice, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    (tmp_path / "trials").write_text("no folder")
+    tracer = StepTracer(tmp_path / "trials" / "trace.json")
+    list(Trainer(make_trial("none", epochs=1), task, fp32, tracer=tracer).fit())
+    with pytest.raises(EnvironmentProblem, match=r"trace: cannot write .*trace\.json"):
+        tracer.close()

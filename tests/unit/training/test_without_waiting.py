@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode, unset_fake_temporarily
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autockd.config.methods import DecoupledKD, Dist
 from autockd.config.models import CifarResNet
 from autockd.config.trial import TrialConfig
-from autockd.data import Task
+from autockd.data import Task, image_feed
 from autockd.data.feeds import Feed
 from autockd.distillation import Plan
 from autockd.records import PrecisionChoice
@@ -106,3 +107,34 @@ def test_answers_are_given_where_the_network_is(task: Task, make_trainer: Callab
         model = make_trainer("none", "cuda").model
         feed: Feed = make_feed(CifarResNet(), task, task.validation, torch.device("cuda"))
         assert predict(model, feed).device.type == "cuda"
+
+
+class Copies(TorchDispatchMode):
+    """Counts copies from the host to the device: each waits until the device has done all that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        device = (kwargs or {}).get("device")
+        if func is torch.ops.aten._to_copy.default and device is not None:
+            self.count += (args[0].device.type, device.type) == ("cpu", "cuda")
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("asked", ["evaluation", "answering"])
+def test_batches_of_images_are_copied_from_nowhere_once_the_first_is_there(
+    asked: str, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_feed, "EVALUATION_BATCH", 32)
+    monkeypatch.setattr(image_feed, "ANSWER_BATCH", 32)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        feed = make_feed(CifarResNet(), task, task.train, torch.device("cuda"), augmented=True)
+        rows = torch.arange(len(task.train))
+        with Copies() as copies:
+            batches = feed.evaluation() if asked == "evaluation" else feed.answering(rows, torch.zeros_like(rows))
+            counts = [copies.count for _ in batches]
+    assert len(counts) == 4
+    assert len(set(counts)) == 1
+    assert counts[0] > 0

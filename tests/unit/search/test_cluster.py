@@ -1,0 +1,112 @@
+"""What workers are handed, and what is made of what they say; Ray itself is not started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+import torch
+
+from autockd.data import Task
+from autockd.errors import EnvironmentProblem, ModelError
+from autockd.search.cluster import Cluster
+from autockd.search.nodes import Node
+from autockd.search.resources import Allocation
+
+NODE = Node("ab" * 28, "here", "127.0.0.1", {"CPU": 4.0, "GPU": 1.0})
+
+
+class Store:
+    """Stands for Ray: it computes at once, and keeps what was put and handed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.put: list[object] = []
+        self.handed: list[tuple[Any, ...]] = []
+        patch.setattr(ray, "put", self._put)
+        patch.setattr(ray, "remote", lambda **resources: self._remote)
+        patch.setattr(ray, "wait", lambda references, **_: (references, []))
+        patch.setattr(ray, "get", lambda references: references)
+        patch.setattr("autockd.search.cluster.living_nodes", lambda: [NODE])
+
+    def _put(self, thing: object) -> str:
+        self.put.append(thing)
+        return f"reference {len(self.put)}"
+
+    def _remote(self, function: Callable[..., Any]) -> Any:
+        def run(*args: Any) -> str:
+            self.handed.append(args)
+            return "done"
+
+        remote = SimpleNamespace(remote=run)
+        remote.options = lambda **_: remote
+        return remote
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    return Store(monkeypatch)
+
+
+def cluster(gpus: float = 0.0) -> Cluster:
+    return Cluster(Allocation(2, 1, gpus, "the test says so"), [NODE])
+
+
+def work(*_: Any) -> str:
+    raise AssertionError("no worker is there")
+
+
+def test_a_task_is_put_into_the_store_once(store: Store, task: Task) -> None:
+    machine, other = cluster(gpus=0.5), replace(task, seed=9)
+    machine.call(work, task, 1)
+    machine.on_every_node(work, lambda workers: [(other, "a", task) for _ in range(workers)])
+    machine.call(work, task, "b")
+    assert [thing is task for thing in store.put] == [True, False]
+    each = ("reference 2", "a", "reference 1")
+    assert store.handed == [("reference 1", 1), each, each, ("reference 1", "b")]
+
+
+def test_a_task_that_is_given_up_is_put_again(store: Store, task: Task) -> None:
+    machine = cluster()
+    machine.call(work, task)
+    machine.forget()
+    machine.call(work, task)
+    assert len(store.put) == 2
+
+
+def failing(patch: pytest.MonkeyPatch, cause: Exception) -> None:
+    def get(references: object) -> object:
+        raise ray.exceptions.RayTaskError("work", "Traceback ...", cause)
+
+    patch.setattr(ray, "get", get)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "remedy"),
+    [
+        (0.5, "lower teacher.training.batch_size, or give a trial more of the GPU (resources.gpus_per_trial)"),
+        (0.0, "lower teacher.training.batch_size"),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_memory_that_runs_out_outside_of_a_trial_is_the_machines_problem(
+    gpus: float, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB"))
+    with pytest.raises(EnvironmentProblem) as caught:
+        cluster(gpus).call(work)
+    said = "out of memory, outside of a trial (CUDA out of memory. Tried to allocate 8 GiB)"
+    assert str(caught.value) == f"{said} -> {remedy}"
+
+
+@pytest.mark.usefixtures("store")
+def test_other_errors_are_told_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ModelError("weights: no such file"))
+    with pytest.raises(ModelError, match="no such file"):
+        cluster().call(work)
+    failing(monkeypatch, ValueError("a bug"))
+    with pytest.raises(ray.exceptions.RayTaskError):
+        cluster().call(work)
