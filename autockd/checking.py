@@ -208,6 +208,5 @@ def _samples(task: Task) -> str:
     kinds = f"{len(task.classes)} classes" if task.classes else "a score each"
     if isinstance(task, ImageTask):
         height, width = task.image_size
-        views = f"{task.views.count} view{'s' if task.views.count > 1 else ''} of each"
-        return f"images of {task.channels}x{height}x{width}, {kinds}, {views}"
+        return f"images of {task.channels}x{height}x{width}, {kinds}, {plural(task.views.count, 'view')} of each"
     return f"texts, {kinds}"

@@ -11,7 +11,7 @@ from autockd.config.trial import TrialConfig
 from autockd.export.card import architecture_text
 from autockd.export.card_metadata import is_hub_id
 from autockd.export.description import Budget, TeacherSummary
-from autockd.report import StudySummary
+from autockd.summary import StudySummary
 
 
 def describe_origin(config: StudyConfig, trial: TrialConfig, summary: StudySummary) -> dict[str, Any]:

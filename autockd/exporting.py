@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
-from autockd.config.models import Encoder, ModelConfig
+from autockd.config.models import Encoder, ModelConfig, bare
 from autockd.config.schema import StudyConfig
 from autockd.config.tasks import TaskConfig, is_on_hub
 from autockd.config.trial import TrialConfig
@@ -32,15 +32,16 @@ from autockd.export import (
 )
 from autockd.export.description import SeedSummary
 from autockd.export.evaluation import RuntimeName
-from autockd.folders import BUNDLE, LEDGER
+from autockd.folders import LEDGER
 from autockd.models import TextEncoder, load_tokenizer, load_weights
 from autockd.provenance import provenance
 from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
-from autockd.report import StudySummary, TrialRow
+from autockd.report.finalists import winning_run
 from autockd.report.picking import picked_row
-from autockd.report.statistics import finalists_of, mean_and_deviation, winning_run
+from autockd.summary import StudySummary, TrialRow
 from autockd.tracking import events
 from autockd.training.networks import based_on, build_network
+from autockd.verdicts import finalists_of, mean_and_deviation
 
 
 def export_trial(
@@ -49,14 +50,14 @@ def export_trial(
     row: TrialRow,
     summary: StudySummary,
     task: Task,
+    held_out: HeldOut,
     *,
-    run: FinalistFinished | None = None,
-    to: Path | None = None,
-    onnx: bool = True,
-    int8: bool = False,
-    held_out: HeldOut | None = None,
-    force: bool = False,
-    warn: Callable[[str], None] = lambda text: None,
+    run: FinalistFinished | None,
+    to: Path,
+    onnx: bool,
+    int8: bool,
+    force: bool,
+    warn: Callable[[str], None],
 ) -> Exported:
     """Write one trial's student, or that of its run with a fresh seed, as a bundle and prove that it gives the same.
 
@@ -69,11 +70,11 @@ def export_trial(
         row: the trial.
         summary: of the study.
         task: its data.
+        held_out: by which the int8 model is judged too, if the study has done so with this student.
         run: of the trial with a fresh seed, whose student it is; None is the search's own.
-        to: where to; None is the study's `bundle` folder.
+        to: where to.
         onnx: whether to write an ONNX model.
         int8: whether to write its int8 twin, and measure both.
-        held_out: lets the int8 model be judged on the test split too, if the study has done so with this student.
         force: whether to replace a bundle.
         warn: is told what the int8 model loses.
 
@@ -87,14 +88,14 @@ def export_trial(
     own = (row.trial, None if run is None else run.seed)
     scored = next((scored for scored in summary.evaluated if (scored.trial, scored.seed) == own), None)
     judged = _judged(row, run, scored) | {"seeds": _over_seeds(summary, row.trial)}
-    description = describe_origin(config, trial, summary) | judged | _description(config, started, task)
+    description = describe_origin(config, trial, summary) | judged | _description(config, trial, started, task)
     info = write_bundle(
-        to or folder / BUNDLE,
+        to,
         student_of(architecture, model, task, description),
         examples=task.validation,
         onnx=onnx,
         int8=task.train if int8 else None,
-        test=held_out.split if held_out and scored else None,
+        test=held_out.split if scored else None,
         force=force,
     )
     for warning in info.figures.warnings if info.figures else ():
@@ -111,17 +112,16 @@ def _trained(
     weights = row.weights if run is None else run.weights
     if weights is None:
         raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
-    bare = trial.student.model_copy(update={"weights": None})  # what it started from may have moved
-    architecture = based_on(bare, folder / "teacher")
+    architecture = based_on(bare(trial.student), folder / "teacher")
     model = build_network(architecture, task, seed=trial.seed)
     load_weights(model, folder / weights)
     return architecture, model
 
 
-def _description(config: StudyConfig, started: TrialStarted, task: Task) -> dict[str, Any]:
+def _description(config: StudyConfig, trial: TrialConfig, started: TrialStarted, task: Task) -> dict[str, Any]:
     """What the student is."""
     return {
-        "architecture": TrialConfig.model_validate(started.config).student,
+        "architecture": trial.student,
         "classes": task.classes,
         "metric": task.metric,
         "direction": task.direction,
@@ -216,7 +216,9 @@ def row_to_export(summary: StudySummary, pick: str) -> tuple[TrialRow | None, st
         return None, f"export.pick: {error}"
 
 
-def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: str) -> dict[str, float | str | int]:
+def evaluate_on(
+    bundle: Path, config: TaskConfig | None, split: str, runtime: RuntimeName
+) -> dict[str, float | str | int]:
     """The metric of a bundle on a split; see `autockd.study.evaluate`."""
     loaded = load_bundle(bundle)
     recorded = _recorded(loaded, split, runtime) if config is None else None  # of the bundle's own data
@@ -231,7 +233,7 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: st
     if split not in splits:
         raise ExportError(f"split: there is no {split!r} -> use {', '.join(splits)}")
     samples = _in_order_of(loaded.config.classes, task.classes, splits[split])
-    value = evaluate_bundle(loaded, samples, runtime=cast(RuntimeName, runtime))
+    value = evaluate_bundle(loaded, samples, runtime=runtime)
     result: dict[str, float | str | int] = {
         "bundle": str(bundle),
         "split": split,
@@ -261,7 +263,7 @@ def _in_order_of(classes: Sequence[str], own: Sequence[str], samples: Split) -> 
     return replace(samples, targets=places[samples.targets])
 
 
-def _recorded(bundle: Bundle, split: str, runtime: str) -> float | None:
+def _recorded(bundle: Bundle, split: str, runtime: RuntimeName) -> float | None:
     """What the bundle says of itself; the int8 model has metrics of its own."""
     if runtime != "int8":
         config = bundle.config

@@ -56,6 +56,11 @@ class History:
         return bool(self.events)
 
     @property
+    def start(self) -> StudyStarted:
+        """How the study began; a new one has not."""
+        return next(event for event in self.events if isinstance(event, StudyStarted))
+
+    @property
     def config(self) -> StudyConfig:
         """The configuration that the study ran with last, defaults of this version filled in."""
         configs = [event.config for event in self.events if isinstance(event, StudyStarted | StudyResumed)]
@@ -152,7 +157,7 @@ def check_goes_on(
     Raises:
         StudyError: something differs that its trials depend on; the message says what.
     """
-    start = next(event for event in history.events if isinstance(event, StudyStarted))
+    start = history.start
     if start.provenance.autockd != __version__:
         raise StudyError(
             f"{config.name} was begun with autockd {start.provenance.autockd}, and this is {__version__}: trials of "
@@ -179,7 +184,7 @@ def check_data(history: History, task: Task, held_out: HeldOut) -> None:
     Raises:
         StudyError: they are not.
     """
-    start = next(event for event in history.events if isinstance(event, StudyStarted))
+    start = history.start
     opened = history.test_opened
     tested = opened.test_fingerprint if opened else start.test_fingerprint
     pairs = [("data set", start.task_fingerprint, task.fingerprint), ("test split", tested, held_out.fingerprint)]

@@ -13,17 +13,18 @@ from autockd.errors import StudyError
 from autockd.exporting import row_to_export
 from autockd.folders import LEDGER
 from autockd.records import Evaluated, Event, FinalistsChosen, TestOpened, TrialStarted
-from autockd.report import StudySummary
+from autockd.report.finalists import finalist_trials
 from autockd.report.picking import barred_trials
-from autockd.report.statistics import finalist_trials, finalists_of, winner_of
 from autockd.search.cluster import Cluster
 from autockd.search.finalists import FinalistBook, fresh_seeds
 from autockd.search.stages import Subject, score
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
+from autockd.summary import StudySummary
 from autockd.tracking import events
 from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
+from autockd.verdicts import finalists_of, winner_of
 
 
 def run_finalists(session: Session, task: Task, setting: WorkerSetting, machine: Cluster) -> bool:

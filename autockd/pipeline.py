@@ -23,16 +23,16 @@ from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
 from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
-from autockd.report import StudySummary
 from autockd.report.accounting import bound_of, time_split
-from autockd.report.writing import PAGE, write_report
+from autockd.report.writing import shown_of, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.proposals import informed_trials
 from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session, open_session
-from autockd.tracking import events, save_figures
+from autockd.summary import StudySummary
+from autockd.tracking import events
 
 
 def journal_name(arm: str = "") -> str:
@@ -226,18 +226,16 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
                 row,
                 summary,
                 task,
+                held_out,
                 run=run,
+                to=folder / BUNDLE,
                 onnx=wanted.onnx,
                 int8=wanted.int8,
-                held_out=held_out,
                 force=stands,
                 warn=recorder.warn,
             )
             recorder.record(exported)
     _sweep(folder)
-    with recorder.stage("tracking"), recorder.harmless("the search's figures were not drawn"):
-        for figure in save_figures(events(folder / LEDGER), folder):
-            recorder.artifact(figure)
     seconds = {**recorder.seconds, "total": time.perf_counter() - began}
     recorder.record(
         StudyFinished(
@@ -265,7 +263,8 @@ def _report(session: Session) -> None:
     again = f"`autockd report {study_argument(session.folder)}`"
     with session.recorder.harmless(f"the report was not written, and {again} tries again"):
         write_report(events(session.folder / LEDGER), session.folder / REPORT)
-        session.recorder.artifact(session.folder / REPORT / PAGE)
+        for file in shown_of(session.folder / REPORT):
+            session.recorder.artifact(file)
 
 
 def _sweep(folder: Path) -> None:

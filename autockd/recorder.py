@@ -14,7 +14,10 @@ from autockd.tracking.redaction import redact_record
 
 
 class Recorder:
-    """Hands every event on, in this order: ledger, MLflow, watcher. Also keeps the wall time of each stage."""
+    """Hands every event on, in this order: ledger, MLflow, watcher.
+
+    Also keeps the wall time of each stage; `tracking` is the part of all of them that writing events down takes.
+    """
 
     def __init__(self, ledger: Ledger, sink: MlflowSink | None, watch: Callable[[Event], None]) -> None:
         self._ledger = ledger
@@ -25,10 +28,11 @@ class Recorder:
     def record(self, event: Event) -> None:
         """Write an event down, without credentials; it is on disk when this returns."""
         event = redact_record(event)
-        self._ledger.append(event)
-        if self._sink is not None:
-            self._sink.start()
-            self._sink.submit(event)
+        with self.stage("tracking"):
+            self._ledger.append(event)
+            if self._sink is not None:
+                self._sink.start()
+                self._sink.submit(event)
         self._watch(event)
 
     def choice(self, text: str) -> None:

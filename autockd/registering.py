@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from autockd.config.schema import StudyConfig
 from autockd.errors import AutockdError
 from autockd.export import load_bundle
 from autockd.folders import BUNDLE, LEDGER, study_argument
+from autockd.history import History
 from autockd.recorder import Recorder
-from autockd.records import Event, Exported, StudyFinished, StudyResumed, StudyStarted, TestOpened
+from autockd.records import Exported
 from autockd.tracking import events
 from autockd.tracking.mlflow_fields import study_id
 from autockd.tracking.mlflow_registry import Candidate, Registration, register
@@ -22,8 +20,6 @@ from autockd.tracking.redaction import redact
 
 _SECONDS = 60.0
 """What a study that is finished waits for the registry; who asks for that alone waits as long as it takes."""
-
-Kind = TypeVar("Kind", bound=Event)
 
 
 @dataclass(frozen=True)
@@ -41,23 +37,20 @@ class Outcome:
     failed: bool = False
 
 
-def register_finished(config: StudyConfig, folder: Path, uri: str, experiment: str, recorder: Recorder) -> None:
+def register_finished(folder: Path, uri: str, experiment: str, recorder: Recorder) -> None:
     """Register the bundle of a study that has just ended, if it has; tell what became of it."""
-    outcome = register_bundle(config, folder, uri, experiment, patience=_SECONDS)
+    outcome = register_bundle(folder, uri, experiment, patience=_SECONDS)
     if outcome.failed:
         recorder.warn(outcome.text)
     elif outcome.is_new:
         recorder.show(outcome.text)  # the ledger ended with the study, and MLflow has the reason
 
 
-def register_bundle(
-    config: StudyConfig, folder: Path, uri: str, experiment: str, *, patience: float | None = None
-) -> Outcome:
+def register_bundle(folder: Path, uri: str, experiment: str, *, patience: float | None = None) -> Outcome:
     """Make a finished study's bundle a version of its task's registered model; a second time changes nothing.
 
     Args:
-        config: the study, whose runs MLflow has.
-        folder: its folder.
+        folder: of the study, whose runs MLflow has.
         uri: MLflow's tracking URI.
         experiment: name of its experiment, and of the registered model.
         patience: seconds after which it is left unregistered; None waits.
@@ -67,12 +60,12 @@ def register_bundle(
     Raises:
         StudyError: the ledger is damaged.
     """
-    history = events(folder / LEDGER)
-    exported, start = _last(history, Exported), _last(history, StudyStarted)
-    if exported is None or start is None or not _is_finished(history):
+    history = History(events(folder / LEDGER))
+    exported = history.exported
+    if exported is None or not history.is_finished:
         return Outcome()
     try:
-        candidate = _candidate(folder, history, start, exported)
+        candidate = _candidate(folder, history, exported)
         if isinstance(candidate, str):
             return Outcome(candidate)
         with unhurried():
@@ -90,7 +83,7 @@ def register_bundle(
     )
 
 
-def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, exported: Exported) -> Candidate | str:
+def _candidate(folder: Path, history: History, exported: Exported) -> Candidate | str:
     """The bundle that the study wrote at its end, or why it cannot be registered.
 
     Raises:
@@ -101,7 +94,7 @@ def _candidate(folder: Path, history: Sequence[Event], start: StudyStarted, expo
         return f"nothing new to register in MLflow: {bundle.folder} is not the bundle that the study wrote at its end"
     if bundle.onnx_path is None:
         return "not registered in MLflow: the bundle has no ONNX model (export.onnx is false)"
-    opened = _last(history, TestOpened)
+    start, opened = history.start, history.test_opened
     return Candidate(
         study=start.study,
         study_id=study_id(start),
@@ -142,12 +135,3 @@ def _within(seconds: float | None, uri: str, experiment: str, candidate: Candida
     if not found:
         raise TimeoutError("no answer" if seconds is None else f"no answer in {seconds:g} s")
     return found[0]
-
-
-def _is_finished(history: Sequence[Event]) -> bool:
-    ends = [event for event in history if isinstance(event, StudyFinished | StudyResumed)]
-    return bool(ends) and isinstance(ends[-1], StudyFinished)
-
-
-def _last(history: Sequence[Event], kind: type[Kind]) -> Kind | None:
-    return next((event for event in reversed(history) if isinstance(event, kind)), None)

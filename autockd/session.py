@@ -15,10 +15,12 @@ from autockd.history import History
 from autockd.recorder import Recorder
 from autockd.records import Event
 from autockd.registering import register_finished
-from autockd.report import StudySummary, summary_of
+from autockd.report.studies import summary_of
 from autockd.search.halt import Halt, forget_request
+from autockd.summary import StudySummary
+from autockd.text import plural
 from autockd.tracking import Ledger, MlflowSink, SinkSummary, redact
-from autockd.tracking.ledger import in_use
+from autockd.tracking.ledger import events, in_use
 from autockd.tracking.redaction import without_secrets
 
 
@@ -69,7 +71,7 @@ def open_session(
     if not in_use(folder / LEDGER):
         forget_request(folder)
     with Ledger(folder / LEDGER) as ledger:
-        history = History(list(ledger.read()))
+        history = History(events(folder / LEDGER))
         if history and not resume:
             raise StudyError(
                 f"{folder}: this study has begun already; go on with `autockd resume {study_argument(folder)}`, "
@@ -95,12 +97,12 @@ def open_session(
                         f"`autockd sync {study_argument(folder)}`"
                     )
                 else:
-                    register_finished(config, folder, uri or "", experiment, recorder)
+                    register_finished(folder, uri or "", experiment, recorder)
 
 
 def missing_text(told: SinkSummary) -> str:
     """What MLflow did not take, and why; empty where it has everything."""
     counts = {"event": told.missed, "file": len(told.artifacts_missed)}
-    missing = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+    missing = [plural(count, what) for what, count in counts.items() if count]
     why = told.last_error or "there was no time left for more"
     return f"{' and '.join(missing)} ({why})" if missing else ""

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from autockd.config.loading import parse_study
 from autockd.config.saving import save_study
@@ -30,10 +30,12 @@ from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
-from autockd.report.tables import StudySummary, list_studies, summary_of
+from autockd.report.studies import list_studies, summary_of
+from autockd.summary import StudySummary
 from autockd.tracking.redaction import without_secrets
 
 if TYPE_CHECKING:
+    from autockd.export.evaluation import RuntimeName
     from autockd.report.content import ReportContent
     from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
@@ -184,18 +186,16 @@ class Study:
             EnvironmentProblem: MLflow cannot be reached.
         """
         from autockd.registering import register_bundle
-        from autockd.report.writing import PAGE
-        from autockd.tracking import save_figures, sync
+        from autockd.report.writing import shown_of
+        from autockd.tracking import sync
 
         uri = self.mlflow_uri()
         if uri is None:
             raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
-        history = self.events()
-        drawn = save_figures(history, self.folder) if history else []
-        pictures = sorted({*drawn, *self.folder.glob("*.png")})
-        files = [self.folder / CONFIG, *pictures, *self.folder.glob(f"{REPORT}/{PAGE}")]
+        report, _ = self.report()
+        files = [self.folder / CONFIG, *sorted(self.folder.glob("*.png")), *shown_of(report)]
         found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=files)
-        return replace(found, registered=register_bundle(self.config, self.folder, uri, self.experiment).text)
+        return replace(found, registered=register_bundle(self.folder, uri, self.experiment).text)
 
     def events(self) -> list[Event]:
         """Everything that its ledger holds; nothing for a study that has not begun.
@@ -281,11 +281,13 @@ class Study:
             row, run = chosen_row(summary, trial, pick or ""), None
         to = to or self.folder / BUNDLE
         refuse_if_taken(to, force=force)
-        task, held_out = load_task(self.config.task)
-        check_data(History(self.events()), task, held_out)
-        wanted = onnx and (self.config.export.int8 if int8 is None else int8)
-        options: dict[str, Any] = {"onnx": onnx, "int8": wanted, "held_out": held_out, "force": force, "warn": warn}
-        return Path(export_trial(self.config, self.folder, row, summary, task, run=run, to=to, **options).bundle)
+        data = load_task(self.config.task)
+        check_data(History(self.events()), *data)
+        int8 = onnx and (self.config.export.int8 if int8 is None else int8)
+        exported = export_trial(
+            self.config, self.folder, row, summary, *data, run=run, to=to, onnx=onnx, int8=int8, force=force, warn=warn
+        )
+        return Path(exported.bundle)
 
     @property
     def experiment(self) -> str:
@@ -354,7 +356,7 @@ def check(config: StudyConfig) -> list[str]:
 
 
 def evaluate(
-    bundle: Path, config: StudyConfig | None = None, split: str = "test", runtime: str = "torch"
+    bundle: Path, config: StudyConfig | None = None, split: str = "test", runtime: RuntimeName = "torch"
 ) -> dict[str, float | str | int]:
     """The metric of a bundle on a split of its own data set, or of another study's.
 

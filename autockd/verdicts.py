@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
-from autockd.records import Evaluated, FinalistFinished, FinalistsChosen, Record, TrialRole
+from autockd.records import FinalistFinished, Record, TrialRole
+from autockd.summary import StudySummary
+from autockd.text import plural
 
 Verdict = Literal["better", "worse", "cannot be told apart"]
 
@@ -70,49 +72,31 @@ class Judgement(Record):
     sentence: str
 
 
-class Searched(NamedTuple):
-    """What the search says of a trial."""
+def finalists_of(summary: StudySummary) -> tuple[Finalist, ...]:
+    """The finalists of a study that have a student, in the order of their trials.
 
-    role: TrialRole
-    method: str
-    arm: str
-    value: float | None
-    was_stopped: bool
-
-
-def gather(
-    trials: Mapping[int, Searched],
-    runs: Iterable[FinalistFinished],
-    evaluated: Iterable[Evaluated],
-    chosen: FinalistsChosen | None = None,
-) -> tuple[Finalist, ...]:
-    """The finalists that have a student, in the order of their trials.
-
-    Args:
-        trials: those of the search, by number.
-        runs: of finalists.
-        evaluated: final evaluations; those of other models are passed over.
-        chosen: the choice that holds; runs from before it that it leaves out are left out.
+    Runs from before the choice that holds, which it leaves out, are left out.
     """
-    tested = {(found.trial, found.seed): found.test for found in evaluated if found.seed is not None}
+    chosen, rows = summary.chosen, {row.trial: row for row in summary.trials}
+    tested = {(found.trial, found.seed): found.test for found in summary.evaluated if found.seed is not None}
     values: dict[int, dict[int, float]] = {}
-    for run in runs:
-        if run.value is not None and (chosen is None or (run.trial in chosen.trials and run.seed in chosen.seeds)):
+    for run in runs_of(summary):
+        if run.value is not None:
             values.setdefault(run.trial, {})[run.seed] = run.value
     found = []
     for trial, by_seed in sorted(values.items()):
-        searched, seeds = trials[trial], tuple(sorted(by_seed))
-        if searched.value is None:
+        row, seeds = rows[trial], tuple(sorted(by_seed))
+        if row.value is None:
             continue
         known = [tested[trial, seed] for seed in seeds if (trial, seed) in tested]
         found.append(
             Finalist(
                 trial=trial,
-                role=searched.role,
-                method=searched.method,
-                arm=searched.arm,
-                searched=searched.value,
-                was_stopped=searched.was_stopped,
+                role=row.role,
+                method=row.method,
+                arm=row.arm,
+                searched=row.value,
+                was_stopped=row.state == "pruned",
                 is_barred=chosen is not None and trial in chosen.barred,
                 seeds=seeds,
                 validation=tuple(by_seed[seed] for seed in seeds),
@@ -120,6 +104,14 @@ def gather(
             )
         )
     return tuple(found)
+
+
+def runs_of(summary: StudySummary) -> list[FinalistFinished]:
+    """The runs of the finalists that were chosen last; earlier ones that the choice leaves out do not count."""
+    chosen = summary.chosen
+    return [
+        run for run in summary.finalists if chosen is None or (run.trial in chosen.trials and run.seed in chosen.seeds)
+    ]
 
 
 def compare_paired(one: Sequence[float], other: Sequence[float], direction: str) -> PairedComparison:
@@ -215,7 +207,7 @@ def judgements(finalists: Sequence[Finalist], metric: str, direction: str) -> tu
             continue
         found = compare_paired([mine[seed] for seed in shared], [theirs[seed] for seed in shared], direction)
         who = f"best student ({called[best.trial]}) against {called[rival.trial]}"
-        sentence = f"{who}, {_seeds(found.seeds)}: {_said(found, metric, direction)}"
+        sentence = f"{who}, {plural(found.seeds, 'seed')}: {_said(found, metric, direction)}"
         made.append(Judgement(trial=best.trial, against=rival.trial, comparison=found, sentence=sentence))
     return tuple(made)
 
@@ -229,17 +221,17 @@ def selection_bias(finalists: Sequence[Finalist], metric: str, direction: str) -
         return None
     mean = statistics.fmean(top.validation)
     seen, lost = _value(top.searched, metric), sign * top.bias
+    gives = f"{plural(len(top.seeds), 'fresh seed')} give{'s' if len(top.seeds) == 1 else ''} {_value(mean, metric)}"
     told = f"{_amount(lost, metric)} of it {'was' if metric != 'accuracy' else 'were'} luck"
     if _rounds_to_nothing(lost, metric) or lost < 0:
         told = "none of it was luck"
-    return (
-        f"the search saw {seen} on the validation split ({names(finalists)[top.trial]}), "
-        f"{_seeds(len(top.seeds), 'fresh ')} give{'s' if len(top.seeds) == 1 else ''} {_value(mean, metric)}: {told}"
-    )
+    whose = names(finalists)[top.trial]
+    return f"the search saw {seen} on the validation split ({whose}), {gives}: {told}"
 
 
-def conclusions(finalists: Sequence[Finalist], metric: str, direction: str) -> tuple[str, ...]:
-    """All that may be said, in sentences."""
+def conclusions_of(summary: StudySummary) -> tuple[str, ...]:
+    """All that may be said of a study's finalists, in sentences; nothing for a study without any."""
+    finalists, metric, direction = finalists_of(summary), summary.metric, summary.direction
     said = [judgement.sentence for judgement in judgements(finalists, metric, direction)]
     bias = selection_bias(finalists, metric, direction)
     return (*said, bias) if bias else tuple(said)
@@ -267,10 +259,6 @@ def _said(found: PairedComparison, metric: str, direction: str) -> str:
     if found.verdict == "cannot be told apart":
         return f"{found.verdict}: {_signed(gain, metric)} {interval}"
     return f"{found.verdict} by {_amount(abs(gain), metric)} {interval}"
-
-
-def _seeds(count: int, which: str = "") -> str:
-    return f"{count} {which}seed{'' if count == 1 else 's'}"
 
 
 def _value(value: float, metric: str) -> str:

@@ -19,8 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autockd.errors import AutockdError, StudyError
-from autockd.report import StudySummary, TrialRow
 from autockd.study import Study, studies_folder
+from autockd.summary import StudySummary, TrialRow
 
 COLUMNS = ("study", "trial", "role", "method", "state", "value", "params", "seconds")
 

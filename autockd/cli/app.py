@@ -144,7 +144,7 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """Show phi, psi, margin and learning rate over the run, before any time is spent on it."""
-    from autockd.cli.preview import plan_curves, plan_json, plan_table, save_plot
+    from autockd.cli.preview import plan_curves, plan_table, save_plot
     from autockd.cli.spaces import load_file
     from autockd.study import preview as preview_study
 
@@ -153,7 +153,7 @@ def preview(
         save_plot(plan, plot)
         say(f"plot: {plot}")
     if as_json:
-        write_json(plan_json(plan))
+        write_json(plain_data(plan))
     else:
         show(plan_table(plan))
         show(plan_curves(plan.columns))

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from autockd.cli import machine
 from autockd.cli.output import write, write_json
-from autockd.cli.text import gigabytes, plural, printable
+from autockd.cli.text import gigabytes, printable
 from autockd.errors import EnvironmentProblem, reason_of
 from autockd.folders import CACHE_ENV, STUDIES_ENV, cache_folder, studies_folder
 from autockd.processor import cpu_has_bf16, cpu_model, memory, usable_cores
+from autockd.text import plural
 
 Status = Literal["ok", "warn", "fail"]
 

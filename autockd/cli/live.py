@@ -16,7 +16,7 @@ from autockd.cli.progress import Progress, budget_line, event_line, ranked, stan
 from autockd.cli.tables import trials_table
 from autockd.cli.text import printable
 from autockd.records import Evaluated, Event, FinalistFinished, TrialFinished
-from autockd.report.tables import StudySummary, TrialRow
+from autockd.summary import StudySummary, TrialRow
 
 SHOWN_BEST = 5
 """How many of the best trials the live table shows, besides the running ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from autockd.cli.output import plain_data, say, show, write, write_json
 from autockd.cli.text import printable
@@ -11,8 +11,9 @@ from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import studies_folder, study_argument
 
 if TYPE_CHECKING:
-    from autockd.report.tables import StudySummary
+    from autockd.export.evaluation import RuntimeName
     from autockd.study import Study
+    from autockd.summary import StudySummary
 
 
 def open_study(name: str, studies: Path | None) -> Study:
@@ -81,27 +82,10 @@ def show_studies(studies: Path | None, *, as_json: bool) -> None:
         say(f"no study in {folder}; start one with `autockd run`")
 
 
-def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
-    """One study: its trials, how it stands, and its result if it has one."""
-    import time
+def show_outcome(summary: StudySummary) -> None:
+    """Tables of what a study came to: its methods, its Pareto front, its models, and what may be said of them."""
+    from autockd.cli.tables import arms_table, comparison_table, finalist_lines, front_table
 
-    from autockd.cli.progress import budget_line, standing_line
-    from autockd.cli.tables import (
-        arms_table,
-        comparison_table,
-        finalist_lines,
-        front_table,
-        summary_data,
-        time_line,
-        trials_table,
-    )
-
-    study = open_study(name, studies)
-    summary = study.status()
-    if as_json:
-        write_json(summary_data(summary))
-        return
-    show(trials_table(summary.trials, summary.metric, summary.best_trial))
     if any(row.arm for row in summary.trials):
         show(arms_table(summary))
     if summary.objectives:
@@ -110,6 +94,22 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
         show(comparison_table(summary))
         if lines := finalist_lines(summary):
             write(printable("\n".join([*lines, ""]), lines=True))
+
+
+def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
+    """One study: its trials, how it stands, and its result if it has one."""
+    import time
+
+    from autockd.cli.progress import budget_line, standing_line
+    from autockd.cli.tables import summary_data, time_line, trials_table
+
+    study = open_study(name, studies)
+    summary = study.status()
+    if as_json:
+        write_json(summary_data(summary))
+        return
+    show(trials_table(summary.trials, summary.metric, summary.best_trial))
+    show_outcome(summary)
     say(f"{summary.study}: {_state(study, summary)}")
     for line in (standing_line(summary), budget_line(summary, time.time()), time_line(summary)):
         if line:
@@ -139,14 +139,12 @@ def _state(study: Study, summary: StudySummary) -> str:
     return f"interrupted before its end; go on with: autockd resume {study_argument(study.folder)}"
 
 
-def show_evaluation(
-    bundle: Path, data: str | None, runtime: Literal["torch", "onnx", "int8"], *, as_json: bool
-) -> None:
+def show_evaluation(bundle: Path, data: str | None, runtime: RuntimeName, *, as_json: bool) -> None:
     """A bundle's metric on the test split of its own data, or of another study's."""
     from autockd.cli.spaces import load_file
     from autockd.cli.tables import plain_table
-    from autockd.cli.text import metric_text
     from autockd.study import evaluate
+    from autockd.text import metric_text
 
     result = evaluate(bundle, load_file(data) if data else None, runtime=runtime)
     if data is None and "recorded" not in result and runtime != "int8":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autockd.cli.text import count_text, duration, metric_text, plural
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -26,8 +25,9 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.report.statistics import runs_of
-from autockd.report.tables import StudySummary, TrialRow, best_of_arms, summarise
+from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
+from autockd.text import count_text, duration, metric_text, plural
+from autockd.verdicts import runs_of
 
 
 class Progress:

@@ -9,18 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autockd.cli.dry_run import show_dry_run
 from autockd.cli.inputs import check_inputs
 from autockd.cli.interrupts import ending_at_second_interrupt
-from autockd.cli.output import console, say, show, write, write_json
+from autockd.cli.looking import show_outcome
+from autockd.cli.output import console, say, write, write_json
 from autockd.cli.spaces import load_file
-from autockd.cli.text import metric_text, printable
 from autockd.config.tasks import is_on_hub
 from autockd.folders import CONFIG, REPORT, studies_folder, study_argument
 from autockd.records import Event, Noted
-from autockd.report.tables import StudySummary
+from autockd.summary import StudySummary
+from autockd.text import metric_text
 
 if TYPE_CHECKING:
+    from autockd.config import StudyConfig
     from autockd.config.loading import Change
     from autockd.study import Study
 
@@ -41,13 +42,25 @@ def run_file(
     check_inputs(config, file)
     folder = (studies or studies_folder()).absolute()
     if dry_run:
-        show_dry_run(config, folder, as_json=as_json)
+        _show_dry_run(config, folder, as_json=as_json)
         return
     from autockd.study import Study
 
     study = Study.create(config, folder)
     summary = watch_study(study, quiet=quiet)
     show_result(summary, study, as_json=as_json)
+
+
+def _show_dry_run(config: StudyConfig, studies: Path, *, as_json: bool) -> None:
+    """Load the data, build the models, compile the first plans, and print what would run."""
+    from autockd.study import check
+
+    lines = [*check(config), f"results would go to {studies / config.name}"]
+    if as_json:
+        write_json({"study": config.name, "trials": config.asked, "checks": lines})
+    else:
+        write("\n".join(lines))
+    say("dry run: nothing was started")
 
 
 def resume_study(name: str, overrides: Sequence[str], *, studies: Path | None, as_json: bool, quiet: bool) -> None:
@@ -84,20 +97,14 @@ def _say_warnings(event: Event) -> None:
 
 def show_result(summary: StudySummary, study: Study, *, as_json: bool) -> None:
     """The final table, the bundle's path, and the commands to look on; or all of the summary, as JSON."""
-    from autockd.cli.tables import arms_table, comparison_table, finalist_lines, summary_data
+    from autockd.cli.tables import summary_data
     from autockd.report.writing import PAGE
 
     if as_json:
         write_json(summary_data(summary))
         return
-    if any(row.arm for row in summary.trials):
-        show(arms_table(summary))
-    if summary.evaluated:
-        show(comparison_table(summary))
-        if lines := finalist_lines(summary):
-            write(printable("\n".join([*lines, ""]), lines=True))
-    elif summary.best:
-        best = summary.best
+    show_outcome(summary)
+    if (best := summary.best) and not summary.evaluated:
         say(f"best: {metric_text(best.value, summary.metric)} (trial {best.trial}); no final evaluation")
     bundle = bundle_path(summary, study.folder)
     if bundle:

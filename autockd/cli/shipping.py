@@ -43,7 +43,7 @@ def export_student(
 def figures_table(figures: Figures) -> Table:
     """Size, latency and, where they were measured, metrics of a bundle's ONNX models."""
     from autockd.cli.tables import plain_table
-    from autockd.cli.text import kilobytes, metric_text
+    from autockd.text import kilobytes, metric_text
 
     sizes = sorted({size for model in figures.models for size in model.latency})
     columns = {"model": "left", "size": "right"} | {f"ms for {size} (95 %)": "right" for size in sizes}

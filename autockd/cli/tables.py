@@ -10,20 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from autockd.cli.output import plain_data
-from autockd.cli.text import cost_text, count_text, duration, kilobytes, metric_text, plural, printable
+from autockd.cli.text import cost_text, printable
 from autockd.records import Evaluated
 from autockd.report.pareto import pareto_front
-from autockd.report.statistics import (
-    Finalist,
-    conclusions_of,
-    finalists_of,
-    judgements,
-    names,
-    runs_of,
-    spread_text,
-    winner_of,
-)
-from autockd.report.tables import StudySummary, TrialRow, best_of_arms
+from autockd.summary import StudySummary, TrialRow, best_of_arms
+from autockd.text import count_text, duration, kilobytes, metric_text, plural
+from autockd.verdicts import Finalist, conclusions_of, finalists_of, judgements, names, runs_of, spread_text, winner_of
 
 STATES = {"running": "running", "complete": "complete", "pruned": "stopped early", "failed": "failed"}
 """What a trial's state is called."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from autockd.text import count_text, duration, kilobytes, metric_text, plural
-
-__all__ = ["count_text", "duration", "gigabytes", "kilobytes", "metric_text", "plural", "printable"]
+from autockd.text import count_text, kilobytes
 
 
 def printable(text: object, *, lines: bool = False) -> str:

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from autockd.cli.inputs import check_inputs
 from autockd.cli.output import write_json
 from autockd.cli.spaces import load_file
-from autockd.cli.text import plural
 from autockd.config import StudyConfig
 from autockd.errors import ConfigError
+from autockd.text import plural
 
 
 def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyConfig:

@@ -1,5 +1,5 @@
-"""A study's results and schedules as tables."""
+"""What came of a study: its results as tables, and as a page."""
 
-from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise, summary_of
+from autockd.report.studies import list_studies, summary_of
 
-__all__ = ["StudySummary", "TrialRow", "best_trial", "summarise", "summary_of"]
+__all__ = ["list_studies", "summary_of"]

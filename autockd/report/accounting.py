@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from autockd.limits import Bound, Work, trials_on_one_gpu
@@ -62,7 +63,13 @@ def bound_of(events: Iterable[Event], total: float) -> Bound | None:
     chosen = _chosen(history)
     session = _last_session(history)
     ended = [event for event in session if isinstance(event, TrialFinished | FinalistFinished)]
-    works = [event.work for event in ended if isinstance(event, TrialFinished) and event.work is not None]
+    epochs = {(event.trial, event.record.epoch) for event in session if isinstance(event, EpochFinished)}
+    own = Counter(trial for trial, _ in epochs)
+    works = [  # of a trial that went on from a checkpoint, what was done of it in this session
+        event.work.times(min(1.0, own[event.trial] / event.epochs))
+        for event in ended
+        if isinstance(event, TrialFinished) and event.work is not None and event.epochs
+    ]
     again = [event.work for event in ended if isinstance(event, FinalistFinished) and event.work is not None]
     if chosen is None or chosen.peaks is None or not works or total <= 0:
         return None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from autockd.records import Provenance, Record
-from autockd.report.statistics import PairedComparison
-from autockd.report.tables import TrialRow
+from autockd.summary import TrialRow
+from autockd.verdicts import PairedComparison
 
 Kind = Literal["teacher", "baseline", "preset", "winner", "candidate"]
 """What a model is in a study: `preset` is the study's own values, `candidate` a trial that did not win."""
@@ -34,14 +34,11 @@ class Standing(Record):
     parameters: int | None = None
     bytes: int | None = None
     costs: dict[str, float] = {}
+    was_stopped: bool = False
+    """Whether the search stopped it early, so that `searched` is not of a whole run."""
     against_none: PairedComparison | None = None
     """Against the student without distillation, over the fresh seeds of both."""
     against_preset: PairedComparison | None = None
-
-    @property
-    def judged(self) -> tuple[float, ...]:
-        """The values that a comparison is made of: test, else fresh validation."""
-        return self.test or self.validation
 
 
 class ArmStanding(Record):
@@ -105,11 +102,15 @@ class DiagnosisRow(Record):
 class ImportanceRecord(Record):
     """How much of the metric's variation each dimension explains."""
 
-    shares: dict[str, float]
+    shares: dict[str, float] = {}
+    """Of the explained variation, the largest first; they add up to 1."""
     trials: int
-    left_out: tuple[str, ...]
-    problem: str
-    few: bool
+    """Trials that it is judged by."""
+    left_out: tuple[str, ...] = ()
+    """Dimensions that cannot be judged, because some of these trials are without them."""
+    problem: str = ""
+    """Why there are no shares; empty where there are."""
+    few: bool = True
     """Whether there are so few trials that the order may be chance."""
 
 
@@ -129,8 +130,6 @@ class Cost(Record):
     stages: dict[str, float]
     """Wall seconds by stage, of the study's last session."""
     sessions: int
-    elapsed: float
-    """Seconds from the first event to the last, stops of the study included."""
     spent: tuple[Spent, ...]
 
 
@@ -156,6 +155,10 @@ class ReportContent(Record):
     """What came of it, in sentences."""
     caveats: tuple[str, ...] = ()
     """What must not be read into it, in sentences."""
+    luck: str = ""
+    """How much of the search's best value fresh seeds do not give again; empty where nothing ran again."""
+    failed_runs: tuple[int, int] = (0, 0)
+    """Runs with fresh seeds that have no student, of how many."""
     judged_on: Literal["test", "validation"]
     """The split that models are compared on."""
     standings: tuple[Standing, ...]

@@ -8,7 +8,7 @@ from io import StringIO
 
 from autockd.records import Evaluated, FinalistFinished
 from autockd.report.content import ReportContent
-from autockd.report.tables import TrialRow
+from autockd.summary import TrialRow
 
 _TRIAL = (
     *("trial", "role", "method", "arm", "state", "value", "best_epoch", "epochs", "seconds", "cpu_seconds"),

@@ -23,7 +23,6 @@ from autockd.report.content import (
     ArmStanding,
     Cost,
     Curve,
-    ImportanceRecord,
     PlanTrack,
     ReportContent,
     RungStep,
@@ -32,11 +31,12 @@ from autockd.report.content import (
     preset_among,
 )
 from autockd.report.diagnoses import diagnoses_of
+from autockd.report.importance import importance_of
 from autockd.report.pareto import pareto_front
 from autockd.report.standings import standings_of
-from autockd.report.tables import StudySummary, TrialRow, best_trial, summarise
 from autockd.report.words import caveats, sentences
-from autockd.tracking.importance import FEW_TRIALS, importance_of
+from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
+from autockd.verdicts import finalists_of, runs_of, selection_bias
 
 
 def content_of(events: Iterable[Event]) -> ReportContent:
@@ -55,16 +55,19 @@ def content_of(events: Iterable[Event]) -> ReportContent:
         raise StudyError("this study has not begun, so there is nothing to report; start one with `autockd run`")
     standings = standings_of(summary)
     config = next((event.config for event in reversed(history) if isinstance(event, StudyResumed)), start.config)
+    space = config.get("search", {}).get("space", {})
     content = ReportContent.model_validate(
         {
             **_identity(start, config, summary, history),
+            "space": space,
             "standings": standings,
             "judged_on": "test" if any(row.test for row in standings if row.kind != "teacher") else "validation",
             "arms": _arms(summary),
             "trials": summary.trials,
             "objectives": summary.objectives,
             "front": tuple(row.trial for row in pareto_front(summary)) if summary.objectives else (),
-            "importance": _importance(history),
+            "importance": importance_of(space, summary.trials),
+            **_over_seeds(summary),
             **_courses(standings, history),
             "rungs": _rungs(history),
             "diagnoses": diagnoses_of(standings, summary.evaluated),
@@ -92,7 +95,6 @@ def _identity(
         "asked": summary.asked,
         "started": start.time,
         "ended": history[-1].time,
-        "space": config.get("search", {}).get("space", {}),
         "provenance": start.provenance,
     }
 
@@ -104,32 +106,27 @@ def _task_text(task: Mapping[str, Any]) -> str:
 
 
 def _arms(summary: StudySummary) -> list[ArmStanding]:
-    found = []
+    found, best = [], best_of_arms(summary)
     for arm in dict.fromkeys(row.arm for row in summary.trials if row.arm):
-        rows = [row for row in summary.trials if row.arm == arm]
-        # An arm may be a baseline through and through; then its best is among the baselines.
-        best = best_trial([row.model_copy(update={"role": "sampled"}) for row in rows], summary.direction)
+        rows, top = [row for row in summary.trials if row.arm == arm], best.get(arm)
         found.append(
             ArmStanding(
                 arm=arm,
                 trials=len(rows),
                 complete=sum(row.state == "complete" for row in rows),
-                best_trial=best,
-                best_value=next((row.value for row in rows if row.trial == best), None),
+                best_trial=top.trial if top else None,
+                best_value=top.value if top else None,
             )
         )
     return found
 
 
-def _importance(history: Sequence[Event]) -> ImportanceRecord:
-    found = importance_of(history)
-    return ImportanceRecord(
-        shares=found.shares,
-        trials=found.trials,
-        left_out=found.left_out,
-        problem=found.problem,
-        few=found.trials < FEW_TRIALS,
-    )
+def _over_seeds(summary: StudySummary) -> dict[str, Any]:
+    runs = runs_of(summary)
+    return {
+        "luck": selection_bias(finalists_of(summary), summary.metric, summary.direction) or "",
+        "failed_runs": (sum(run.value is None for run in runs), len(runs)),
+    }
 
 
 def _courses(standings: Sequence[Standing], history: Sequence[Event]) -> dict[str, Any]:
@@ -196,7 +193,6 @@ def _cost(summary: StudySummary, history: Sequence[Event]) -> Cost:
     return Cost(
         stages=summary.seconds,
         sessions=1 + sum(isinstance(event, StudyResumed) for event in history),
-        elapsed=history[-1].time - history[0].time,
         spent=tuple(spent),
     )
 

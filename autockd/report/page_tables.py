@@ -10,9 +10,9 @@ from autockd.report.content import ReportContent, Standing
 from autockd.report.gathering import point_of, value_text
 from autockd.report.model_charts import PLAN_TITLES, values_of
 from autockd.report.search_charts import STATES
-from autockd.report.statistics import spread_text
 from autockd.report.words import interval_text
 from autockd.text import count_text, duration, kilobytes, metric_text
+from autockd.verdicts import spread_text
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def comparison_table(content: ReportContent) -> Table:
         (
             row.name,
             str(len(row.seeds) or 1),
-            metric_text(row.searched, metric),
+            "stopped early" if row.was_stopped else metric_text(row.searched, metric),
             spread_text(row.validation, metric),
             spread_text(row.test, metric),
             *_verdict(content, row),

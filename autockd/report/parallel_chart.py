@@ -14,7 +14,7 @@ from autockd.report.charts import GREY, LOOKS, Axis, Chart, Label, Look, Panel, 
 from autockd.report.content import Kind, ReportContent
 from autockd.report.gathering import value_text
 from autockd.report.search_charts import hover_of, place_of, searched
-from autockd.report.tables import TrialRow
+from autockd.summary import TrialRow
 
 _SHADES = ("#dfe3e9", "#c3cad4", "#9ea9b8", "#74808f", "#454f5c")
 """From the worst fifth of the trials to the best."""

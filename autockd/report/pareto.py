@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from autockd.report.tables import StudySummary, TrialRow
-from autockd.tracking.pareto import nondominated
+from collections.abc import Mapping, Sequence
+
+from autockd.summary import StudySummary, TrialRow
 
 
 def pareto_front(summary: StudySummary) -> tuple[TrialRow, ...]:
@@ -27,3 +28,22 @@ def pareto_front(summary: StudySummary) -> tuple[TrialRow, ...]:
         for number, row in rows.items()
     }
     return tuple(rows[number] for number in nondominated(points))
+
+
+def nondominated(points: Mapping[int, Sequence[float]]) -> tuple[int, ...]:
+    """The trials that no other dominates, those with the best first number first.
+
+    One trial dominates another if it is nowhere worse and somewhere better. Of trials that are equal in all, the first
+    stays.
+
+    Args:
+        points: numbers of each trial, all of which are the better the larger they are.
+    """
+    front = [one for one in points if not any(_beats(points, other, one) for other in points)]
+    return tuple(sorted(front, key=lambda trial: (*(-number for number in points[trial]), trial)))
+
+
+def _beats(points: Mapping[int, Sequence[float]], one: int, other: int) -> bool:
+    if tuple(points[one]) == tuple(points[other]):
+        return one < other
+    return all(mine >= theirs for mine, theirs in zip(points[one], points[other], strict=True))

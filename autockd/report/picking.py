@@ -10,7 +10,7 @@ from autockd.config.objective_rules import ALWAYS_KNOWN
 from autockd.config.pick import Constraint, parse_pick
 from autockd.config.schema import Objective
 from autockd.errors import StudyError, UsageError
-from autockd.report.tables import StudySummary, TrialRow, best_trial
+from autockd.summary import StudySummary, TrialRow, best_trial
 
 
 def picked_row(summary: StudySummary, pick: str) -> TrialRow:

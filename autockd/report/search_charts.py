@@ -29,10 +29,14 @@ from autockd.report.charts import (
 )
 from autockd.report.content import ReportContent
 from autockd.report.gathering import value_text
-from autockd.report.tables import TrialRow
+from autockd.summary import TrialRow
 from autockd.text import metric_text
 
 STATES = {"complete": "complete", "pruned": "stopped early", "failed": "failed", "running": "not ended"}
+
+
+_WIDE = 20
+"""A cost whose largest value is so many times its smallest is drawn on a logarithmic axis."""
 
 
 def searched(content: ReportContent) -> list[TrialRow]:
@@ -126,12 +130,21 @@ def front_chart(content: ReportContent) -> Chart | None:
             _cost_series("other trials", others, cost, content, scale, "dots", Look(PALE)),
             _cost_series("Pareto front", front, cost, content, scale, mark, LOOKS["winner"]),
         ]
+        x = _cost_axis(cost, [row.costs[cost] for row in rows])
         y = Axis(metric_title(content.metric, "validation"))
-        panels.append(Panel(Axis(cost.replace("_", " ")), y, tuple(one for one in series if one.x), height=360))
+        panels.append(Panel(x, y, tuple(one for one in series if one.x), height=360))
     if not panels:
         return None
     alt = f"Metric against cost; {len(content.front)} trials on the Pareto front."
     return Chart("pareto_front", "Pareto front", alt, tuple(panels), columns=2)
+
+
+def _cost_axis(cost: str, values: Sequence[float]) -> Axis:
+    """A cost's axis; a logarithmic one where the largest is many times the smallest."""
+    low, high, name = min(values), max(values), cost.replace("_", " ")
+    if not 0 < low * _WIDE < high < math.inf:
+        return Axis(name)
+    return Axis(name, log=True, ticks=log_ticks(low, high), span=(low * 0.9, high * 1.1))
 
 
 def _cost_series(

@@ -135,10 +135,13 @@ def _dimensions(content: ReportContent) -> Iterator[Section]:
 def _plan(content: ReportContent) -> Iterator[Section]:
     if not content.plans:
         return
+    roles = {row.trial: row.role for row in content.trials}
     winner, preset = content.of_kind("winner"), content.preset
     text = "Coefficients at the last step of each epoch, as the trials recorded them; the margin is absolute."
-    if preset is None and winner is not None and winner.name.endswith("the preset"):
+    if preset is None and winner is not None and roles.get(winner.trial or 0) == "default":
         other = "The winner is the preset itself: no other trial did better."
+    elif preset is None and "default" in roles.values():
+        other = "The study's own values came to no student, so there is no preset to compare with."
     elif preset is None:
         other = "The study's own values were not among the trials, so there is no preset to compare with."
     else:

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from autockd.records import Evaluated
 from autockd.report.content import Kind, Standing, preset_among, undistilled_among
-from autockd.report.statistics import Finalist, PairedComparison, compare_paired, finalists_of, winner_of
-from autockd.report.tables import StudySummary, TrialRow, best_of_arms
+from autockd.summary import StudySummary, TrialRow, best_of_arms
+from autockd.verdicts import Finalist, PairedComparison, compare_paired, finalists_of, winner_of
 
 _ORDER: dict[Kind, int] = {"teacher": 0, "winner": 1, "preset": 2, "candidate": 3, "baseline": 4}
 
@@ -78,6 +78,7 @@ def _standing(row: TrialRow, finalist: Finalist | None, summary: StudySummary, w
         parameters=evaluated[0].parameters if evaluated else row.parameters,
         bytes=evaluated[0].bytes if evaluated else None,
         costs=row.costs or _mean_costs(row.trial, summary),
+        was_stopped=row.state == "pruned",
     )
 
 

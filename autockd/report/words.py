@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from autockd.report.content import ReportContent, Standing
-from autockd.report.statistics import PairedComparison
 from autockd.text import count_text, duration, metric_text, plural
+from autockd.verdicts import PairedComparison
 
 _FEW_SEEDS = 5
 """Below so many seeds, an interval is wide enough to hide a gain that matters."""
@@ -22,7 +22,7 @@ def sentences(content: ReportContent) -> tuple[str, ...]:
     winner = content.of_kind("winner")
     if winner is None:
         return (_no_winner(content), _effort(content))
-    parts = [_headline(content, winner), *_verdicts(content, winner), *_luck(content, winner)]
+    parts = [_headline(content, winner), *_verdicts(content, winner), *_luck(content)]
     return (*parts, *_arms(content), *_front(content), *_diagnosis(content), _effort(content))
 
 
@@ -32,9 +32,9 @@ def caveats(content: ReportContent) -> tuple[str, ...]:
 
 
 def gap_text(gap: float, metric: str, *, sign: bool = True) -> str:
-    """A difference of metrics: `+1.30 points` of accuracy, `+0.0130` of another."""
+    """A difference of metrics: `+1.30 points` of accuracy, `+0.0130` of another; what rounds to 0 is not negative."""
     scaled, digits, unit = (100 * gap, 2, " points") if metric == "accuracy" else (gap, 4, "")
-    return f"{scaled:{'+' if sign else ''}.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
+    return f"{scaled:{'+' if sign else ''}z.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval_text(found: PairedComparison, metric: str) -> str:
@@ -102,7 +102,9 @@ def _verdicts(content: ReportContent, winner: Standing) -> Iterator[str]:
         if found is not None:
             yield _verdict(found, whom, content)
     if content.undistilled is None:
-        yield "No student was trained without distillation, so what distillation is worth here is not known."
+        was_searched = any(row.method == "none" and row.value is not None for row in content.trials)
+        how = "trained again" if was_searched else "trained"
+        yield f"No student was {how} without distillation, so what distillation is worth here is not known."
     elif winner.against_none is None and winner.trial != content.undistilled.trial:
         why = "both were trained with one seed (finalists.seeds asks for more)"
         if content.has_seeds:
@@ -131,19 +133,10 @@ def _verdict(found: PairedComparison, whom: str, content: ReportContent) -> str:
     return f"It is {found.verdict} than {whom} ({numbers})."
 
 
-def _luck(content: ReportContent, winner: Standing) -> Iterator[str]:
-    """Selection bias: the search's best value beside its fresh-seed value."""
-    if winner.searched is None or not winner.validation:
-        return
-    gap = winner.searched - statistics.fmean(winner.validation)
-    is_lucky = (gap > 0) == (content.direction == "maximize") and gap != 0
-    searched, fresh = (metric_text(value, content.metric) for value in (winner.searched, winner.searched - gap))
-    text = f"In the search it reached {searched} on validation, with fresh seeds {fresh} on average"
-    if is_lucky:
-        luck = gap_text(abs(gap), content.metric, sign=False)
-        yield f"{text}: {luck} of the search's value were the luck of selection or of its seed."
-    else:
-        yield f"{text}, so the search did not flatter it."
+def _luck(content: ReportContent) -> Iterator[str]:
+    """Selection bias: the best of the search, which need not be the winner, beside what fresh seeds give."""
+    if content.luck:
+        yield f"{content.luck[0].upper()}{content.luck[1:]}."
 
 
 def _arms(content: ReportContent) -> Iterator[str]:
@@ -238,6 +231,9 @@ def _what_is_unequal(content: ReportContent) -> Iterator[str]:
 
 
 def _what_went_wrong(content: ReportContent) -> Iterator[str]:
+    lost, runs = content.failed_runs
+    if lost:
+        yield f"{lost} of {plural(runs, 'run')} with fresh seeds failed."
     failed = [row for row in content.trials if row.state == "failed"]
     if failed:
         reasons = Counter((row.reason.splitlines() or ["no reason is known"])[0][:_LONGEST_REASON] for row in failed)

@@ -5,8 +5,7 @@ from autockd.tracking.ledger import Ledger, events, in_use, read_events
 from autockd.tracking.mlflow_sink import MlflowSink, SinkSummary
 from autockd.tracking.mlflow_store import default_uri
 from autockd.tracking.mlflow_sync import sync
-from autockd.tracking.redaction import redact, redact_value
-from autockd.tracking.search_figures import save_figures
+from autockd.tracking.redaction import redact
 
 __all__ = [
     "Ledger",
@@ -18,7 +17,5 @@ __all__ = [
     "plan_figure",
     "read_events",
     "redact",
-    "redact_value",
-    "save_figures",
     "sync",
 ]

@@ -1,16 +1,9 @@
-"""Pictures of a study's run: what its plan does, and how its search went by trial.
-
-Drawn without pyplot, whose state is global: threads may draw at once.
-"""
+"""The picture of a plan. Drawn without pyplot, whose state is global: threads may draw at once."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-from autockd.records import Event, StudyStarted, TeacherReady, TrialFinished, TrialStarted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,44 +36,6 @@ def plan_figure(columns: Mapping[str, Sequence[float]], steps_per_epoch: int, ti
     return figure
 
 
-def search_history_figure(events: Iterable[Event]) -> Figure:
-    """Every trial's best validation metric by trial number, with the best so far and the teacher's.
-
-    Args:
-        events: a study's events, in order.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    history = list(events)
-    study = next((event for event in history if isinstance(event, StudyStarted)), None)
-    starts = {event.trial: event for event in history if isinstance(event, TrialStarted)}
-    ends = [event for event in history if isinstance(event, TrialFinished) and event.trial in starts]
-    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-    axis = figure.subplots()
-    frame(axis)
-    _draw_trials(axis, starts, ends)
-    _draw_best_so_far(axis, ends, better_of(study))
-    for event in history:
-        if isinstance(event, TeacherReady):
-            axis.axhline(event.teacher.metric, color=GREY, linestyle="--", linewidth=1, label="teacher")
-    axis.set(xlabel="trial", ylabel=f"validation {study.metric}" if study else "validation", title="search history")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-def better_of(study: StudyStarted | None) -> Callable[[float, float], float]:
-    """What takes the better of two values of a study's metric."""
-    return min if study is not None and study.direction == "minimize" else max
-
-
-def has_value(end: TrialFinished) -> bool:
-    """Whether a trial is complete with a number that can be drawn."""
-    return end.state == "complete" and end.value is not None and math.isfinite(end.value)
-
-
 def _draw_columns(axis: Any, columns: Mapping[str, Sequence[float]], steps_per_epoch: int) -> None:
     frame(axis)
     for color, (label, values) in zip(COLORS, columns.items(), strict=False):
@@ -91,34 +46,6 @@ def _draw_columns(axis: Any, columns: Mapping[str, Sequence[float]], steps_per_e
         axis.legend(fontsize=8, frameon=False)
     else:
         axis.set_ylabel(next(iter(columns)))
-
-
-def _draw_trials(axis: Any, starts: Mapping[int, TrialStarted], ends: Sequence[TrialFinished]) -> None:
-    methods = list(dict.fromkeys(start.method for start in starts.values()))
-    for position, method in enumerate(methods):
-        color = COLORS[position % len(COLORS)]
-        mine = [end for end in ends if starts[end.trial].method == method and end.value is not None]
-        for state, face in (("complete", color), ("pruned", "none")):
-            chosen = [end for end in mine if end.state == state]
-            label = method if state == "complete" else f"{method}, stopped early"
-            if chosen:
-                x, y = [end.trial for end in chosen], [end.value for end in chosen]
-                axis.scatter(x, y, s=34, facecolors=face, edgecolors=color, linewidths=1.4, label=label, zorder=3)
-    failed = [end.trial for end in ends if end.state == "failed"]
-    if failed:
-        at_the_bottom = axis.get_xaxis_transform()
-        axis.scatter(
-            failed, [0.02] * len(failed), marker="x", color="#c62828", label="failed", transform=at_the_bottom, zorder=3
-        )
-
-
-def _draw_best_so_far(axis: Any, ends: Sequence[TrialFinished], better: Callable[[float, float], float]) -> None:
-    complete = sorted((end.trial, end.value or 0.0) for end in ends if has_value(end))
-    if not complete:
-        return
-    best = list(accumulate((value for _, value in complete), better))
-    trials = [trial for trial, _ in complete]
-    axis.step(trials, best, where="post", color=INK, linewidth=1.4, label="best so far", zorder=2)
 
 
 def frame(axis: Any) -> None:

@@ -8,20 +8,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autockd.records import (
-    Evaluated,
-    Event,
-    FinalistFinished,
-    FinalistsChosen,
-    StudyFinished,
-    StudyResumed,
-    StudyStarted,
-    TestOpened,
-    TrialFinished,
-    TrialStarted,
-)
+from autockd.records import EpochFinished, Evaluated, Event, StudyFinished, StudyResumed, StudyStarted
+from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
 from autockd.tracking.redaction import redact
-from autockd.verdicts import Finalist, Searched, conclusions, gather, names, spread_text, winner_of
+from autockd.verdicts import Finalist, conclusions_of, finalists_of, names, runs_of, spread_text, winner_of
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LONGEST = 80
@@ -33,142 +23,119 @@ class StudyNote:
     """The text, as far as the events tell; the same events make the same text."""
 
     def __init__(self, start: StudyStarted) -> None:
-        self._metric, self._direction = start.metric, start.direction
         self._config = start.config
-        self._trials: dict[int, TrialStarted] = {}
-        self._outcomes: dict[int, TrialFinished] = {}
-        self._chosen: FinalistsChosen | None = None
-        self._runs: dict[tuple[int, int], FinalistFinished] = {}
-        self._evaluated: dict[str, Evaluated] = {}
-        self._opened: TestOpened | None = None
-        self._finished: StudyFinished | None = None
+        self._events: list[Event] = [start]
 
     def hear(self, event: Event) -> bool:
         """Take in an event; whether the text may be another one now."""
-        match event:
-            case StudyResumed():
-                self._config, self._finished = event.config, None
-            case Evaluated():
-                self._evaluated[event.label] = event
-            case StudyFinished():
-                self._finished = event
-            case TrialStarted() | TrialFinished() | FinalistsChosen() | FinalistFinished() | TestOpened():
-                self._remember(event)
-                return False
-            case _:
-                return isinstance(event, StudyStarted)
-        return True
-
-    def _remember(self, event: TrialStarted | TrialFinished | FinalistsChosen | FinalistFinished | TestOpened) -> None:
-        match event:
-            case TrialStarted():
-                self._trials[event.trial] = event
-            case TrialFinished():
-                self._outcomes[event.trial] = event
-            case FinalistsChosen():
-                self._chosen = event
-            case FinalistFinished():
-                self._runs[event.trial, event.seed] = event
-            case TestOpened():
-                self._opened = event
+        if isinstance(event, StudyResumed):
+            self._config = event.config
+        if not isinstance(event, EpochFinished):  # how a trial ended says what they came to
+            self._events.append(event)
+        return isinstance(event, StudyStarted | StudyResumed | Evaluated | StudyFinished)
 
     @property
     def finalists(self) -> tuple[Finalist, ...]:
         """Those that have a student, as far as they are known."""
-        trials = {
-            number: Searched(start.role, start.method, start.arm, end.value, end.state == "pruned")
-            for number, end in self._outcomes.items()
-            if (start := self._trials.get(number)) is not None
-        }
-        return gather(trials, self._runs.values(), self._evaluated.values(), self._chosen)
+        return finalists_of(self._summary())
 
     @property
     def text(self) -> str:
         """All that is known, the user's own words last, for they may be any Markdown."""
-        parts = [*self._result(), *self._search()]
+        summary = self._summary()
+        parts = [*_result(summary), *_search(summary, self._config)]
         if note := str(self._config.get("note") or "").strip():
             parts += ["### Note", note]
         return "\n\n".join(parts)
 
-    def _result(self) -> Iterator[str]:
-        if not self._evaluated and self._finished is None:
-            return
-        yield "### Result"
-        if self._finished is not None:
-            yield self._outcome(self._finished)
-        finalists = self.finalists
-        if winner_of(finalists, self._direction) is not None:
-            yield from self._over_seeds(finalists)
-        elif self._evaluated:
-            heads = ("model", "trial", f"validation {self._metric}", f"test {self._metric}", "parameters", "bytes")
-            yield _table(heads, [_row(event) for event in self._evaluated.values()])
-        if arms := dict.fromkeys(event.arm for event in self._trials.values() if event.arm):
-            columns = ("compared method", "trials", "best trial", f"validation {self._metric}")
-            yield _table(columns, [self._arm(arm) for arm in arms])
+    def _summary(self) -> StudySummary:
+        summary = summarise(self._events)
+        assert summary is not None, "the first event is the study's start"
+        return summary
 
-    def _arm(self, arm: str) -> list[str]:
-        """A compared method with the best of its trials; the earlier one of equals."""
-        own = sorted(number for number, event in self._trials.items() if event.arm == arm)
-        values = {number: end.value for number in own if (end := self._outcomes.get(number)) and end.value is not None}
-        scored = [number for number in values if self._outcomes[number].state == "complete"]
-        if not scored:
-            return [arm, str(len(own)), "", ""]
-        choose = max if self._direction == "maximize" else min
-        best = choose(scored, key=values.__getitem__)
-        return [arm, str(len(own)), str(best), f"{values[best]:.4g}"]
 
-    def _over_seeds(self, finalists: Sequence[Finalist]) -> Iterator[str]:
-        heads = ("model", "in the search", f"validation {self._metric}", f"test {self._metric}", "seeds", "parameters")
-        called, best = names(finalists), winner_of(finalists, self._direction)
-        rows = [
-            ["teacher", "", *self._numbers((event.validation,), (event.test,)), "", f"{event.parameters:,}"]
-            for event in self._evaluated.values()
-            if event.subject == "teacher"
-        ]
-        for one in finalists:
-            name = f"best student, {called[one.trial]}" if one == best else called[one.trial]
-            searched, *spreads = self._numbers((one.searched,), one.validation, one.test)
-            searched = "stopped early" if one.was_stopped else searched
-            size = next((run.parameters for run in self._runs.values() if run.trial == one.trial and run.parameters), 0)
-            rows.append([name, searched, *spreads, str(len(one.seeds)), f"{size:,}"])
-        yield "Mean and standard deviation over fresh seeds, which the search did not see:"
-        yield _table(heads, rows)
-        if said := conclusions(finalists, self._metric, self._direction):
-            yield "\n".join(f"- {_escaped(sentence)}" for sentence in said)
-        if self._opened is not None:
-            when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._opened.time))
-            yield f"The test split was opened once, at {when}, when all of these runs were over."
+def _result(summary: StudySummary) -> Iterator[str]:
+    if not summary.evaluated and not summary.finished:
+        return
+    yield "### Result"
+    finalists = finalists_of(summary)
+    if summary.finished:
+        yield _outcome(summary, finalists)
+    if winner_of(finalists, summary.direction) is not None:
+        yield from _over_seeds(summary, finalists)
+    elif summary.evaluated:
+        heads = ("model", "trial", f"validation {summary.metric}", f"test {summary.metric}", "parameters", "bytes")
+        yield _table(heads, [_row(event) for event in summary.evaluated])
+    if arms := dict.fromkeys(row.arm for row in summary.trials if row.arm):
+        columns = ("compared method", "trials", "best trial", f"validation {summary.metric}")
+        best = best_of_arms(summary)
+        yield _table(columns, [_arm(arm, summary, best.get(arm)) for arm in arms])
 
-    def _numbers(self, *values: Sequence[float]) -> list[str]:
-        return [spread_text(each, self._metric) for each in values]
 
-    def _outcome(self, end: StudyFinished) -> str:
-        counts = f"{end.complete} trials complete, {end.pruned} stopped early, {end.failed} failed"
-        best = self._trials.get(-1 if end.best_trial is None else end.best_trial)
-        if best is None or end.best_value is None:
-            return f"No student: {counts}."
-        name = f"trial {best.trial} ({_plain(best.arm or best.method)})"
-        if self.finalists:
-            return (
-                f"The best of the search is {name}, validation {_plain(self._metric)} {end.best_value:.4g}; {counts}."
-            )
-        return f"The best student is **{name}**, validation {_plain(self._metric)} {end.best_value:.4g}; {counts}."
+def _arm(arm: str, summary: StudySummary, best: TrialRow | None) -> list[str]:
+    """A compared method with the best of its trials."""
+    count = str(sum(row.arm == arm for row in summary.trials))
+    return [arm, count, *((str(best.trial), f"{best.value:.4g}") if best else ("", ""))]
 
-    def _search(self) -> Iterator[str]:
-        search: Mapping[str, Any] = self._config.get("search", {})
-        yield "### Search"
-        compared = len(self._config.get("compare", ()))
-        yield ", ".join(_plain(part) for part in _settings(search, compared)) + "."
-        space: Mapping[str, Mapping[str, Any]] = search.get("space", {})
-        if not space:
-            return
-        end = self._finished
-        best = self._trials.get(end.best_trial) if end is not None and end.best_trial is not None else None
-        heads = ["dimension", "values", "scale", "exists where", *(["best trial"] if best else [])]
-        rows = [[name, *_dimension(dimension)] for name, dimension in space.items()]
-        if best is not None:
-            rows = [[*row, _number(best.params.get(row[0], ""))] for row in rows]
-        yield _table(heads, rows)
+
+def _over_seeds(summary: StudySummary, finalists: Sequence[Finalist]) -> Iterator[str]:
+    metric = summary.metric
+    heads = ("model", "in the search", f"validation {metric}", f"test {metric}", "seeds", "parameters")
+    called, best = names(finalists), winner_of(finalists, summary.direction)
+    rows = [
+        ["teacher", "", *_spreads(metric, (event.validation,), (event.test,)), "", f"{event.parameters:,}"]
+        for event in summary.evaluated
+        if event.subject == "teacher"
+    ]
+    for one in finalists:
+        name = f"best student, {called[one.trial]}" if one == best else called[one.trial]
+        searched, *spreads = _spreads(metric, (one.searched,), one.validation, one.test)
+        searched = "stopped early" if one.was_stopped else searched
+        size = next((run.parameters for run in runs_of(summary) if run.trial == one.trial and run.parameters), 0)
+        rows.append([name, searched, *spreads, str(len(one.seeds)), f"{size:,}"])
+    yield "Mean and standard deviation over fresh seeds, which the search did not see:"
+    yield _table(heads, rows)
+    if said := conclusions_of(summary):
+        yield "\n".join(f"- {_escaped(sentence)}" for sentence in said)
+    if summary.test_opened is not None:
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(summary.test_opened))
+        yield f"The test split was opened once, at {when}, when all of these runs were over."
+
+
+def _spreads(metric: str, *values: Sequence[float]) -> list[str]:
+    return [spread_text(each, metric) for each in values]
+
+
+def _outcome(summary: StudySummary, finalists: Sequence[Finalist]) -> str:
+    complete, pruned, failed = (summary.count(state) for state in ("complete", "pruned", "failed"))
+    counts = f"{complete} trials complete, {pruned} stopped early, {failed} failed"
+    best = summary.best
+    if best is None or best.value is None:
+        return f"No student: {counts}."
+    name = f"trial {best.trial} ({_plain(best.arm or best.method)})"
+    value = f"validation {_plain(summary.metric)} {best.value:.4g}; {counts}."
+    return f"The best of the search is {name}, {value}" if finalists else f"The best student is **{name}**, {value}"
+
+
+def _search(summary: StudySummary, config: Mapping[str, Any]) -> Iterator[str]:
+    search: Mapping[str, Any] = config.get("search", {})
+    yield "### Search"
+    yield ", ".join(_plain(part) for part in _settings(search, len(config.get("compare", ())))) + "."
+    space: Mapping[str, Mapping[str, Any]] = search.get("space", {})
+    if not space:
+        return
+    best = _chosen(summary) if summary.finished else None
+    heads = ["dimension", "values", "scale", "exists where", *([f"trial {best.trial}"] if best else [])]
+    rows = [[name, *_dimension(dimension)] for name, dimension in space.items()]
+    if best is not None:
+        rows = [[*row, _number(best.params.get(row[0], ""))] for row in rows]
+    yield _table(heads, rows)
+
+
+def _chosen(summary: StudySummary) -> TrialRow | None:
+    """The trial of the best student: the winner over fresh seeds, or the best of the search without any."""
+    winner = winner_of(finalists_of(summary), summary.direction)
+    return next((row for row in summary.trials if winner and row.trial == winner.trial), summary.best)
 
 
 def _row(event: Evaluated) -> list[str]:

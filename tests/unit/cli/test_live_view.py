@@ -13,7 +13,7 @@ from autockd.cli.live import SHOWN_BEST, LiveView, shown_trials
 from autockd.cli.output import console
 from autockd.cli.progress import Progress
 from autockd.records import Event, TrialFinished, TrialStarted
-from autockd.report.tables import summarise
+from autockd.summary import summarise
 
 
 def shown_to(is_terminal: bool, events: list[Event]) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autockd.cli.output import console
-from autockd.cli.preview import curve, in_order, plan_json, plan_table, save_plot, spread
+from autockd.cli.output import console, plain_data
+from autockd.cli.preview import curve, in_order, plan_table, save_plot, spread
 from autockd.config import StudyConfig
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.report.preview import Preview, preview
@@ -60,8 +60,7 @@ def test_the_table_shows_a_dozen_epochs_of_the_papers_run() -> None:
 
 
 def test_as_data_a_preview_has_a_value_an_epoch_in_every_column() -> None:
-    data = plan_json(plan(30, smoothing_start=10))
-    columns = data["columns"]
+    columns = plain_data(plan(30, smoothing_start=10))["columns"]
     assert isinstance(columns, dict)
     assert {len(column) for column in columns.values()} == {30}
 

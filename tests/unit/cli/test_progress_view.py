@@ -18,7 +18,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.report.tables import StudySummary, summarise
+from autockd.summary import StudySummary, summarise
 
 
 def folded(events: list[Event]) -> StudySummary:

@@ -19,10 +19,12 @@ from autockd.cli.tables import (
     summary_data,
     trials_table,
 )
-from autockd.cli.text import duration, kilobytes, metric_text, printable
-from autockd.export.figures import CallTime, Figures, ModelFigures
+from autockd.cli.text import printable
+from autockd.export.figures import Figures, ModelFigures
+from autockd.export.latency import CallTime
 from autockd.records import Event, TrialStarted
-from autockd.report.tables import StudySummary, best_of_arms, summarise
+from autockd.summary import StudySummary, best_of_arms, summarise
+from autockd.text import duration, kilobytes, metric_text
 
 
 @pytest.fixture

@@ -83,6 +83,14 @@ def test_a_file_of_ones_own_wins_over_a_shipped_name(
     assert load_file("tiny_from_small").name == "own"
 
 
+def test_a_folder_hides_no_shipped_space(shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny_from_small").mkdir()
+    assert load_file("tiny_from_small").name == "tiny"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_file("shipped")
+
+
 def test_a_missing_file_gets_the_nearest_one(shipped: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(MINIMAL)
     with pytest.raises(ConfigError, match=r"there is no such file -> did you mean .*mine\.yaml"):

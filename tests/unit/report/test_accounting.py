@@ -38,7 +38,7 @@ def epoch(trial: int, time: float, train: float, evaluate: float) -> EpochFinish
 
 def ended(trial: int, time: float, flop: float | None = 8e9) -> TrialFinished:
     work = None if flop is None else Work(flop=flop, bytes=0)
-    return TrialFinished(time=time, trial=trial, state="complete", value=0.5, work=work)
+    return TrialFinished(time=time, trial=trial, state="complete", value=0.5, work=work, epochs=1)
 
 
 def history() -> list[Event]:
@@ -111,6 +111,20 @@ def test_a_resumed_study_counts_its_last_session() -> None:
     later = [StudyResumed(time=50.0, config={}, provenance=PROVENANCE), epoch(2, 70.0, 6.0, 0.0), ended(2, 71.0)]
     split = time_split([*history(), *later], {"search": 10.0, "total": 12.0})
     assert (split["training"], split["start-up"]) == (3.0, 10 - 7)
+
+
+def test_of_a_trial_that_goes_on_its_last_session_counts_what_it_did() -> None:
+    resumed = StudyResumed(time=50.0, config={}, provenance=PROVENANCE)
+    fourth = epoch(2, 70.0, 6.0, 0.0)
+    fourth = fourth.model_copy(update={"record": fourth.record.model_copy(update={"epoch": 4})})
+    whole = ended(2, 71.0).model_copy(update={"epochs": 4})
+    bound = bound_of([*history(), resumed, fourth, whole], 12.0)
+    assert bound is not None
+    assert bound.seconds == 8e9 / 4 / 4e9 / 2, "one of four epochs"
+    assert bound.training_share == 8e9 / 4 / 4e9 / 6
+    repeated = bound_of([*history(), resumed, fourth, fourth, whole], 12.0)
+    assert repeated is not None
+    assert repeated.seconds == bound.seconds, "an epoch that a lost worker had to repeat is one"
 
 
 def test_works_add_up() -> None:

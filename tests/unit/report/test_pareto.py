@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autockd.report.pareto import pareto_front
-from autockd.report.tables import StudySummary, TrialRow
+from autockd.summary import StudySummary, TrialRow
 
 
 def summary(points: list[tuple[float, float]], **changes: Any) -> StudySummary:

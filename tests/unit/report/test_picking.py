@@ -7,7 +7,7 @@ import pytest
 from autockd.errors import StudyError, UsageError
 from autockd.exporting import chosen_row, row_to_export
 from autockd.report.picking import barred_trials, picked_row
-from autockd.report.tables import StudySummary, TrialRow
+from autockd.summary import StudySummary, TrialRow
 
 
 def row(trial: int, value: float | None, latency: float, **changes: Any) -> TrialRow:

@@ -11,7 +11,8 @@ import pytest
 from report_events import SEEDS, report_events
 from search_events import SPACE
 
-from autockd.errors import StudyError, UsageError
+from autockd.errors import EnvironmentProblem, StudyError, UsageError
+from autockd.folders import LITTER
 from autockd.records import Event, StudyStarted, TrialFinished, TrialStarted
 from autockd.report.content import ReportContent
 from autockd.report.csv_files import finalists_csv, trials_csv
@@ -19,8 +20,8 @@ from autockd.report.figures_html import plotly_figure, safe
 from autockd.report.gathering import content_of
 from autockd.report.html import page_of
 from autockd.report.sections import charts_of, sections_of
-from autockd.report.tables import summarise
 from autockd.report.writing import _is_report, files_of, write_report
+from autockd.summary import summarise
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>{{7*7}}"
 
@@ -172,6 +173,9 @@ def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> 
         (folder / name).write_text("mine")
         assert not _is_report(folder), name
         (folder / name).unlink()
+    (folder / ".DS_Store").symlink_to(folder / "report.html")
+    assert not _is_report(folder), "no file manager leaves a link"
+    (folder / ".DS_Store").unlink()
     (folder / "holiday.png").write_text("mine")
     with pytest.raises(UsageError, match=r"is not a report alone \(there is holiday.png\), so it is left alone"):
         write_report(begun, folder)
@@ -179,3 +183,23 @@ def test_a_folder_with_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> 
     (folder / "holiday.png").unlink()
     write_report(begun, folder)
     assert list(folder.glob("*.png")) == []
+
+
+@pytest.mark.parametrize("name", sorted(LITTER))
+def test_what_a_file_manager_leaves_keeps_no_report_from_being_replaced(tmp_path: Path, name: str) -> None:
+    folder, begun = tmp_path / "report", report_events()[:1]
+    folder.mkdir()
+    for _ in range(2):  # an empty folder first, then a report
+        (folder / name).write_text("icons")
+        write_report(begun, folder)
+        assert not (folder / name).exists()
+    (folder / name).write_text("icons")
+    (folder / "holiday.png").write_text("mine")
+    with pytest.raises(UsageError, match=r"is not a report alone \(there is holiday.png\)"):
+        write_report(begun, folder)
+
+
+def test_a_place_that_cannot_be_written_is_a_problem_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EnvironmentProblem, match="the report cannot be written: Not a directory -> "):
+        write_report(report_events()[:1], tmp_path / "file" / "report")

@@ -9,8 +9,8 @@ from autockd.records import Evaluated, Event, FinalistFinished, TrialStarted
 from autockd.report.gathering import _task_text, content_of
 from autockd.report.parallel_chart import height_of
 from autockd.report.standings import standings_of
-from autockd.report.tables import summarise
 from autockd.report.words import sentences
+from autockd.summary import summarise
 
 
 def without_finalists_of_the_search(history: list[Event]) -> list[Event]:

@@ -29,7 +29,8 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.report.tables import StudySummary, TrialRow, best_trial, list_studies, summarise
+from autockd.report.studies import list_studies
+from autockd.summary import StudySummary, TrialRow, best_trial, summarise
 from autockd.tracking import Ledger
 
 TEACHER = teacher_record(origin="given", seconds=0.0)

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from report_events import SEEDS, report_events
 
-from autockd.records import Evaluated, Event, StudyStarted, TrialFinished, TrialStarted
+from autockd.records import Evaluated, Event, FinalistFinished, StudyStarted, TrialFinished, TrialStarted
 from autockd.report.content import ReportContent
 from autockd.report.gathering import content_of
-from autockd.report.statistics import spread_text
+from autockd.report.page_tables import comparison_table
 from autockd.report.words import caveats, gap_text, sentences
+from autockd.verdicts import spread_text
 
 
 def without_space(events: list[Event]) -> list[Event]:
@@ -38,7 +39,8 @@ def test_a_win_is_said_with_its_interval_and_the_luck_of_the_search() -> None:
     assert "test accuracy (mean of 5 fresh seeds, standard deviation " in text
     gap = gap_text(winner.against_none.difference, "accuracy")
     assert f"It is better than the student without distillation ({gap} on test, 95 % interval " in text
-    assert "were the luck of selection" in text
+    saw = f"The search saw 96.9 % on the validation split (continuation, trial {winner.trial})"
+    assert f"{saw}, 5 fresh seeds give 96.6 %: 0.3 points of it were luck." in text
     assert "54.6 times as many" in text
     assert "one seed" not in text + doubts
     assert "nothing was chosen by it" in doubts
@@ -77,6 +79,55 @@ def test_failures_and_what_was_not_measured_are_told() -> None:
     assert "2 trials failed: the loss is NaN (2)." in doubts
     assert "The search measured no latency." in doubts
     assert "Baselines had one configuration" in doubts
+
+
+def test_the_luck_is_that_of_the_searchs_best_which_need_not_be_the_winner() -> None:
+    events = without_space(report_events())
+    before = content_of(events).of_kind("winner")
+    assert before is not None
+    lucky = [
+        event.model_copy(update={"value": 0.999}) if isinstance(event, TrialFinished) and event.trial == 1 else event
+        for event in events
+    ]
+    content = content_of(lucky)
+    winner = content.of_kind("winner")
+    assert winner is not None
+    assert winner.trial == before.trial != 1
+    assert "The search saw 99.9 % on the validation split (continuation preset, trial 1)" in " ".join(content.summary)
+
+
+def test_a_preset_that_was_stopped_has_no_value_of_the_search() -> None:
+    events = without_space(report_events())
+    stopped = [
+        event.model_copy(update={"state": "pruned"}) if isinstance(event, TrialFinished) and event.trial == 1 else event
+        for event in events
+    ]
+    content = content_of(stopped)
+    place = next(place for place, row in enumerate(content.standings) if row.kind == "preset")
+    assert comparison_table(content).rows[place][2] == "stopped early"
+
+
+def test_runs_with_fresh_seeds_that_failed_are_told() -> None:
+    events = without_space(report_events())
+    lost = next(event for event in events if isinstance(event, FinalistFinished))
+    failed = lost.model_copy(update={"state": "failed", "value": None, "reason": "no memory"})
+    content = content_of([failed if event is lost else event for event in events])
+    runs = sum(isinstance(event, FinalistFinished) for event in events)
+    assert f"1 of {runs} runs with fresh seeds failed." in content.caveats
+
+
+def test_without_distillation_means_that_nobody_was_trained_so() -> None:
+    def distilled(event: Event) -> Event:
+        return event.model_copy(update={"method": "kd"}) if isinstance(event, TrialStarted) else event
+
+    events = [distilled(event) for event in without_space(report_events())]
+    said = "No student was trained without distillation, so what distillation is worth here is not known."
+    assert said in content_of(events).summary
+    searched = [
+        event.model_copy(update={"method": "none"}) if isinstance(event, TrialStarted) and event.trial == 29 else event
+        for event in events
+    ]
+    assert said.replace("trained", "trained again") in content_of(searched).summary
 
 
 def test_a_study_in_the_middle_says_so() -> None:

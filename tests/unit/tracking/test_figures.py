@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from autockd.records import Event
-from autockd.tracking.figures import plan_figure, search_history_figure
+from autockd.tracking.figures import plan_figure
 
 
 def lines(axis: Any) -> dict[str, tuple[list[float], list[float]]]:
@@ -27,23 +26,3 @@ def test_a_plan_is_drawn_in_epochs_with_the_last_value_held() -> None:
 def test_a_plan_of_any_method_can_be_saved(columns: dict[str, list[float]], tmp_path: Path) -> None:
     plan_figure(columns, 1, "baseline").savefig(tmp_path / "plan.png")
     assert (tmp_path / "plan.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_history_shows_trials_best_and_teacher(study: list[Event], tmp_path: Path) -> None:
-    figure = search_history_figure(study)
-    (axis,) = figure.axes
-    assert axis.get_ylabel() == "validation accuracy"
-    drawn = lines(axis)
-    assert drawn["best so far"] == ([0, 1], [0.90, 0.95])
-    assert drawn["teacher"][1] == [0.98, 0.98]
-    points = {dots.get_label(): dots.get_offsets().tolist() for dots in axis.collections}
-    assert points["continuation"] == [[1, 0.95]]
-    assert points["continuation, stopped early"] == [[2, 0.30]]
-    assert points["none"] == [[0, 0.90]]
-    assert [x for x, _ in points["failed"]] == [3]
-    figure.savefig(tmp_path / "history.png")
-
-
-def test_a_study_without_trials_is_an_empty_frame(study: list[Event], tmp_path: Path) -> None:
-    search_history_figure(study[:1]).savefig(tmp_path / "empty.png")
-    search_history_figure([]).savefig(tmp_path / "nothing.png")

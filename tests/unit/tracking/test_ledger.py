@@ -48,7 +48,7 @@ def test_what_is_appended_comes_back(path: Path, study: list[Event]) -> None:
     with Ledger(path) as ledger:
         for event in study:
             ledger.append(event)
-        assert list(ledger.read()) == study
+        assert events(path) == study, "while it is open"
     assert events(path) == study
 
 
@@ -267,7 +267,7 @@ def test_readers_see_whole_events_while_a_writer_writes(path: Path) -> None:
         writer.start()
         while writer.is_alive():
             a_look_begins.set()
-            times = [event.time for event in ledger.read()]
+            times = [event.time for event in events(path)]
             assert times == list(range(len(times)))
             lengths.append(len(times))
         writer.join()

@@ -38,7 +38,9 @@ def test_a_finished_study_says_what_came_of_it(study: list[Event]) -> None:
 
 def test_without_a_student_it_says_so(study: list[Event]) -> None:
     end = StudyFinished(time=1.0, complete=0, pruned=0, failed=4, best_trial=None, best_value=None, seconds={})
-    assert "No student: 0 trials complete, 0 stopped early, 4 failed." in note_after([study[0], end])
+    starts = [event for event in study if isinstance(event, TrialStarted)]
+    lost = [TrialFinished(time=1.0, trial=start.trial, state="failed", reason="no memory") for start in starts]
+    assert "No student: 0 trials complete, 0 stopped early, 4 failed." in note_after([study[0], *starts, *lost, end])
 
 
 def test_a_study_that_goes_on_has_no_result_yet_and_its_new_note(study: list[Event]) -> None:
@@ -61,7 +63,13 @@ def test_only_some_events_change_the_text(study: list[Event]) -> None:
 
 def test_names_that_are_not_ours_stay_plain_text(study: list[Event]) -> None:
     space = {HOSTILE: {"type": "choice", "choices": [HOSTILE], "when": {HOSTILE: [HOSTILE]}}}
-    search = {"space": space, "sampler": HOSTILE, "baselines": [{"name": HOSTILE}], "stopping": {"rule": HOSTILE}}
+    search = {
+        "trials": 4,
+        "space": space,
+        "sampler": HOSTILE,
+        "baselines": [{"name": HOSTILE}],
+        "stopping": {"rule": HOSTILE},
+    }
     text = note_after(changed(study, search=search, note=""))
     assert "<img" not in text
     assert "c4nary" not in text
@@ -93,5 +101,9 @@ def test_finalists_stand_there_over_their_seeds_with_what_may_be_said(finals: li
     assert "| best student, continuation, trial 1 | 95.0 % | 92.0 ± 2.8 % | 90.0 ± 2.8 % | 2 | 4,800 |" in text
     assert "- best student (continuation, trial 1) against no distillation, 2 seeds: " in text
     assert "2 fresh seeds give 92.0 %: 3.0 points of it were luck" in text
+    assert "| dimension | values | scale | exists where | trial 1 |" in text
     assert "The test split was opened once, at 1970-01-01 00:03:10 UTC" in text
+    assert "| learning\\_rate | 0.001 to 1 | log |  | 0.1 |" in text, (
+        "of the winner, which the dimensions are headed by"
+    )
     assert "seed 7" not in text, "its runs are not listed one by one"

@@ -1,3 +1,5 @@
+"""Which trials run again, and which of these runs is exported."""
+
 from __future__ import annotations
 
 import math
@@ -6,8 +8,9 @@ import pytest
 from scipy import stats
 
 from autockd.records import Evaluated, FinalistFinished, FinalistsChosen
-from autockd.report.statistics import compare_paired, finalist_trials, finalists_of, winning_run
-from autockd.report.tables import StudySummary, TrialRow
+from autockd.report.finalists import finalist_trials, winning_run
+from autockd.summary import StudySummary, TrialRow
+from autockd.verdicts import compare_paired, finalists_of
 
 SUMMARY = StudySummary(study="s", asked=3, metric="accuracy", direction="maximize", finished=False, started=0.0)
 

@@ -2,60 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from autockd.records import Event, StudyStarted, TrialFinished, TrialStarted
-from autockd.tracking.figures import has_value
+from autockd.report.content import ImportanceRecord
+from autockd.summary import TrialRow
 
-FEW_TRIALS = 30
+_FEW_TRIALS = 30
 """Below so many, the order of the dimensions may be chance."""
 
 _FEWEST_TRIALS = 4
 _SEED = 0
 
 
-@dataclass(frozen=True)
-class Importance:
-    """What a study's complete trials say about its dimensions.
+def importance_of(space: Mapping[str, Mapping[str, Any]], trials: Sequence[TrialRow]) -> ImportanceRecord:
+    """Judge the dimensions of a space by a study's trials; the same trials give the same shares.
 
-    Attributes:
-        shares: dimension to share of the explained variation, largest first; they add up to 1.
-        trials: complete trials in the space: baselines stand outside of it, and stopped trials were judged earlier.
-        left_out: dimensions that cannot be judged, because some of these trials are without them.
-        problem: why there are no shares; empty where there are.
+    Complete trials in the space count: baselines stand outside of it, and stopped trials were judged earlier.
     """
-
-    shares: dict[str, float] = field(default_factory=dict)
-    trials: int = 0
-    left_out: tuple[str, ...] = ()
-    problem: str = ""
-
-
-def importance_of(events: Iterable[Event]) -> Importance:
-    """Judge the dimensions of a study's space by its trials; the same events give the same shares."""
-    history = list(events)
-    study = next((event for event in history if isinstance(event, StudyStarted)), None)
-    space: Mapping[str, Mapping[str, Any]] = study.config.get("search", {}).get("space", {}) if study else {}
-    starts = [event for event in history if isinstance(event, TrialStarted) and event.role != "baseline"]
-    if any(event.arm for event in starts):
-        return Importance(trials=len(starts), problem="each of the methods that are compared has a space of its own")
-    points = {event.trial: event.params for event in starts}
-    values = {
-        event.trial: event.value
-        for event in history
-        if isinstance(event, TrialFinished) and has_value(event) and event.trial in points
-    }
-    points = {trial: points[trial] for trial in values}
+    within = [row for row in trials if row.role != "baseline"]
+    if any(row.arm for row in within):
+        return ImportanceRecord(
+            trials=len(within), problem="each of the methods that are compared has a space of its own"
+        )
+    points = {row.trial: row.params for row in within if _has_value(row)}
+    values = {row.trial: row.value for row in within if _has_value(row)}
     left_out = tuple(name for name in space if any(name not in point for point in points.values()))
+    found = ImportanceRecord(trials=len(values), left_out=left_out, few=len(values) < _FEW_TRIALS)
     if problem := _problem(values.values(), [name for name in space if name not in left_out]):
-        return Importance(trials=len(values), left_out=left_out, problem=problem)
+        return found.model_copy(update={"problem": problem})
     try:
-        shares = _shares(space, points, values)
+        return found.model_copy(update={"shares": _shares(space, points, values)})
     except (RuntimeError, ValueError) as error:  # fANOVA's words for data that it cannot judge
-        return Importance(trials=len(values), left_out=left_out, problem=str(error))
-    return Importance(shares, len(values), left_out)
+        return found.model_copy(update={"problem": str(error)})
+
+
+def _has_value(row: TrialRow) -> bool:
+    return row.state == "complete" and row.value is not None and math.isfinite(row.value)
 
 
 def _problem(values: Iterable[float | None], names: list[str]) -> str:

@@ -1,14 +1,11 @@
-"""A study's ledger, read as tables: counts, trials, and the final comparison."""
+"""A study's events, read as tables: counts, trials, and the final comparison."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from autockd.errors import StudyError
-from autockd.folders import BUNDLE, CONFIG, LEDGER
 from autockd.limits import Bound
 from autockd.records import (
     AssistantReady,
@@ -34,7 +31,6 @@ from autockd.records import (
     TrialRole,
     TrialStarted,
 )
-from autockd.tracking.ledger import read_events
 
 _OUTCOME_FIELDS = (
     *("state", "value", "best_epoch", "epochs", "seconds", "cpu_seconds", "gpu_seconds"),
@@ -70,7 +66,7 @@ class TrialRow(Record):
 
 
 class StudySummary(Record):
-    """A study at one moment, read from its ledger alone."""
+    """A study at one moment, as its events tell it."""
 
     study: str
     folder: str = ""
@@ -118,7 +114,7 @@ class StudySummary(Record):
 
 
 def summarise(events: Iterable[Event]) -> StudySummary | None:
-    """The summary of a ledger's events; None for a ledger without a study."""
+    """The summary of events, in order; None where no study begins among them."""
     fields: dict[str, object] = {}
     trials: dict[int, TrialRow] = {}
     final: dict[object, Evaluated | FinalistFinished] = {}
@@ -149,54 +145,6 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     fields |= {"trials": rows, **_final_fields(final.values())}
     fields["best_trial"] = best_trial(rows, str(fields["direction"]))
     return StudySummary.model_validate(fields)
-
-
-def summary_if_begun(ledger: Path) -> StudySummary | None:
-    """What a study's ledger says, now; None where it says nothing yet, or what came before it has failed."""
-    summary = summarise(read_events(ledger)) if ledger.exists() else None
-    if summary is None:
-        return None
-    folder, bundle = ledger.parent, summary.bundle
-    if bundle and not Path(bundle).is_dir() and (folder / BUNDLE).is_dir():  # the study has moved since
-        bundle = str((folder / BUNDLE).absolute())
-    return summary.model_copy(update={"folder": folder.name, "bundle": bundle})
-
-
-def summary_of(ledger: Path) -> StudySummary:
-    """What a study's ledger says, now.
-
-    Raises:
-        StudyError: the study has not begun.
-    """
-    summary = summary_if_begun(ledger)
-    if summary is None:
-        raise StudyError(f"{ledger.parent}: this study has not begun; start one with `autockd run`")
-    return summary
-
-
-def list_studies(studies: Path, complain: Callable[[str], None] | None = None) -> list[StudySummary]:
-    """Every study of a folder that has begun, the latest first.
-
-    Args:
-        studies: the folder.
-        complain: is told of each study that cannot be read, and the others are listed; None raises that instead.
-
-    Raises:
-        StudyError: a ledger is damaged, or another version's.
-        OSError: a ledger may not be read.
-    """
-    found: list[StudySummary] = []
-    for path in studies.glob(f"*/{CONFIG}"):
-        try:
-            summary = summary_if_begun(path.parent / LEDGER)
-        except (StudyError, OSError) as error:
-            if complain is None:
-                raise
-            complain(f"{path.parent.name} cannot be read: {error}")
-            continue
-        if summary is not None:
-            found.append(summary)
-    return sorted(found, key=lambda summary: -summary.started)
 
 
 def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
