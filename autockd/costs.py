@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from autockd.config.arms import arms_of
+from autockd.config.models import bare
 from autockd.config.objective_rules import architecture_points
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
@@ -121,12 +122,10 @@ class CostMeter:
         return self._path(trial).exists()
 
     def _path(self, trial: TrialConfig) -> Path:
-        bare = trial.student.model_copy(update={"weights": None})
-        return self.folder / f"{content_hash(bare.model_dump(mode='json'))[:16]}.json"
+        return self.folder / f"{content_hash(bare(trial.student).model_dump(mode='json'))[:16]}.json"
 
     def _network(self, trial: TrialConfig, task: Task) -> nn.Module:
-        bare = trial.student.model_copy(update={"weights": None})
-        return build_network(based_on(bare, self.teacher), task, seed=trial.seed).eval()
+        return build_network(based_on(bare(trial.student), self.teacher), task, seed=trial.seed).eval()
 
     def _student(self, trial: TrialConfig, task: Task, model: nn.Module) -> Student:
         description: dict[str, Any] = {

@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STUDIES_ENV = "AUTOCKD_STUDIES"
@@ -74,8 +74,9 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
         if replace and target.exists():
             target.rename(old)
         stage.rename(target)
-        sync_to_disk(target.parent)
-    except OSError:
+        with suppress(OSError):  # it is there, and what stood there may go
+            sync_to_disk(target.parent)
+    except BaseException:
         if old.exists() and not target.exists():
             old.rename(target)
         raise

@@ -211,7 +211,7 @@ def _interrupted(folder: Path) -> Interrupted:
 
 
 def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> StudySummary:
-    """Export the best student, draw the search, close the study."""
+    """Export the best student, close the study, write its report."""
     folder, recorder, summary = session.folder, session.recorder, session.summary
     best = summary.best
     chosen, problem = row_to_export(summary, session.config.export.pick)

@@ -9,7 +9,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      trials/NNNN/    best.safetensors, last.safetensors
                      finalists/NNNN-SEED/    the same of finalists' runs
                      bundle/         the exported student
-                     *.png           pictures of the schedules and of the search
+                     *.png           pictures of the schedules
                      report/         report.html, its pictures, the numbers as JSON and CSV
 """
 
@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from autockd.config.loading import parse_study
+from autockd.config.loading import parse_study, with_absolute_paths
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
@@ -68,13 +68,13 @@ class Study:
 
     @classmethod
     def create(cls, config: StudyConfig, studies: Path) -> Self:
-        """Make the folder of a new study.
+        """Make the folder of a new study; relative paths in its configuration count from the current folder.
 
         Raises:
             StudyError: there is a study of this name already; one that never began, and does not run, is no such.
             EnvironmentProblem: the folder cannot be written.
         """
-        config = without_secrets(config)
+        config = with_absolute_paths(without_secrets(config), Path.cwd())
         folder = studies.absolute() / config.name
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
@@ -177,8 +177,11 @@ class Study:
             time.sleep(_POLL_SECONDS)
         return True
 
-    def sync(self) -> SinkSummary:
-        """Bring MLflow to where the ledger is; a second time changes nothing.
+    def sync(self, warn: Callable[[str], None] = lambda text: None) -> SinkSummary:
+        """Bring MLflow to where the ledger is, with the report as it is now; a second time changes nothing.
+
+        Args:
+            warn: is told where the report cannot be written anew, which keeps nothing else from MLflow.
 
         Raises:
             ConfigError: the study is not tracked in MLflow.
@@ -192,8 +195,12 @@ class Study:
         uri = self.mlflow_uri()
         if uri is None:
             raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
-        report, _ = self.report()
-        files = [self.folder / CONFIG, *sorted(self.folder.glob("*.png")), *shown_of(report)]
+        self.status()
+        try:
+            self.report()
+        except Exception as error:  # whatever a chart, or a folder that somebody uses for more, has against it
+            warn(f"the report was not written anew: {reason_of(error)}")
+        files = [self.folder / CONFIG, *sorted(self.folder.glob("*.png")), *shown_of(self.folder / REPORT)]
         found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=files)
         return replace(found, registered=register_bundle(self.folder, uri, self.experiment).text)
 

@@ -57,7 +57,7 @@ def sync_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     from autockd.tracking.redaction import redact
 
     study = open_study(name, studies)
-    found = study.sync()
+    found = study.sync(warn=say)
     if as_json:
         facts = {"study": study.name, "events": found.delivered, "run_id": found.run_id}
         write_json(facts | {"registered": redact(found.registered)})

@@ -173,7 +173,7 @@ def parse_study(
             problems += [each for each in error.problems if (each.field, each.message) not in known]
     if problems:
         raise ConfigError(problems)
-    return _with_absolute_paths(study, folder)
+    return with_absolute_paths(study, folder)
 
 
 def _mistakes(study: StudyConfig) -> Sequence[tuple[str, str]]:
@@ -348,7 +348,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
+def with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
     """The study with every relative path made absolute from `folder`, `~` expanded."""
 
     def resolve(model: BaseModel) -> BaseModel:

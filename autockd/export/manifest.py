@@ -1,4 +1,5 @@
-"""The manifest of a bundle: SHA-256 and size of every file, and the check that the folder holds these and no others.
+"""The manifest of a bundle: SHA-256 and size of every file, and the check that the folder holds these and no others
+but what a file manager leaves, which is never read.
 
 It detects damage and additions, not forgery: who can write the folder can write a manifest that fits. What a bundle
 may make the program do is therefore bounded elsewhere too: its files are plain data, and nothing in it is code.
@@ -92,15 +93,15 @@ def _plain_files(folder: Path) -> set[str]:
     """Names in the folder, all of them regular files of a bundle's formats."""
     try:
         found = sorted(entries_of(folder))
+        for path in found:
+            if path.is_symlink():
+                raise ExportError(f"{path}: is a symbolic link, a bundle has none -> put the file itself in its place")
+            if not path.is_file():
+                raise ExportError(f"{path}: is not a regular file, a bundle has no others -> remove it")
+            if path.suffix not in SUFFIXES:
+                raise ExportError(f"{path}: a bundle holds only {', '.join(SUFFIXES)} files -> remove it")
     except OSError as error:
         raise ExportError(f"{folder}: cannot be read: {reason_of(error)} -> name a bundle's folder") from error
-    for path in found:
-        if path.is_symlink():
-            raise ExportError(f"{path}: is a symbolic link, a bundle has none -> put the file itself in its place")
-        if not path.is_file():
-            raise ExportError(f"{path}: is not a regular file, a bundle has no others -> remove it")
-        if path.suffix not in SUFFIXES:
-            raise ExportError(f"{path}: a bundle holds only {', '.join(SUFFIXES)} files -> remove it")
     return {path.name for path in found}
 
 

@@ -43,10 +43,11 @@ def time_split(events: Iterable[Event], seconds: Mapping[str, float]) -> dict[st
         "training": training,
         "evaluation": evaluation + seconds.get("evaluate", 0.0) + seconds.get("costs", 0.0),
         "finalists": seconds.get("finalists", 0.0),
-        "tracking": seconds.get("tracking", 0.0),
         "export": seconds.get("export", 0.0),
     }
-    return {**split, "waiting": max(0.0, seconds.get("total", 0.0) - sum(split.values()))}
+    left = max(0.0, seconds.get("total", 0.0) - sum(split.values()))
+    tracking = min(seconds.get("tracking", 0.0), left)  # what of it workers did not have to wait for counts as theirs
+    return {**split, "tracking": tracking, "waiting": left - tracking}
 
 
 def bound_of(events: Iterable[Event], total: float) -> Bound | None:

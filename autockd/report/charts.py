@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from autockd.report.content import Kind, ReportContent
-from autockd.tracking.figures import COLORS, GREY, INK
+from autockd.tracking.figures import COLORS
 
 Mark = Literal["line", "curve", "steps", "dots", "bars", "hbars"]
 """`curve` is a line with dots; `hbars` lie, with their length along x."""
@@ -22,6 +22,8 @@ PALE = "#c3cad4"
 STOPPED = "#98a2b0"
 FAILED = "#c62828"
 BARS = "#7a8798"
+GREY = "#6b6b6b"
+INK = "#222222"
 
 _BASELINES = (COLORS[1], COLORS[2], COLORS[4], "#b3541e", "#0f6d8c")
 

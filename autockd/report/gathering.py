@@ -36,7 +36,7 @@ from autockd.report.pareto import pareto_front
 from autockd.report.standings import standings_of
 from autockd.report.words import caveats, sentences
 from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
-from autockd.verdicts import finalists_of, runs_of, selection_bias
+from autockd.verdicts import finalists_of, runs_of, selection_bias, winner_of
 
 
 def content_of(events: Iterable[Event]) -> ReportContent:
@@ -122,9 +122,10 @@ def _arms(summary: StudySummary) -> list[ArmStanding]:
 
 
 def _over_seeds(summary: StudySummary) -> dict[str, Any]:
-    runs = runs_of(summary)
+    runs, finalists = runs_of(summary), finalists_of(summary)
+    luck = selection_bias(finalists, summary.metric, summary.direction)
     return {
-        "luck": selection_bias(finalists_of(summary), summary.metric, summary.direction) or "",
+        "luck": luck or "" if winner_of(finalists, summary.direction) else "",
         "failed_runs": (sum(run.value is None for run in runs), len(runs)),
     }
 

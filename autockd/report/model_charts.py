@@ -97,7 +97,7 @@ def plan_chart(content: ReportContent) -> Chart | None:
     if not panels:
         return None
     alt = "Coefficients of the plan by epoch: " + ", ".join(panel.title for panel in panels)
-    return Chart("plan", "The plan over the run", alt, tuple(panels), columns=2)
+    return Chart("winning_plan", "The plan over the run", alt, tuple(panels), columns=2)
 
 
 def _track(content: ReportContent, plan: PlanTrack, values: Sequence[float | None], title: str) -> Series:

@@ -141,7 +141,7 @@ def _plan(content: ReportContent) -> Iterator[Section]:
     if preset is None and winner is not None and roles.get(winner.trial or 0) == "default":
         other = "The winner is the preset itself: no other trial did better."
     elif preset is None and "default" in roles.values():
-        other = "The study's own values came to no student, so there is no preset to compare with."
+        other = "The study's own values have come to no student that could be compared."
     elif preset is None:
         other = "The study's own values were not among the trials, so there is no preset to compare with."
     else:

@@ -20,12 +20,12 @@ from autockd.summary import summarise
 
 PAGE, CONTENT, TRIALS, FINALISTS = "report.html", "report.json", "trials.csv", "finalists.csv"
 PICTURES = (
-    *("methods", "plan", "learning_curves", "reliability", "agreement", "cost", "search_history", "pareto_front"),
-    *("slices", "importance", "rungs", "parallel_coordinates"),
+    *("methods", "winning_plan", "learning_curves", "reliability", "agreement", "cost", "search_history"),
+    *("pareto_front", "slices", "importance", "rungs", "parallel_coordinates"),
 )
 """Names of all charts that there are; a report has some of them."""
 
-_KNOWN = frozenset({PAGE, CONTENT, TRIALS, FINALISTS, *(f"{name}.png" for name in PICTURES)})
+_KNOWN = frozenset({PAGE, CONTENT, TRIALS, FINALISTS, "plan.png", *(f"{name}.png" for name in PICTURES)})
 
 
 def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
@@ -61,8 +61,8 @@ def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
 
 
 def shown_of(folder: Path) -> list[Path]:
-    """What people look at of a report: its page and its pictures."""
-    return [folder / PAGE, *sorted(folder.glob("*.png"))]
+    """What people look at of a report, as far as it is there: its page and its pictures."""
+    return [*folder.glob(PAGE), *sorted(folder.glob("*.png"))]
 
 
 def files_of(folder: Path) -> list[Path]:

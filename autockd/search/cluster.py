@@ -127,9 +127,9 @@ class Cluster:
         return self._tasks[id(task)][1]
 
     def _out_of_memory(self, cause: BaseException) -> EnvironmentProblem:
-        more = ", or give a trial more of the GPU (resources.gpus_per_trial)" if self.allocation.gpus else ""
+        more = "give a trial more of the GPU (resources.gpus_per_trial)" if self.allocation.gpus else "free some memory"
         return EnvironmentProblem(
-            f"out of memory, outside of a trial ({reason_of(cause)}) -> lower teacher.training.batch_size{more}"
+            f"out of memory, outside of a trial ({reason_of(cause)}) -> {more}, or take a smaller teacher"
         )
 
     def search(self, book: Book, setting: WorkerSetting, task: Task, halt: Halt, *, trials: int, retries: int) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -162,12 +164,31 @@ def _connect(address: str, preload: str | None) -> None:
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
-        with _environment(_workers_kept() | (preloading(preload) if preload else {})):
+        with _environment(_workers_kept() | (preloading(preload) if preload else {})), _no_more_than_needed():
             ray.init(address=address, **_machine(), include_dashboard=False, **options)
         return
     _check_somebody_listens(address)
     with _environment(_ONE_ATTEMPT):
         ray.init(address=address, **options)
+
+
+@contextmanager
+def _no_more_than_needed() -> Iterator[None]:
+    """Within this Ray starts without its autoscaler, and without what copies the logs of workers to this process.
+
+    Nobody asks them for anything here, and each is a Python process that imports Ray while workers want the cores. What
+    `ray start` has options for, `ray.init` has not; a Ray that knows them by other names starts them.
+    """
+    from ray._private import parameter
+
+    plain = parameter.RayParams
+    unneeded = {"no_monitor": True, "include_log_monitor": False}
+    if unneeded.keys() <= inspect.signature(plain).parameters.keys():
+        parameter.RayParams = partial(plain, **unneeded)
+    try:
+        yield
+    finally:
+        parameter.RayParams = plain
 
 
 def _machine() -> dict[str, int]:

@@ -18,7 +18,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
-from autockd.data.task import HeldOut, Split, Task
+from autockd.data.task import HeldOut, ImageTask, Split, Task
 from autockd.errors import ConfigError, EnvironmentProblem, TrialFailed
 from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
@@ -78,7 +78,8 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
             f"resources.gpus_per_trial: Ray has GPUs that torch {torch.__version__} on {platform.node()} cannot use -> "
             "install a torch that can, or set it to 0"
         )
-    wanted, recorded = study.resources.precision, study.resources.cuda_graphs and device == "cuda"
+    wanted = study.resources.precision
+    recorded = study.resources.cuda_graphs and device == "cuda" and isinstance(task, ImageTask)
     try:
         choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), recorded)
     except TrialFailed as error:

@@ -135,6 +135,7 @@ class TrialWorker:
                 outcome = self._finish()
         except EnvironmentProblem as error:
             problem = str(error)
+            self._trainer, self._is_new = None, True  # it may be within an epoch: what is kept is the last checkpoint
         except AutockdError as error:
             outcome = self._failed(str(error), of_its_point=isinstance(error, TrialFailed))
         except Exception as error:  # a trial must never end the study

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#2a78d6", "#eb6834", "#1baf7a", "#8a4fd0", "#c9a400", "#5f6b7a")
-GREY = "#6b6b6b"
-INK = "#222222"
 _SHARES = {"hard_weight": "psi (hard_weight)", "smoothing": "phi (smoothing)"}
 _PANELS = {"margin": "margin", "learning_rate": "learning_rate"}
 

@@ -50,6 +50,7 @@ class Projection:
         self._began = 0.0
         self._resumed = 0
         self._note: StudyNote | None = None
+        self._has_news = False
         self._better: Callable[[float, float], float] = max
         self._space: Mapping[str, Mapping[str, Any]] = {}
         self._objectives: tuple[str, ...] = ()
@@ -73,7 +74,7 @@ class Projection:
         else:
             return False
         if self._note is not None and self._note.hear(event):
-            self._runs[None].tell(event.time, tags={"mlflow.note.content": self._note.text})
+            self._has_news = self._runs[None].changed = True
         self._seen.add(identity)
         return True
 
@@ -86,6 +87,9 @@ class Projection:
 
     def take(self) -> list[RunUpdate]:
         """What is new since the last call, the study's own run first."""
+        if self._note is not None and self._has_news:  # once for many events, for it is made of all there were
+            self._runs[None].tags["mlflow.note.content"] = self._note.text
+            self._has_news = False
         return [run.take() for run in self._runs.values() if run.changed]
 
     def _start_study(self, event: StudyStarted) -> None:

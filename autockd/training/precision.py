@@ -239,9 +239,10 @@ def _recorded(step: Callable[[], None], optimizer: torch.optim.Optimizer, device
     """What repeats the step as a recorded one."""
     stream, outside = recording_stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(outside)
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            step()
-    graph = record_step(step, optimizer, stream)
-    outside.wait_stream(stream)
-    return graph.replay
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                step()
+            return record_step(step, optimizer, stream).replay
+    finally:
+        outside.wait_stream(stream)

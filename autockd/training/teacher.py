@@ -20,7 +20,7 @@ from autockd.config.models import Encoder, ModelConfig
 from autockd.config.schema import AssistantConfig, TeacherConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
-from autockd.errors import ConfigError, StudyError, TrialFailed, cannot_write
+from autockd.errors import ConfigError, EnvironmentProblem, StudyError, TrialFailed, cannot_write, reason_of
 from autockd.folders import ANOTHER_CACHE, cache_folder, write_whole
 from autockd.hashing import content_hash
 from autockd.models import (
@@ -40,6 +40,7 @@ from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import ANSWERS, LiveTeacher
+from autockd.training.memory import is_out_of_memory
 from autockd.training.networks import based_on, build_network, kept_model, make_feed
 from autockd.training.trainer import Trainer
 
@@ -270,6 +271,7 @@ def _train(
     Returns:
         Whether it has; False where another study of this machine trained the same one meanwhile.
     """
+    role = "assistant" if teacher else "teacher"
     with _alone(weights, tell):
         if weights.exists():
             return False
@@ -285,7 +287,12 @@ def _train(
                     save_checkpoint(checkpoint, trainer.state_dict())
                     saved = time.monotonic()
         except TrialFailed as error:
-            raise ConfigError([error.as_problem(f"{'assistant' if teacher else 'teacher'}.training")]) from error
+            raise ConfigError([error.as_problem(f"{role}.training")]) from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            said = f"out of memory while the {role} is trained ({reason_of(error)})"
+            raise EnvironmentProblem(f"{said} -> lower {role}.training.batch_size, or take a smaller one") from error
         save_weights(trainer.best_weights, weights)
         checkpoint.unlink(missing_ok=True)
     return True

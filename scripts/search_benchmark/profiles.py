@@ -26,7 +26,9 @@ WAVES = 2
 first, and the next ones say what a trial takes."""
 
 _ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
-_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread", "early_imports"), ("cuda_graphs",)
+RECORDING = "cuda_graphs"
+"""The technique that a study has a setting for."""
+_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread", "early_imports"), (RECORDING,)
 _TEXT_ON_CPU_OFF = (*_ON_CPU_OFF, "quick_attention")
 IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
 NOT_RECORDED = ("fused_optimizer", "resident_data")

@@ -16,7 +16,7 @@ from search_benchmark.ablation.sitecustomize import MODULES
 from search_benchmark.judging import ratio_of, standard_error
 from search_benchmark.measuring import Measured, project
 from search_benchmark.preparing import forget_other
-from search_benchmark.profiles import ARMS, IMAGE_SPACE, PROFILES, TECHNIQUES
+from search_benchmark.profiles import ARMS, IMAGE_SPACE, PROFILES, RECORDING, TECHNIQUES
 from search_benchmark.setting import Result, sobol_points
 from search_benchmark.tables import as_json, ratios_table, waterfall
 
@@ -103,7 +103,7 @@ def test_tables_and_numbers_have_every_arm() -> None:
 def test_profiles_name_arms_that_there_are(profile: str) -> None:
     for plan in PROFILES[profile].values():
         assert set(plan.arms) <= set(ARMS[plan.kind])
-        assert set(plan.off) <= set(TECHNIQUES[plan.kind]) <= set(MODULES)
+        assert set(plan.off) <= set(TECHNIQUES[plan.kind]) <= {*MODULES, RECORDING}
 
 
 @pytest.mark.parametrize(

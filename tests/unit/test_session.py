@@ -92,6 +92,16 @@ def test_another_study_takes_no_name_of_one_that_runs(tmp_path: Path) -> None:
     Study.create(config, tmp_path)
 
 
+def test_a_study_that_was_made_in_python_has_no_path_that_depends_on_where_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = study(tmp_path).model_dump() | {"task": {"source": "text", "path": "./reviews.csv", "label_column": "stars"}}
+    Study.create(StudyConfig.model_validate(data), tmp_path / "studies")
+    again = Study.open("s", tmp_path / "studies").config.task
+    assert getattr(again, "path", None) == str(tmp_path / "reviews.csv")
+
+
 def test_the_file_of_a_study_is_that_of_whoever_runs_it(tmp_path: Path) -> None:
     """Another one may have come between the making of its folder and its beginning."""
     config = study(tmp_path)

@@ -91,12 +91,6 @@ def without_early_imports(module: ModuleType) -> None:
     module._keeps_every_core_busy = lambda study: False
 
 
-def without_cuda_graphs(module: ModuleType) -> None:
-    """Every kernel of every step launched by itself."""
-    trainer = module.Trainer
-    module.Trainer = lambda *args, **named: trainer(*args, **{**named, "recorded": False})
-
-
 def without_real_lengths(module: ModuleType) -> None:
     """Every text padded to the task's longest."""
     batch, longest = module.Tokens.batch, int(os.environ["AUTOCKD_BENCHMARK_LENGTH"])

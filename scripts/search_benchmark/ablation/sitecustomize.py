@@ -21,7 +21,6 @@ MODULES = {
     "bf16": "autockd.training.probes",
     "channels_last": "autockd.training.probes",
     "one_thread": "autockd.training.probes",
-    "cuda_graphs": "autockd.search.worker",
     "resident_data": "autockd.training.batches",
     "fused_optimizer": "autockd.training.optimizer",
     "warm_workers": "autockd.search.runner",

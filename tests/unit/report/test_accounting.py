@@ -91,6 +91,12 @@ def test_trials_that_share_a_gpu_share_its_peaks() -> None:
     assert whole == bound_of(history(), 50.0)
 
 
+def test_tracking_beside_training_is_no_time_of_its_own() -> None:
+    split = time_split(history(), {**SECONDS, "tracking": 30.0})
+    assert (split["tracking"], split["waiting"]) == (50 - 32, 0)
+    assert sum(split.values()) == pytest.approx(SECONDS["total"])
+
+
 def test_an_assistant_counts_as_a_teacher() -> None:
     assert time_split(history(), {**SECONDS, "assistant": 3.0})["teacher"] == 5 + 3
 

@@ -87,8 +87,8 @@ def failing(patch: pytest.MonkeyPatch, cause: Exception) -> None:
 @pytest.mark.parametrize(
     ("gpus", "remedy"),
     [
-        (0.5, "lower teacher.training.batch_size, or give a trial more of the GPU (resources.gpus_per_trial)"),
-        (0.0, "lower teacher.training.batch_size"),
+        (0.5, "give a trial more of the GPU (resources.gpus_per_trial), or take a smaller teacher"),
+        (0.0, "free some memory, or take a smaller teacher"),
     ],
 )
 @pytest.mark.usefixtures("store")

@@ -591,6 +591,28 @@ def test_a_trace_that_cannot_be_written_is_no_failure_of_the_trial(
     assert last.problem.startswith(f"trace: cannot write {in_its_way.parent} (")
 
 
+def test_what_a_problem_of_the_machine_breaks_off_goes_on_from_the_checkpoint_before(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not from within the epoch, part of which would then be done twice, and its records never told."""
+    monkeypatch.setattr(worker_module, "REPORT_EVERY", 0.0)
+    trial = make_trial("none", epochs=4, batch_size=10)
+    undisturbed = losses(worker_of(setting, task, trial, number=1))
+    (trial_folder(setting.study, 0) / PROFILE / "a folder").mkdir(parents=True)
+    worker = worker_of(replace(setting, traced=0), task, trial)
+    (first,) = worker.advance().records
+    worker.save()
+    assert worker.advance().problem.startswith("trace: cannot write"), "at the 19th step, in the second epoch"
+    worker.save()
+    told = losses(worker_of(setting, task, trial))
+    assert told == undisturbed
+    assert told[0] == first.loss
+
+
+def losses(worker: TrialWorker) -> list[float]:
+    return [record.loss for report in told_until_its_end(worker) for record in report.records]
+
+
 def told_until_its_end(worker: TrialWorker) -> Iterator[TrialReport]:
     while True:
         report = worker.advance()

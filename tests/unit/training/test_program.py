@@ -129,9 +129,12 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
     make_trial: MakeTrial, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A recording that failed does not end well either; by that error alone the GPU would be taken for broken."""
+    trainer = make_trainer(make_trial("none", optimizer="adamw"), recorded=True)
+    groups = trainer.optimizer.param_groups
 
     @contextmanager
     def record(*_: object, **__: object) -> Iterator[None]:
+        assert all(group["capturable"] for group in groups), "or AdamW refuses to be recorded"
         try:
             yield
         finally:
@@ -140,7 +143,6 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
     def run_out(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
 
-    trainer = make_trainer(make_trial("none"), recorded=True)
     program = trainer._program
     assert program is not None
     monkeypatch.setattr(torch.cuda, "graph", record)
@@ -152,6 +154,7 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
     size = trainer.trial.training.batch_size
     with pytest.raises(torch.OutOfMemoryError, match="Tried to allocate"):
         program.step(run_out, trainer.optimizer, size)
+    assert not any(group["capturable"] for group in groups), "or it complains of every step that is not"
     monkeypatch.setattr(program, "_compute", lambda *_: None)
     with pytest.raises(TrialFailed, match=r"cannot be recorded .* set resources.cuda_graphs: false"):
         program.step(run_out, trainer.optimizer, size)

@@ -311,6 +311,17 @@ def test_a_study_keeps_its_own_copy_where_other_weights_are_given(prepare: Prepa
     assert prepare(same, expected=own.record.weights_hash).identity == own.identity
 
 
+def test_memory_that_runs_out_while_it_is_trained_has_its_remedy(
+    prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
+
+    monkeypatch.setattr(Trainer, "_train_epoch", run_out)
+    with pytest.raises(EnvironmentProblem, match=r"while the teacher is trained .* lower teacher.training.batch_size"):
+        prepare()
+
+
 def test_a_cache_that_cannot_be_written_is_the_machines_problem(prepare: Prepare, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(EnvironmentProblem, match="AUTOCKD_CACHE"):
