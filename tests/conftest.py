@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import warnings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two busy OpenMP threads slow each other down
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes to whoever's server that is
@@ -11,22 +13,22 @@ os.environ.pop("AUTOCKD_STUDIES", None)
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-import torch
 
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.models import CifarResNet
 from autockd.config.tasks import Augmentation, Digits
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
-from autockd.data import HeldOut, Task, load_task
 from autockd.folders import CACHE_ENV
 from autockd.records import PrecisionChoice
-from autockd.training.live_teacher import LiveTeacher
-from autockd.training.networks import build_network
+
+if TYPE_CHECKING:  # pytest-xdist's own process reads this file too, and would import torch before its workers start
+    from autockd.data import HeldOut, Task
+    from autockd.training.live_teacher import LiveTeacher
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no mistake
 hypothesis.settings.load_profile("unhurried")
@@ -73,6 +75,8 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def digits() -> tuple[Task, HeldOut]:
     """120 training, 40 validation and 90 test images of 8x8 pixels; 18 views of each."""
+    from autockd.data import load_task
+
     augmentation = Augmentation(crop_padding=1, flip=True)
     config = Digits(limit_train=160, validation_fraction=0.25, limit_test=90, augmentation=augmentation)
     return load_task(config)
@@ -97,6 +101,11 @@ def shared_live(task: Task) -> LiveTeacher:
 
 
 def _teacher(task: Task) -> LiveTeacher:
+    import torch
+
+    from autockd.training.live_teacher import LiveTeacher
+    from autockd.training.networks import build_network
+
     return LiveTeacher(TEACHER, build_network(TEACHER, task, seed=7), task, torch.device("cpu"))
 
 
@@ -113,6 +122,30 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> MakeEncoder:
         if name not in made:
             made[name] = make_tiny_encoder(tmp_path_factory.mktemp(name), **options)
         return made[name]
+
+    return give
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database that MLflow has migrated; doing so takes seconds."""
+    from autockd.tracking.mlflow_store import default_uri, new_client
+
+    folder = tmp_path_factory.mktemp("template")
+    with warnings.catch_warnings():  # of MLflow 3.17 under SQLAlchemy 2.1, whichever test comes first
+        warnings.simplefilter("ignore")
+        new_client(default_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def with_database(template: Path) -> Callable[[Path], Path]:
+    """Puts MLflow's database into a folder of studies, as an earlier study leaves it; gives the folder."""
+
+    def give(studies: Path) -> Path:
+        studies.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(template, studies / "mlflow.db")
+        return studies
 
     return give
 

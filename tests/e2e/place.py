@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,3 +69,19 @@ class Place:
         result = self.autockd(*words)
         assert result.returncode == 0, result.stderr
         return result
+
+    def done_inside(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same, for one that must end well and runs within this process."""
+        result = self.inside(*words)
+        assert result.returncode == 0, result.stderr
+        return result
+
+
+@contextlib.contextmanager
+def without_ray() -> Iterator[None]:
+    """Ray starts in no time, and is not there: for what goes wrong before anybody joins it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autockd.search.connection._connect", lambda address, preload: None)
+        patch.setattr("autockd.search.connection._disconnect", lambda: None)
+        patch.setattr("autockd.search.connection.start_first", lambda: None)
+        yield

@@ -47,6 +47,7 @@ def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) ->
 
 def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
     words = ["run", "tiny.yaml", "name=stopped", "training.epochs=3000", "tracking.enabled=false"]
+    words.append("resources.precision=fp32")
     with subprocess.Popen(
         [sys.executable, "-m", "autockd", *words],
         cwd=place.folder,
@@ -74,7 +75,7 @@ def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
 def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place) -> None:
     """Quiet, it prints one JSON document and nothing else."""
     words = ("run", "tiny.yaml", "name=brief", "--trials", "500", "--time-budget", "10s", "export.onnx=false")
-    result = place.done(*words, "tracking.enabled=false", "--quiet", "--json")
+    result = place.done(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
     summary = json.loads(result.stdout)
     assert summary["finished"] is True
     assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}

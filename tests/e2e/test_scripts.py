@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -78,21 +80,43 @@ def test_the_best_student_is_exported_where_one_says(place: Path) -> None:
     assert again.stderr.startswith("error: ")
 
 
+def test_a_mistake_is_named_in_a_line(place: Path) -> None:
+    done = launch("run_study.py", "missing.yaml", cwd=place)
+    assert done.returncode == 2
+    assert "missing.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("run_study.py", ("missing.yaml",), "missing.yaml"),
-        ("compare_trials.py", ("tiny", "tyni"), "no study 'tyni'"),
-        ("compare_trials.py", ("tiny", "--top", "0"), "--top must be at least 1"),
-        ("export_best.py", ("tiny", "--to", "x", "--trial", "99"), "there is no trial 99"),
+        ("compare_trials", ("tiny", "tyni"), "no study 'tyni'"),
+        ("compare_trials", ("tiny", "--top", "0"), "--top must be at least 1"),
+        ("export_best", ("tiny", "--to", "x", "--trial", "99"), "there is no trial 99"),
     ],
 )
-def test_a_mistake_is_named_in_a_line(place: Path, script: str, arguments: tuple[str, ...], message: str) -> None:
-    done = launch(script, *arguments, cwd=place)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+def test_so_are_others(
+    place: Path,
+    script: str,
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In this process, which has imported everything before."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("AUTOCKD_STUDIES", "studies")
+    try:
+        code = importlib.import_module(script).main(arguments)
+    except SystemExit as left:  # argparse's way
+        code = left.code
+    said = capsys.readouterr()
+    assert code == 2
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
 
 
 def in_shell(code: str, checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -155,6 +179,18 @@ def test_a_failed_installation_is_reported_and_tried_again(checkout: Path) -> No
         assert "pip could not install" in done.stderr
 
 
+WITHOUT_PIP = f"""
+case "$*" in
+  "-m venv --clear "*)
+    {shlex.quote(sys.executable)} -m venv --without-pip --clear "$4" || exit
+    printf '#!/bin/sh\\necho "pip 24.0 from %s/lib"\\n' "$4" >"$4/bin/pip"
+    chmod +x "$4/bin/pip" ;;
+  *) exec {shlex.quote(sys.executable)} "$@" ;;
+esac
+"""
+"""A Python whose environments have a stand-in for pip, which takes seconds to unpack."""
+
+
 @pytest.mark.parametrize("mishap", ["killed", "half-made", "moved"])
 def test_a_broken_environment_is_made_again(checkout: Path, mishap: str) -> None:
     venv = checkout / ".venv"
@@ -164,7 +200,11 @@ def test_a_broken_environment_is_made_again(checkout: Path, mishap: str) -> None
         (venv / "bin" / "pip").unlink()
     else:
         executable(venv / "bin" / "pip", "echo pip 24.0 from /elsewhere/.venv/lib")
-    done = in_shell("pip_install() { :; }; prepare_environment demo", checkout, PYTHON=sys.executable)
+    python = sys.executable
+    if mishap != "killed":  # one is made as users have it
+        python = str(checkout / "python3")
+        executable(Path(python), WITHOUT_PIP)
+    done = in_shell("pip_install() { :; }; prepare_environment demo", checkout, PYTHON=python)
     assert done.returncode == 0, done.stderr
     assert "making it again" in done.stderr
     asked = [venv / "bin" / "python", "-c", "import sys; print(sys.prefix)"]

@@ -143,6 +143,10 @@ class Nursery:
             family |= more
         return {pid: names[pid] for pid in family - {self._process.pid}}
 
+    def training(self) -> list[int]:
+        """Ids of the workers that train a trial just now."""
+        return [pid for pid, name in self.processes().items() if "Trainable" in name and ".train" in name]
+
     def is_quiet(self, timeout: float) -> bool:
         """Whether all processes end by themselves within so many seconds."""
         return wait_until(lambda: not self.processes(), timeout)

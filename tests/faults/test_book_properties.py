@@ -134,7 +134,7 @@ class Office:
     def open(self) -> None:
         """Begin, or go on with what is there."""
         self.ledger = Ledger(self.path)
-        history = History(list(self.ledger.read()))
+        history = History(events(self.path))
         self.live = projected(history.events)
         if history:
             check_goes_on(history, config_of(self.trials), "data")

@@ -1,9 +1,13 @@
-"""The driver dies, again and again, at moments that were chosen and at moments that were not."""
+"""The driver dies, again and again, at moments that were chosen and at moments that were not; and so do workers.
+
+One file, so that one process has it whole: teacher, nursery and what is expected are made once.
+"""
 
 from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +15,7 @@ from battered import AtEvent, Begin, Damage, Moment, corrupt_checkpoints, stale_
 from ending import check_end
 from long_run import only_in_the_long_run
 from moments import DAMAGES, FINAL, SEARCH, START, STOPPED, plan
-from nursery import PATIENCE
+from nursery import PATIENCE, Nursery, wait_until
 from tiny import Story
 
 pytestmark = [
@@ -24,6 +28,7 @@ pytestmark = [
 KILLS = int(os.environ.get("AUTOCKD_FAULT_KILLS", "0"))
 """Further kills, half of them at random moments."""
 
+WORKER_KILLS = int(os.environ.get("AUTOCKD_FAULT_WORKER_KILLS", "2"))
 PER_STUDY = 6
 
 FRACTION: list[tuple[Moment, tuple[Damage, ...]]] = [
@@ -75,3 +80,21 @@ def test_a_study_survives_kills_at_random(number: int, begin: Begin, undisturbed
                 break
     study.finish()
     check_end(study, expected)
+
+
+def test_lost_workers_cost_no_trial(begin: Begin, nursery: Nursery, undisturbed: Callable[..., Story]) -> None:
+    killed, number = 0, 0
+    while killed < WORKER_KILLS:
+        study = begin(f"workers-{number}", f"resources.max_failures={WORKER_KILLS}")
+        command = study.go()
+        for _ in range(min(4, WORKER_KILLS - killed)):
+            if not study.wait_for("trial_finished", study.count("trial_finished") + 1, command):
+                break
+            wait_until(lambda: bool(nursery.training()), 5.0 * PATIENCE)
+            for pid in nursery.training()[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+                study.figures.worker_kills += 1
+        assert command.wait(240.0) == 0, command.stderr
+        check_end(study, undisturbed(f"resources.max_failures={WORKER_KILLS}"))
+        number += 1

@@ -1,8 +1,7 @@
-"""Ctrl-C once and twice, SIGTERM, two drivers, a worker killed, a full disk, and going on under other settings."""
+"""Ctrl-C once and twice, SIGTERM, two drivers, a full disk, and going on under other settings."""
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import time
@@ -26,18 +25,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
 
-WORKER_KILLS = int(os.environ.get("AUTOCKD_FAULT_WORKER_KILLS", "2"))
 AGENTS = ("ray::RuntimeEnvAgent", "ray::DashboardAgent")
 """Ray's own helpers, which notice within a minute that their raylet is no more. They hold nothing and do nothing."""
 
 
 def workers(nursery: Nursery) -> list[str]:
     return [name for name in nursery.processes().values() if not name.startswith(AGENTS)]
-
-
-def training(nursery: Nursery) -> list[int]:
-    """Ids of the workers that train a trial just now."""
-    return [pid for pid, name in nursery.processes().items() if "Trainable" in name and ".train" in name]
 
 
 @only_in_the_long_run
@@ -89,24 +82,6 @@ def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
     check_end(study, undisturbed())
 
 
-def test_lost_workers_cost_no_trial(begin: Begin, nursery: Nursery, undisturbed: Callable[..., Story]) -> None:
-    killed, number = 0, 0
-    while killed < WORKER_KILLS:
-        study = begin(f"workers-{number}", f"resources.max_failures={WORKER_KILLS}")
-        command = study.go()
-        for _ in range(min(4, WORKER_KILLS - killed)):
-            if not study.wait_for("trial_finished", study.count("trial_finished") + 1, command):
-                break
-            wait_until(lambda: bool(training(nursery)), 5.0 * PATIENCE)
-            for pid in training(nursery)[:1]:
-                os.kill(pid, signal.SIGKILL)
-                killed += 1
-                study.figures.worker_kills += 1
-        assert command.wait(240.0) == 0, command.stderr
-        check_end(study, undisturbed(f"resources.max_failures={WORKER_KILLS}"))
-        number += 1
-
-
 @only_in_the_long_run
 def test_a_full_disk_ends_a_study_that_then_goes_on(begin: Begin, undisturbed: Callable[..., Story]) -> None:
     """The disk is full as far as the driver can tell: its files may not grow beyond what the ledger has."""
@@ -132,8 +107,8 @@ def test_a_full_disk_of_the_workers_ends_a_study_too(
     study = begin("full-workers", *changes)
     command = study.go()
     study.wait_for("trial_finished", 1, command)
-    wait_until(lambda: bool(training(nursery)), 5.0 * PATIENCE)
-    for pid in training(nursery):
+    wait_until(lambda: bool(nursery.training()), 5.0 * PATIENCE)
+    for pid in nursery.training():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (512, 512))
     assert command.wait() == 3, command.stderr
     assert "cannot write" in command.stderr

@@ -72,10 +72,19 @@ class Story:
         return story
 
 
-@cache
 def undisturbed(folder: Path, *overrides: str) -> Story:
-    """The search of the tiny study in this process, one trial after the other: without Ray, MLflow or a mishap."""
-    config = config_of(*overrides)
+    """The search of the tiny study in this process, one trial after the other: without Ray, MLflow or a mishap.
+
+    Told once for all studies that differ only in what these trials do not have: Ray's resources, and MLflow.
+    """
+    plain = config_of()
+    apart = {"resources": plain.resources, "tracking": plain.tracking}
+    return _search(folder, config_of(*overrides).model_copy(update=apart).model_dump_json())
+
+
+@cache
+def _search(folder: Path, study: str) -> Story:
+    config = StudyConfig.model_validate_json(study)
     setting, task = _prepared(folder)
     events: list[Event] = []
     journal = folder / "optuna.journal"

@@ -83,7 +83,8 @@ def test_a_trial_is_as_much_cheaper_than_a_naive_one_as_it_was(
         epochs=1, batch_size=BATCH, learning_rate=0.1, weight_decay=1e-4, lr_schedule=LrSchedule(shape="cosine")
     )
     trial = TrialConfig(method=HintonKD(alpha=0.9, temperature=4.0), training=recipe, student=STUDENT, seed=0)
-    ratios = []
+    ratios: list[float] = []
+    least = (1 - TOLERANCE) * REFERENCE
     for number in range(ROUNDS):
         teacher = LiveTeacher(TEACHER, build_network(TEACHER, task, seed=0), task, torch.device("cpu"))
         bank = TeacherBank(tmp_path / f"bank-{number}", BankIdentity.of("teacher", task), lambda t=teacher: t)
@@ -92,6 +93,9 @@ def test_a_trial_is_as_much_cheaper_than_a_naive_one_as_it_was(
         later = cpu_seconds(Trainer(trial, task, PLAIN, bank=bank).fit())
         assert (bank.hits, bank.misses) == (len(task.train), len(task.train))
         ratios.append(naive * TRIALS / (first + (TRIALS - 1) * later))
+        enough = sum(ratio >= least for ratio in ratios)
+        if max(enough, len(ratios) - enough) > ROUNDS // 2:
+            break  # the median of all rounds is on that side, whatever the others would give
     ratio = statistics.median(ratios)
     print(f"a naive trial costs {ratio:.2f} times as much ({min(ratios):.2f} to {max(ratios):.2f})")
-    assert ratio >= (1 - TOLERANCE) * REFERENCE
+    assert ratio >= least

@@ -19,9 +19,9 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.report.tables import best_of_arms
 from autockd.search.halt import STOP
 from autockd.study import Study
+from autockd.summary import best_of_arms
 from autockd.tracking import events
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

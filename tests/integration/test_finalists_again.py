@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,9 +25,9 @@ from autockd.records import (
     TestOpened,
     TrialFinished,
 )
-from autockd.report.statistics import finalists_of, winner_of
 from autockd.search.halt import STOP
 from autockd.study import Study, evaluate
+from autockd.verdicts import finalists_of, winner_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -77,12 +77,12 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
+def ran(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]) -> Iterator[Ran]:
     folder = tmp_path_factory.mktemp("finals")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_ENV, str(folder / "cache"))
         patch.chdir(folder)
-        study = Study.create(parse_study(STUDY, "study.yaml", folder), folder / "studies")
+        study = Study.create(parse_study(STUDY, "study.yaml", folder), with_database(folder / "studies"))
 
         def stop_at_a_finalist(event: Event) -> None:
             if isinstance(event, FinalistFinished):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ print(json.dumps({"heavy": heavy, "fingerprints": fingerprints}))
 """
 
 TRAIN_A_TRIAL = """
-import sys
+import json, sys
 import torch
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet
@@ -62,17 +63,17 @@ precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, de
 (record,) = Trainer(trial, task, precision, bank=live, second_moment=1.0).fit()
 assert record.epoch == 1
 heavy = ("ray", "optuna", "mlflow", "sklearn", "datasets", "transformers", "matplotlib", "onnx", "onnxruntime")
-print(sorted(set(heavy) & set(sys.modules)))
+print(json.dumps(sorted(set(heavy) & set(sys.modules))))
 """
 
 LOAD_BUNDLE = """
-import sys
+import json, sys
 from pathlib import Path
 import autockd.export as export
 export.load_bundle(Path(sys.argv[1]))
 heavy = {"ray", "optuna", "mlflow", "sklearn", "onnx", "onnxruntime", "matplotlib", "datasets", "transformers"}
 floors = {"autockd.training", "autockd.search", "autockd.tracking", "autockd.distillation"}
-print(sorted((heavy | floors) & set(sys.modules)))
+print(json.dumps(sorted((heavy | floors) & set(sys.modules))))
 """
 
 PRELOAD = """
@@ -110,16 +111,19 @@ def _run(code: str, *arguments: str, **environment: str) -> str:
     return done.stdout.strip()
 
 
-def test_loading_a_task_imports_only_what_it_needs_and_finds_the_same() -> None:
-    task, held_out = load_task(Digits(validation_fraction=0.25))
-    assert json.loads(_run(LOAD_DIGITS)) == {"heavy": [], "fingerprints": [task.fingerprint, held_out.fingerprint]}
+@pytest.fixture(scope="module")
+def looks(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What there is of heavy imports after loading a bundle, after a trial and before loading a task, in one process.
+
+    None hides what the next one imports: what is too heavy for a trial is so for a bundle, and the task finds what both
+    have left. Only then is it read, with scikit-learn.
+    """
+    folder = tmp_path_factory.mktemp("bundle") / "bundle"
+    save_bundle(folder)
+    return [json.loads(line) for line in _run(LOAD_BUNDLE + TRAIN_A_TRIAL + LOAD_DIGITS, str(folder)).splitlines()]
 
 
-def test_a_trial_needs_torch_alone() -> None:
-    assert _run(TRAIN_A_TRIAL) == "[]"
-
-
-def test_loading_a_bundle_imports_no_training_search_or_tracking_code(tmp_path: Path) -> None:
+def save_bundle(folder: Path) -> None:
     architecture = CifarResNet(depth=8, width=2)
     model = build_model(architecture, classes=10, channels=1, image_size=(8, 8), seed=0)
     config = ImageBundleConfig(
@@ -131,12 +135,22 @@ def test_loading_a_bundle_imports_no_training_search_or_tracking_code(tmp_path: 
         std=(0.4,),
         study="digits",
         method="none",
-        provenance=provenance(tmp_path),
+        provenance=provenance(folder.parent),
     )
-    write_bundle(
-        tmp_path / "bundle", ImageStudent(config, model), examples=load_task(Digits())[0].validation, onnx=False
-    )
-    assert _run(LOAD_BUNDLE, str(tmp_path / "bundle")) == "[]"
+    write_bundle(folder, ImageStudent(config, model), examples=load_task(Digits())[0].validation, onnx=False)
+
+
+def test_loading_a_task_imports_only_what_it_needs_and_finds_the_same(looks: list[Any]) -> None:
+    task, held_out = load_task(Digits(validation_fraction=0.25))
+    assert looks[2] == {"heavy": [], "fingerprints": [task.fingerprint, held_out.fingerprint]}
+
+
+def test_loading_a_bundle_imports_no_training_search_or_tracking_code(looks: list[Any]) -> None:
+    assert looks[0] == []
+
+
+def test_a_trial_needs_torch_alone(looks: list[Any]) -> None:
+    assert looks[1] == []
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,16 @@ def leaving_its_number(folder: Path) -> Any:
     return brief_trainable(look)
 
 
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    with connection("local"):
+        yield
+
+
+@pytest.mark.usefixtures("ray")
 @pytest.mark.parametrize(("trials", "retries"), [(2, 1), (3, 0)])
 def test_the_next_trial_runs_on_another_worker(tmp_path: Path, trials: int, retries: int) -> None:
     """Also where it is the last one, and where a trial may have no mishap."""
     book = Book(tmp_path, trials)
-    with connection("local"):
-        drive(book, leaving_its_number(tmp_path), {"CPU": 1}, tmp_path, Halt(tmp_path), trials=trials, retries=retries)
+    drive(book, leaving_its_number(tmp_path), {"CPU": 1}, tmp_path, Halt(tmp_path), trials=trials, retries=retries)
     assert book.ended == dict.fromkeys(range(trials), "with a result")

@@ -15,7 +15,7 @@ from autockd.config.trial import baseline_config
 from autockd.data import load_task
 from autockd.models.encoder import build_encoder, save_encoder
 from autockd.models.tokens import Tokens, load_tokenizer
-from autockd.models.vocabulary import restore_vocabulary, trim_vocabulary
+from autockd.models.vocabulary import trim_vocabulary
 from autockd.records import PrecisionChoice
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.teacher import prepare_teacher
@@ -63,8 +63,9 @@ def test_a_student_of_three_layers_survives_trimming_and_saving(minilm: Path, tm
         whole = model(tokens.batch(torch.arange(2)))
         vocabulary = trim_vocabulary(model, tokens.ids)
         assert torch.equal(model(vocabulary.tokens(tokens).batch(torch.arange(2))), whole)
-    restore_vocabulary(model, vocabulary)
-    save_encoder(model, tmp_path, tokenizer)
+    restored = build_encoder(config, outputs=2, seed=1, labels=("no", "yes"))
+    restored.load_state_dict(vocabulary.restored(model.state_dict()))
+    save_encoder(restored, tmp_path, tokenizer)
     again = AutoModelForSequenceClassification.from_pretrained(tmp_path, local_files_only=True).eval()
     encoded = AutoTokenizer.from_pretrained(tmp_path)(*map(list, PAIRS), padding=True, return_tensors="pt")
     with torch.no_grad():

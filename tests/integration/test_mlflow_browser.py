@@ -23,9 +23,11 @@ from search_events import EPOCHS, NAME, SPACE, STUDY, search_events
 
 from autockd.cli.serving import SERVER
 from autockd.config.saving import save_study
+from autockd.folders import REPORT
 from autockd.records import EpochFinished, StudyStarted, TrialFinished, TrialStarted
+from autockd.report.writing import shown_of, write_report
 from autockd.study import Study
-from autockd.tracking import Ledger, save_figures, sync
+from autockd.tracking import Ledger, sync
 from autockd.tracking.saved_views import has_views, is_view
 from autockd.tracking.study_page import study_page
 
@@ -69,15 +71,16 @@ PARALLEL = """
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def study(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]) -> Study:
     """A study whose ledger was replayed into MLflow, twice."""
-    study = Study(STUDY, tmp_path_factory.mktemp("studies") / NAME)
+    study = Study(STUDY, with_database(tmp_path_factory.mktemp("studies")) / NAME)
     study.folder.mkdir()
     save_study(STUDY, study.folder / "study.yaml")
     with Ledger(study.folder / "ledger.jsonl") as ledger:
         for event in EVENTS:
             ledger.append(event)
-    pictures = save_figures(EVENTS, study.folder)
+    write_report(EVENTS, study.folder / REPORT)
+    pictures = shown_of(study.folder / REPORT)
     for _ in range(2):
         sync(study.folder / "ledger.jsonl", str(study.mlflow_uri()), study.experiment, artifacts=pictures)
     return study

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickletools
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow_events import client, whole_study, write
-from onnx import TensorProto, helper
+from small_graph import save_small_graph
 
 from autockd.errors import EnvironmentProblem
 from autockd.records import StudyStarted
@@ -30,9 +31,9 @@ Make = Callable[..., Candidate]
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def uri(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]) -> str:
     """A store that has the runs of a study."""
-    folder = tmp_path_factory.mktemp("studies")
+    folder = with_database(tmp_path_factory.mktemp("studies"))
     found = default_uri(folder)
     sync(write(folder / "ledger.jsonl", whole_study()), found, "digits")
     return found
@@ -43,15 +44,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes bundles of that study, each of its own hash."""
     (start,) = [event for event in whole_study() if isinstance(event, StudyStarted)]
     folder = tmp_path_factory.mktemp("bundle")
-    weights = helper.make_tensor("w", TensorProto.FLOAT, [4, 2], np.arange(8, dtype=np.float32))
-    ends = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", side])
-        for name, side in (("pixels", 4), ("logits", 2))
-    ]
-    node = helper.make_node("MatMul", ["pixels", "w"], ["logits"])
-    graph = helper.make_graph([node], "g", ends[:1], ends[1:], [weights])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    save_small_graph(folder / "model.onnx", 4)
     (folder / "manifest.json").write_text("{}")
 
     def candidate(manifest_hash: str, test: float | None = 0.9, **changes: Any) -> Candidate:
@@ -93,6 +86,20 @@ def aliases(uri: str) -> dict[str, str]:
     return found
 
 
+@pytest.fixture(scope="module")
+def saved(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model as MLflow keeps it."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    registry.save_as_mlflow_model(make("saved"), folder)
+    return folder
+
+
+@pytest.fixture
+def saved_once(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All versions hold the same model, for MLflow takes a second to save one; for tests of which version is what."""
+    monkeypatch.setattr(registry, "save_as_mlflow_model", lambda candidate, folder: shutil.copytree(saved, folder))
+
+
 @pytest.fixture
 def empty(uri: str) -> str:
     """The store, with nothing registered."""
@@ -102,6 +109,7 @@ def empty(uri: str) -> str:
     return uri
 
 
+@pytest.mark.usefixtures("saved_once")
 def test_the_best_on_the_same_test_split_is_the_champion(empty: str, make: Make) -> None:
     steps = [
         (make("h1"), "champion", "there was none before", ("1", None)),
@@ -149,6 +157,7 @@ def test_the_best_on_the_same_test_split_is_the_champion(empty: str, make: Make)
     assert content(empty) == before
 
 
+@pytest.mark.usefixtures("saved_once")
 def test_what_is_less_of_a_metric_that_is_to_fall_wins(empty: str, make: Make) -> None:
     lower = {"metric": "loss", "direction": "minimize"}
     first, second = make("m1", 0.5, **lower), make("m2", 0.4, **lower)

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +32,7 @@ from mlflow_events import (
 
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.records import Event, StudyStarted
-from autockd.tracking import Ledger, MlflowSink, SinkSummary, default_uri, sync
-from autockd.tracking.figures import search_history_figure
+from autockd.tracking import Ledger, MlflowSink, SinkSummary, default_uri, plan_figure, sync
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.mlflow_store import MlflowStore
 
@@ -45,20 +44,9 @@ pytestmark = [
 
 
 @pytest.fixture
-def studies(tmp_path: Path, template: Path) -> Path:
+def studies(tmp_path: Path, with_database: Callable[[Path], Path]) -> Path:
     """A folder of studies whose MLflow database is there, as after an earlier study."""
-    folder = tmp_path / "my studies"
-    folder.mkdir()
-    (folder / "mlflow.db").write_bytes(template.read_bytes())
-    return folder
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database that MLflow has migrated; doing so takes seconds."""
-    folder = tmp_path_factory.mktemp("template")
-    client(default_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
+    return with_database(tmp_path / "my studies")
 
 
 def wait_for_run(uri: str, trial_key: str) -> str:
@@ -107,10 +95,10 @@ def run_live(sink: MlflowSink, events: Sequence[Event], path: Path) -> SinkSumma
 def test_a_study_becomes_a_run_with_a_run_for_every_trial(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(studies.parent)
     uri = default_uri(studies)
-    config_file, plot, page = (studies / name for name in ("study.yaml", "search_history.png", "report.html"))
+    config_file, plot, page = (studies / name for name in ("study.yaml", "plan.png", "report.html"))
     page.write_text(PAGE)
     config_file.write_text(f"tracking:\n  uri: http://ada:{CANARY}@mlflow\n")
-    search_history_figure(whole_study()).savefig(plot)
+    plan_figure({"smoothing": [0.0, 0.5, 1.0]}, 1, "a plan").savefig(plot)
     ledger = studies / "digits-demo" / "ledger.jsonl"
     sink = MlflowSink(uri, "digits", "digits-demo", ledger=ledger, interval=0.1)
     for path in (config_file, plot, page, studies / "missing.png"):
@@ -151,16 +139,18 @@ def test_a_study_becomes_a_run_with_a_run_for_every_trial(studies: Path, monkeyp
 
     mlflow = client(uri)
     artifacts = {file.path for file in mlflow.list_artifacts(summary.run_id)}
-    assert artifacts == {"study.yaml", "search_history.png", "report.html"}
+    assert artifacts == {"study.yaml", "plan.png", "report.html"}
     stored = studies / "mlartifacts" / str(summary.run_id) / "artifacts"
     assert (stored / "study.yaml").read_text() == "tracking:\n  uri: http://***@mlflow\n"
-    assert (stored / "search_history.png").read_bytes() == plot.read_bytes()
+    assert (stored / "plan.png").read_bytes() == plot.read_bytes()
     assert (stored / "report.html").read_text() == PAGE
     assert not (studies.parent / "mlruns").exists()
     assert CANARY.encode() not in (studies / "mlflow.db").read_bytes()
 
 
-def test_sync_twice_changes_nothing_and_equals_the_live_sink(studies: Path, template: Path, tmp_path: Path) -> None:
+def test_sync_twice_changes_nothing_and_equals_the_live_sink(
+    studies: Path, with_database: Callable[[Path], Path], tmp_path: Path
+) -> None:
     uri = default_uri(studies)
     ledger = studies / "digits-demo" / "ledger.jsonl"
     run_live(MlflowSink(uri, "digits", "digits-demo", ledger=ledger, interval=0.02), whole_study(), ledger)
@@ -168,9 +158,7 @@ def test_sync_twice_changes_nothing_and_equals_the_live_sink(studies: Path, temp
     assert sync(ledger, uri, "digits").missed == 0
     assert dump(uri) == live
 
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "mlflow.db").write_bytes(template.read_bytes())
-    other = default_uri(tmp_path / "other")
+    other = default_uri(with_database(tmp_path / "other"))
     sync(ledger, other, "digits")
     first = dump(other)
     sync(ledger, other, "digits")
@@ -263,7 +251,7 @@ def test_params_of_an_earlier_version_stay_as_they_are(studies: Path) -> None:
     assert tags["autockd.host"] == "ada"
 
 
-def test_what_was_missed_arrives_when_mlflow_comes_back(studies: Path, template: Path) -> None:
+def test_what_was_missed_arrives_when_mlflow_comes_back(studies: Path, with_database: Callable[[Path], Path]) -> None:
     folder = studies / "elsewhere"
     folder.write_text("a file, where the database's folder should be")
     uri = default_uri(folder)
@@ -277,8 +265,7 @@ def test_what_was_missed_arrives_when_mlflow_comes_back(studies: Path, template:
             sink.submit(event)
         wait_for_an_error(sink)
         folder.unlink()
-        folder.mkdir()
-        (folder / "mlflow.db").write_bytes(template.read_bytes())
+        with_database(folder)
         for event in events[12:]:
             ledger.append(event)
             sink.submit(event)
@@ -354,10 +341,9 @@ def test_runs_that_were_made_twice_become_one(studies: Path) -> None:
         assert dump(uri) == content
 
 
-def test_a_database_that_may_not_be_written(template: Path) -> None:
+def test_a_database_that_may_not_be_written(with_database: Callable[[Path], Path]) -> None:
     """Nothing of it reaches the search; what it missed is there after it may be written again."""
-    folder = Path(tempfile.mkdtemp())
-    shutil.copy(template, folder / "mlflow.db")
+    folder = with_database(Path(tempfile.mkdtemp()))
     uri, events = default_uri(folder), whole_study()
     path = write(folder / NAME / "ledger.jsonl", events)
     sink = MlflowSink(uri, "digits", NAME, ledger=path, interval=0.05)

@@ -14,6 +14,7 @@ from autockd.errors import Interrupted, StudyError
 from autockd.records import BankReady, Event, TrialFinished
 from autockd.search.halt import STOP
 from autockd.study import Study
+from autockd.summary import StudySummary
 from autockd.tracking import events
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -40,8 +41,11 @@ def _write_films(path: Path) -> None:
     path.write_text("\n".join(["text,label", *rows]))
 
 
-def test_it_goes_on_from_its_own_copies(tmp_path: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
+@pytest.fixture(scope="module")
+def moved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudySummary]:
+    """Where the study is now, which was stopped after its first trial, moved, and gone on with; and how it ended."""
+    folder = tmp_path_factory.mktemp("moved")
+    old, new = folder / "old", folder / "new"
     old.mkdir()
     make_tiny_encoder(old / "base")
     _write_films(old / "data" / "films.csv")
@@ -56,25 +60,31 @@ def test_it_goes_on_from_its_own_copies(tmp_path: Path) -> None:
 
     old.rename(new)
     shutil.rmtree(new / "base")  # the teacher is in the study's folder, with its tokenizer
-    moved = f"task.path={new / 'data' / 'films.csv'}"
-    summary = Study.open("films", new / "studies", [moved]).resume()
+    there = f"task.path={new / 'data' / 'films.csv'}"
+    return new, Study.open("films", new / "studies", [there]).resume()
+
+
+def test_it_goes_on_from_its_own_copies(moved: tuple[Path, StudySummary]) -> None:
+    new, summary = moved
     assert summary.count("complete") == 3
     told = events(new / "studies" / "films" / "ledger.jsonl")
     first, second = (event.bank for event in told if isinstance(event, BankReady))
     assert first.key == second.key
     assert (second.misses, second.filled) == (0, first.filled), "it has the bank that it had"
 
-    (new / "data" / "films.csv").write_text((new / "data" / "films.csv").read_text().replace("good", "fine"))
-    with pytest.raises(StudyError, match="its data set has changed"):
-        Study.open("films", new / "studies").export(to=tmp_path / "bundle")
 
-
-def test_a_finished_one_knows_where_its_data_are_now(tmp_path: Path) -> None:
-    make_tiny_encoder(tmp_path / "base")
-    _write_films(tmp_path / "data" / "films.csv")
-    study = Study.create(parse_study(STUDY, "study.yaml", tmp_path), tmp_path / "studies")
-    study.run()
-    (tmp_path / "data").rename(tmp_path / "elsewhere")
-    Study.open("films", tmp_path / "studies", [f"task.path={tmp_path / 'elsewhere' / 'films.csv'}"]).resume()
-    bundle = Study.open("films", tmp_path / "studies").export(to=tmp_path / "bundle")
+def test_a_finished_one_knows_where_its_data_are_now(moved: tuple[Path, StudySummary], tmp_path: Path) -> None:
+    new, _ = moved
+    (new / "data").rename(new / "elsewhere")
+    Study.open("films", new / "studies", [f"task.path={new / 'elsewhere' / 'films.csv'}"]).resume()
+    bundle = Study.open("films", new / "studies").export(to=tmp_path / "bundle")
     assert json.loads((bundle / "autockd.json").read_text())["task"]["path"].endswith("elsewhere/films.csv")
+
+
+def test_it_describes_no_student_by_data_that_have_changed(moved: tuple[Path, StudySummary], tmp_path: Path) -> None:
+    new, _ = moved
+    (films,) = new.glob("*/films.csv")
+    changed = tmp_path / "films.csv"
+    changed.write_text(films.read_text().replace("good", "fine"))
+    with pytest.raises(StudyError, match="its data set has changed"):
+        Study.open("films", new / "studies", [f"task.path={changed}"]).export(to=tmp_path / "bundle")

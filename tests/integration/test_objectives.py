@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -17,9 +17,9 @@ from autockd.errors import StudyError
 from autockd.export import load_bundle
 from autockd.folders import CACHE_ENV
 from autockd.records import Event, Noted, TrialFinished
-from autockd.report import StudySummary
 from autockd.report.pareto import pareto_front
 from autockd.study import Study
+from autockd.summary import StudySummary
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,12 +61,14 @@ search:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Study, StudySummary, list[Event]]]:
+def ran(
+    tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]
+) -> Iterator[tuple[Study, StudySummary, list[Event]]]:
     folder = tmp_path_factory.mktemp("front")
     seen: list[Event] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_ENV, str(folder / "cache"))
-        study = Study.create(parse_study(STUDY, "study.yaml", Path.cwd()), folder / "studies")
+        study = Study.create(parse_study(STUDY, "study.yaml", Path.cwd()), with_database(folder / "studies"))
         yield study, study.run(seen.append), seen
 
 
@@ -102,14 +104,14 @@ def test_the_front_is_drawn_and_kept_in_mlflow(ran: Ran) -> None:
     import mlflow
 
     study, summary, _ = ran
-    data = json.loads((study.folder / "pareto.json").read_text(encoding="utf-8"))
-    assert [point["trial"] for point in data["front"]] == [row.trial for row in pareto_front(summary)]
+    data = json.loads((study.folder / "report" / "report.json").read_text(encoding="utf-8"))
+    assert data["front"] == [row.trial for row in pareto_front(summary)]
     client = mlflow.MlflowClient(study.mlflow_uri())
     experiment = client.get_experiment_by_name(study.experiment)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     (whole,) = [run for run in runs if run.data.tags["autockd.kind"] == "study"]
-    assert {"pareto.png", "pareto.json"} <= {file.path for file in client.list_artifacts(whole.info.run_id)}
+    assert "pareto_front.png" in {file.path for file in client.list_artifacts(whole.info.run_id)}
     costs = {run.data.metrics["student_latency_ms"] for run in runs if run is not whole}
     assert costs == {row.costs["latency_ms"] for row in summary.trials}
     assert all(len(run.data.metrics) <= 15 for run in runs if run is not whole)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from mlflow_events import whole_study, write
 from sample_records import PROVENANCE
+from small_graph import save_small_graph
 
-from autockd.config.loading import parse_study
 from autockd.config.models import CifarResNet
 from autockd.data.task import Split
 from autockd.export import ImageBundleConfig, ImageStudent, write_bundle
+from autockd.export.manifest import write_manifest
 from autockd.models import build_model
 from autockd.records import Event, Exported, StudyFinished
 from autockd.registering import Outcome, register_bundle
@@ -27,18 +29,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
 ]
 
-CONFIG = parse_study(
-    "name: digits-demo\ntask: {source: digits}\nteacher: {model: {family: cifar_resnet}}\n"
-    "student: {model: {family: cifar_resnet}}\n",
-    "study.yaml",
-    Path(),
-)
-
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study that is finished, with its bundle, and a store that has its runs."""
-    studies = tmp_path_factory.mktemp("studies")
+def studies(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]) -> Path:
+    """A study that is finished, with its bundle, whose ONNX model is none of torch's, and a store that has its runs."""
+    studies = with_database(tmp_path_factory.mktemp("studies"))
     folder = studies / "digits-demo"
     architecture = CifarResNet(depth=8, width=2)
     config = ImageBundleConfig(
@@ -58,8 +53,10 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     folder.mkdir()
     student, examples = ImageStudent(config, model), Split(images, torch.zeros(4).long())
-    info = write_bundle(folder / "bundle", student, examples=examples, onnx=True)
-    ledger = write(folder / "ledger.jsonl", [with_hash(event, info.manifest_hash) for event in whole_study()])
+    write_bundle(folder / "bundle", student, examples=examples, onnx=False)
+    save_small_graph(folder / "bundle" / "model.onnx", 1, 8, 8)
+    manifest_hash = write_manifest(folder / "bundle")
+    ledger = write(folder / "ledger.jsonl", [with_hash(event, manifest_hash) for event in whole_study()])
     sync(ledger, default_uri(studies), "digits")
     return studies
 
@@ -69,7 +66,7 @@ def with_hash(event: Event, manifest_hash: str) -> Event:
 
 
 def outcome(folder: Path, uri: str) -> Outcome:
-    return register_bundle(CONFIG, folder, uri, "digits")
+    return register_bundle(folder, uri, "digits")
 
 
 def test_a_server_that_is_gone_is_told_of_and_made_good_later(studies: Path) -> None:

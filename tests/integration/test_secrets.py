@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +96,11 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]) -> Iterator[Place]:
     home = Path(tempfile.mkdtemp())  # short, for Ray's sockets
     file = tmp_path_factory.mktemp("careless") / "careless.yaml"
     file.write_text(STUDY)
+    with_database(home / "studies")
     yield Place(file, home)
     shutil.rmtree(home)
 

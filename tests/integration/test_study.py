@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +33,8 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.report import StudySummary
 from autockd.study import Study, evaluate, list_studies
+from autockd.summary import StudySummary
 from autockd.tracking import events
 from autockd.tracking.saved_views import has_views, is_view
 
@@ -113,6 +113,18 @@ def descendants() -> set[int]:
     return family
 
 
+def command_of(process: int) -> str:
+    """The words that a process was started with; empty where it is gone."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def is_of_ray(command: str) -> bool:
+    return "raylet" in command or "gcs_server" in command or command.startswith("ray::")
+
+
 def listening_addresses() -> set[str]:
     """Addresses, in the kernel's hexadecimal, on which this process or a descendant listens for TCP connections."""
     sockets = set()
@@ -142,8 +154,8 @@ def run(studies: Path, *overrides: str) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("home") / "my studies"
+def studies(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[Path], Path]) -> Iterator[Path]:
+    folder = with_database(tmp_path_factory.mktemp("home") / "my studies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_ENV, str(folder.parent / "cache"))
         patch.chdir(folder.parent)
@@ -302,30 +314,6 @@ def test_only_the_loopback_is_listened_on(first: Ran) -> None:
     assert first.listening <= loopback
 
 
-def test_nothing_of_ray_stays(first: Ran) -> None:
-    import ray
-
-    assert first.summary is not None
-    assert not ray.is_initialized()
-    assert any(map(is_of_ray, first.processes.values())), "its processes were seen while it ran"
-    deadline = time.monotonic() + 60  # some look now and then whether the others are there
-    while left := [command for process in first.processes if is_of_ray(command := command_of(process))]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.2)
-
-
-def command_of(process: int) -> str:
-    """The words that a process was started with; empty where it is gone."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def is_of_ray(command: str) -> bool:
-    return "raylet" in command or "gcs_server" in command or command.startswith("ray::")
-
-
 def test_mlflow_has_a_run_for_the_study_and_one_for_every_trial(first: Ran) -> None:
     import mlflow
     from mlflow import MlflowClient
@@ -355,7 +343,7 @@ def test_mlflow_has_a_run_for_the_study_and_one_for_every_trial(first: Ran) -> N
     best = next(event for event in first.of(Evaluated) if event.label == "best")
     assert parent.data.metrics["test_accuracy_best"] == best.test
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
-    assert artifacts >= {"study.yaml", "plan.png", "search_history.png", "best_by_time.png", "importance.png"}
+    assert artifacts >= {"study.yaml", "report.html", "plan.png", "search_history.png", "importance.png"}
     page = first.study.ui_url(1234)
     assert page.startswith(f"http://127.0.0.1:1234/#/experiments/{experiment.experiment_id}/runs?")
     assert is_view(page) == has_views(mlflow.__version__)
@@ -446,3 +434,16 @@ def test_studies_are_listed_the_latest_first(first: Ran, second: Ran, studies: P
     assert [first.study.name, second.study.name] == ["first", "second"]
     listed = [summary.study for summary in list_studies(studies) if summary.study in ("first", "second")]
     assert listed == ["second", "first"]
+
+
+def test_nothing_of_ray_stays(first: Ran) -> None:
+    """Last, so that those which are slow to notice have had the time of all other tests."""
+    import ray
+
+    assert first.summary is not None
+    assert not ray.is_initialized()
+    assert any(map(is_of_ray, first.processes.values())), "its processes were seen while it ran"
+    deadline = time.monotonic() + 60  # some look now and then whether the others are there
+    while left := [command for process in first.processes if is_of_ray(command := command_of(process))]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)

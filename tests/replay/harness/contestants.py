@@ -49,7 +49,7 @@ class Ours:
             journal = Path(folder) / "optuna.journal"
             book = StudyBook(study, journal, self.events.append, parallel=workers, direction="maximize")
             worker = _Worker(curves, seed % curves.seeds, self.events)
-            searcher = StudySearcher(book)
+            searcher = StudySearcher(book, "trial {} is lost".format)
             return Simulation(searcher, StudyScheduler(book, searcher), worker.run, workers, budget).run()
 
 
