@@ -37,6 +37,8 @@ from autockd.hashing import file_hash
 from autockd.models import build_model, count_parameters
 from autockd.training.evaluation import evaluate
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
 ARCHITECTURE = CifarResNet(depth=8, width=4)
 CLASSES = tuple(f"digit {index}" for index in range(10))
 JSONS = ("autockd", "figures", "manifest", "parity")
