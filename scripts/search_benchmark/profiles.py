@@ -137,8 +137,8 @@ PROFILES: dict[str, dict[str, Plan]] = {
         "images": Plan(
             kind="image",
             **_PAIR,
-            task={"source": "huggingface", "augmentation": _CROPS},
-            teacher_epochs=20,
+            task={"source": "huggingface", "limit_train": 20000, "augmentation": _CROPS},
+            teacher_epochs=10,
             training={"epochs": 5, "batch_size": 128},
             trials=32,
             rounds=3,
@@ -149,7 +149,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
         "texts": Plan(
             kind="text",
             **_CUT,
-            task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 20000},
+            task={"source": "glue", "task": "sst2", "max_length": 128, "limit_train": 6000},
             teacher_epochs=2,
             training={"epochs": 2, "batch_size": 32},
             trials=32,
