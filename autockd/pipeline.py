@@ -237,6 +237,7 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             recorder.record(exported)
     _sweep(folder)
     seconds = {**recorder.seconds, "total": time.perf_counter() - began}
+    told = events(folder / LEDGER)
     recorder.record(
         StudyFinished(
             time=time.time(),
@@ -246,8 +247,8 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             best_trial=summary.best_trial,
             best_value=best.value if best else None,
             seconds=seconds,
-            split=time_split(events(folder / LEDGER), seconds),
-            bound=bound_of(events(folder / LEDGER), seconds["total"]),
+            split=time_split(told, seconds),
+            bound=bound_of(told, seconds["total"]),
         )
     )
     _report(session)

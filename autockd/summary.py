@@ -64,6 +64,11 @@ class TrialRow(Record):
     reason: str = ""
     weights: str | None = None
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether it is complete, with a number to compare it by."""
+        return self.state == "complete" and self.value is not None and math.isfinite(self.value)
+
 
 class StudySummary(Record):
     """A study at one moment, as its events tell it."""
@@ -150,11 +155,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
 def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
     """Number of the best complete trial that is no baseline; the earlier one of equals."""
     sign = 1 if direction == "maximize" else -1
-    candidates = [
-        (sign * row.value, -row.trial)
-        for row in rows
-        if row.state == "complete" and row.role != "baseline" and row.value is not None and math.isfinite(row.value)
-    ]
+    candidates = [(sign * (row.value or 0.0), -row.trial) for row in rows if row.is_scored and row.role != "baseline"]
     return -max(candidates)[1] if candidates else None
 
 

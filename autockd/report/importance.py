@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,8 +25,8 @@ def importance_of(space: Mapping[str, Mapping[str, Any]], trials: Sequence[Trial
         return ImportanceRecord(
             trials=len(within), problem="each of the methods that are compared has a space of its own"
         )
-    points = {row.trial: row.params for row in within if _has_value(row)}
-    values = {row.trial: row.value for row in within if _has_value(row)}
+    points = {row.trial: row.params for row in within if row.is_scored}
+    values = {row.trial: row.value for row in within if row.is_scored}
     left_out = tuple(name for name in space if any(name not in point for point in points.values()))
     found = ImportanceRecord(trials=len(values), left_out=left_out, few=len(values) < _FEW_TRIALS)
     if problem := _problem(values.values(), [name for name in space if name not in left_out]):
@@ -36,10 +35,6 @@ def importance_of(space: Mapping[str, Mapping[str, Any]], trials: Sequence[Trial
         return found.model_copy(update={"shares": _shares(space, points, values)})
     except (RuntimeError, ValueError) as error:  # fANOVA's words for data that it cannot judge
         return found.model_copy(update={"problem": str(error)})
-
-
-def _has_value(row: TrialRow) -> bool:
-    return row.state == "complete" and row.value is not None and math.isfinite(row.value)
 
 
 def _problem(values: Iterable[float | None], names: list[str]) -> str:

@@ -34,7 +34,6 @@ from autockd.text import metric_text
 
 STATES = {"complete": "complete", "pruned": "stopped early", "failed": "failed", "running": "not ended"}
 
-
 _WIDE = 20
 """A cost whose largest value is so many times its smallest is drawn on a logarithmic axis."""
 
@@ -142,8 +141,10 @@ def front_chart(content: ReportContent) -> Chart | None:
 def _cost_axis(cost: str, values: Sequence[float]) -> Axis:
     """A cost's axis; a logarithmic one where the largest is many times the smallest."""
     low, high, name = min(values), max(values), cost.replace("_", " ")
-    if not 0 < low * _WIDE < high < math.inf:
-        return Axis(name)
+    return _log_axis(name, low, high) if 0 < low * _WIDE < high < math.inf else Axis(name)
+
+
+def _log_axis(name: str, low: float, high: float) -> Axis:
     return Axis(name, log=True, ticks=log_ticks(low, high), span=(low * 0.9, high * 1.1))
 
 
@@ -186,11 +187,10 @@ def _slice(content: ReportContent, rows: Sequence[TrialRow], name: str, dimensio
         y = tuple(scale_of(content.metric) * (row.value or 0.0) for row in chosen)
         size = 13.0 if kind == "winner" else 10.0 if kind else 7.0
         series.append(Series(kind or STATES[state], x, y, "dots", look, size=size, hover=texts, named=False))
-    is_log = bool(dimension.get("log"))
-    if is_log:
-        span = dimension["low"] * 0.9, dimension["high"] * 1.1
-        ticks = log_ticks(dimension["low"], dimension["high"])
-    return Panel(Axis(name, log=is_log, ticks=ticks, span=span), Axis(), tuple(series), height=230)
+    axis = Axis(name, ticks=ticks, span=span)
+    if dimension.get("log"):
+        axis = _log_axis(name, dimension["low"], dimension["high"])
+    return Panel(axis, Axis(), tuple(series), height=230)
 
 
 def place_of(value: object, choices: Sequence[str]) -> float:

@@ -31,10 +31,10 @@ def caveats(content: ReportContent) -> tuple[str, ...]:
     return (*_what_is_missing(content), *_what_is_unequal(content), *_what_went_wrong(content))
 
 
-def gap_text(gap: float, metric: str, *, sign: bool = True) -> str:
+def gap_text(gap: float, metric: str) -> str:
     """A difference of metrics: `+1.30 points` of accuracy, `+0.0130` of another; what rounds to 0 is not negative."""
     scaled, digits, unit = (100 * gap, 2, " points") if metric == "accuracy" else (gap, 4, "")
-    return f"{scaled:{'+' if sign else ''}z.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
+    return f"{scaled:+z.{digits}f}{unit}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval_text(found: PairedComparison, metric: str) -> str:
