@@ -49,9 +49,29 @@ def write_whole(path: Path, text: str) -> None:
         OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place beside `path` for a file that takes its place when the block ends well, and vanishes otherwise.
+
+    A reader sees the old file or the whole new one, even after a power cut.
+
+    Raises:
+        OSError: it cannot be written; what stood there stands there still.
+    """
+    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    try:
+        yield draft
+        sync_to_disk(draft)
+        draft.replace(path)
+        with suppress(OSError):  # it is there; not every file system has folders that can be waited for
+            sync_to_disk(path.parent)
+    finally:
+        with suppress(OSError):  # after success it has moved on
+            draft.unlink()
 
 
 @contextmanager
@@ -74,7 +94,7 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
         if replace and target.exists():
             target.rename(old)
         stage.rename(target)
-        with suppress(OSError):  # it is there, and what stood there may go
+        with suppress(OSError):  # as above; what stood there may go
             sync_to_disk(target.parent)
     except BaseException:
         if old.exists() and not target.exists():

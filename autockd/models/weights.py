@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import pickle
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from autockd.errors import ModelError, cannot_write, reason_of
-from autockd.folders import sync_to_disk
+from autockd.folders import whole_file
 from autockd.hashing import bytes_hash
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -55,17 +53,11 @@ def save_weights(model_or_state: nn.Module | Mapping[str, torch.Tensor], path: P
     state = model_or_state.state_dict() if isinstance(model_or_state, nn.Module) else model_or_state
     # Copies: safetensors refuses tensors that share memory, and their order in memory must not matter.
     tensors = {name: _plain(tensor).clone() for name, tensor in state.items()}
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        save_file(tensors, draft)
-        sync_to_disk(draft)
-        draft.replace(path)
-        sync_to_disk(path.parent)
+        with whole_file(path) as draft:
+            save_file(tensors, draft)
     except (OSError, SafetensorError) as error:
         raise cannot_write("weights", path, error) from error
-    finally:
-        with suppress(OSError):  # after success it has moved on
-            draft.unlink()
 
 
 def link_weights(path: Path, other: Path) -> None:
@@ -74,15 +66,11 @@ def link_weights(path: Path, other: Path) -> None:
     Raises:
         EnvironmentProblem: the file cannot be written.
     """
-    draft = other.with_name(f".{other.name}.{uuid.uuid4().hex}")
     try:
-        os.link(path, draft)
-        draft.replace(other)
-        sync_to_disk(other.parent)
+        with whole_file(other) as draft:
+            os.link(path, draft)
     except OSError:
         save_weights(read_state(path), other)
-    finally:
-        draft.unlink(missing_ok=True)  # after success it has moved on
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -14,6 +14,9 @@ from autockd.verdicts import PairedComparison
 Kind = Literal["teacher", "baseline", "preset", "winner", "candidate"]
 """What a model is in a study: `preset` is the study's own values, `candidate` a trial that did not win."""
 
+STATES = {"complete": "complete", "pruned": "stopped early", "failed": "failed", "running": "not ended"}
+"""What states of trials are called."""
+
 
 class Standing(Record):
     """One line of the comparison: a model with all that was measured of it."""

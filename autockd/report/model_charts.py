@@ -21,8 +21,7 @@ from autockd.report.charts import (
     metric_title,
     scale_of,
 )
-from autockd.report.content import DiagnosisRow, PlanTrack, ReportContent, Standing
-from autockd.report.search_charts import STATES
+from autockd.report.content import STATES, DiagnosisRow, PlanTrack, ReportContent, Standing
 from autockd.text import duration, metric_text
 
 PLAN_TITLES = {

@@ -6,10 +6,9 @@ import statistics
 from dataclasses import dataclass
 
 from autockd.report.charts import LOOKS, look_of
-from autockd.report.content import ReportContent, Standing
+from autockd.report.content import STATES, ReportContent, Standing
 from autockd.report.gathering import point_of, value_text
 from autockd.report.model_charts import PLAN_TITLES, values_of
-from autockd.report.search_charts import STATES
 from autockd.report.words import interval_text
 from autockd.text import count_text, duration, kilobytes, metric_text
 from autockd.verdicts import spread_text

@@ -27,12 +27,10 @@ from autockd.report.charts import (
     metric_title,
     scale_of,
 )
-from autockd.report.content import ReportContent
+from autockd.report.content import STATES, ReportContent
 from autockd.report.gathering import value_text
 from autockd.summary import TrialRow
 from autockd.text import metric_text
-
-STATES = {"complete": "complete", "pruned": "stopped early", "failed": "failed", "running": "not ended"}
 
 _WIDE = 20
 """A cost whose largest value is so many times its smallest is drawn on a logarithmic axis."""

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from autockd.report.content import ReportContent, Standing
+from autockd.report.content import STATES, ReportContent, Standing
 from autockd.text import count_text, duration, metric_text, plural
 from autockd.verdicts import PairedComparison
 
@@ -175,8 +175,7 @@ def _diagnosis(content: ReportContent) -> Iterator[str]:
 
 def _effort(content: ReportContent) -> str:
     counts: Counter[str] = Counter(row.state for row in content.trials)
-    states = {"complete": "complete", "pruned": "stopped early", "failed": "failed", "running": "not ended"}
-    listed = ", ".join(f"{counts[state]} {words}" for state, words in states.items() if counts[state])
+    listed = ", ".join(f"{counts[state]} {words}" for state, words in STATES.items() if counts[state])
     total = content.cost.stages.get("total")
     is_short = len(content.trials) < content.asked and not content.arms
     asked = f" of {content.asked} that were asked for" if is_short else ""

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from autockd.data.task import Task
 from autockd.errors import StudyError, cannot_write
-from autockd.folders import ANOTHER_CACHE
+from autockd.folders import ANOTHER_CACHE, write_whole
 from autockd.hashing import content_hash
 from autockd.limits import Work
 from autockd.records import Precision
@@ -184,11 +184,11 @@ class TeacherBank:
 
     def _create_or_verify(self) -> None:
         described = self.folder / "bank.json"
-        wanted = json.dumps(asdict(self.identity), indent=2).encode()
+        wanted = json.dumps(asdict(self.identity), indent=2)
         entries = self.identity.samples * self.identity.views
         sizes = {"filled.u8": entries, "logits.f32": 4 * entries * self.identity.outputs}
         if described.exists():
-            if described.read_bytes() != wanted:
+            if described.read_bytes() != wanted.encode():
                 raise StudyError(f"{described}: a teacher bank of something else; delete the folder {self.folder}")
             for name, size in sizes.items():
                 if _size(self.folder / name) != size:
@@ -197,9 +197,7 @@ class TeacherBank:
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, size in sizes.items():
             _make_sparse(self.folder / name, size)
-        draft = self.folder / ".bank.json"
-        draft.write_bytes(wanted)
-        draft.replace(described)  # last, and in one move: a bank with a description is whole
+        write_whole(described, wanted)  # last: a bank with a description is whole
 
 
 def _size(path: Path) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autockd.errors import StudyError, cannot_write
+from autockd.folders import whole_file
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -18,19 +17,13 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     Raises:
         EnvironmentProblem: the file cannot be written; the old one stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
+        with whole_file(path) as draft, draft.open("wb") as stream:
             torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
     except torch.AcceleratorError:  # while tensors were copied from a GPU
         raise
     except (OSError, RuntimeError) as error:  # torch turns what its stream raises into one of its own
-        with suppress(OSError):
-            temporary.unlink()
         raise cannot_write("checkpoint", path, error) from error
 
 

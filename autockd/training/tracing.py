@@ -8,6 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from autockd.errors import cannot_write
+from autockd.folders import whole_file
 
 SKIPPED, TRACED = 3, 16
 """Steps before the first traced one, which are slower than the rest, and traced ones: a trace of a few megabytes."""
@@ -47,11 +48,10 @@ class StepTracer:
             return
         traced, self._profile = self._profile, None
         traced.stop()
-        draft = self._path.with_name(f".{self._path.name}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            traced.export_chrome_trace(str(draft))
-            draft.replace(self._path)
+            with whole_file(self._path) as draft:
+                traced.export_chrome_trace(str(draft))
         except OSError as error:
             raise cannot_write("trace", self._path, error) from error
 

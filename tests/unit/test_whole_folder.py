@@ -1,4 +1,4 @@
-"""A folder takes another's place as a whole, or what was there is there again."""
+"""A folder, or a file, takes another's place as a whole, or what was there is there again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autockd import folders
-from autockd.folders import LITTER, entries_of, whole_folder
+from autockd.folders import LITTER, entries_of, whole_file, whole_folder
 
 
 @pytest.fixture
@@ -69,6 +69,48 @@ def test_all_is_on_the_disk_before_the_old_folder_is_moved(target: Path, monkeyp
         write(target, "new")
     assert calls[:-1] == ["sync text", "sync .partial", "rename to .old", "rename to b"]
     assert calls[-1] == f"sync {target.parent.name}"
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.write_text("old")
+    found: list[tuple[str, str]] = []
+
+    def note(path: Path) -> None:
+        found.append((path.suffix or path.name, target.read_text()))
+
+    with monkeypatch.context() as noted:
+        noted.setattr(folders, "sync_to_disk", note)
+        with whole_file(target) as draft:
+            draft.write_text("new")
+    assert found == [(draft.suffix, "old"), (target.parent.name, "new")]
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_file_whose_writer_fails_leaves_the_old_one_and_nothing_else(target: Path) -> None:
+    def fail() -> None:
+        with whole_file(target) as draft:
+            draft.write_text("half of the n")
+            raise ZeroDivisionError
+
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [path.read_text() for path in target.parent.iterdir()] == ["old"]
+
+
+def test_a_file_is_there_although_its_folder_cannot_be_waited_for(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        if path == target.parent:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(folders, "sync_to_disk", refuse)
+    with whole_file(target) as draft:
+        draft.write_text("new")
+    assert target.read_text() == "new"
 
 
 def test_what_a_file_manager_leaves_is_no_entry_unless_it_is_no_plain_file(tmp_path: Path) -> None:
