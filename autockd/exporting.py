@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,7 +33,7 @@ from autockd.export import (
 )
 from autockd.export.description import SeedSummary
 from autockd.export.evaluation import RuntimeName
-from autockd.folders import LEDGER
+from autockd.folders import LEDGER, study_argument
 from autockd.models import TextEncoder, load_tokenizer, load_weights
 from autockd.provenance import provenance
 from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
@@ -111,7 +112,8 @@ def _trained(
     """The network of a trial, or of its run with a fresh seed, with its weights."""
     weights = row.weights if run is None else run.weights
     if weights is None:
-        raise StudyError(f"trial {row.trial} is {row.state} and left no student; `autockd status` lists those that did")
+        command = f"autockd status {study_argument(folder)}"
+        raise StudyError(f"trial {row.trial} is {row.state} and left no student; `{command}` lists those that did")
     architecture = based_on(bare(trial.student), folder / "teacher")
     model = build_network(architecture, task, seed=trial.seed)
     load_weights(model, folder / weights)
@@ -165,12 +167,13 @@ def student_of(architecture: ModelConfig, model: nn.Module, task: Task, descript
     assert isinstance(architecture, Encoder), "texts are read by encoders"
     assert isinstance(model, TextEncoder), "which are built as such"
     assert isinstance(task.train.inputs, Texts), "of a text task"
+    tokenizer = load_tokenizer(architecture)
     limits = {
         "pairs": task.train.inputs.second is not None,
-        "max_length": task.max_length,
+        "max_length": min(task.max_length, tokenizer.model_max_length),  # it has read no more
         "score_range": task.score_range,
     }
-    return TextStudent(TextBundleConfig(**description, **limits), model, load_tokenizer(architecture))
+    return TextStudent(TextBundleConfig(**description, **limits), model, tokenizer)
 
 
 def winner(summary: StudySummary, pick: str = "") -> tuple[TrialRow, FinalistFinished | None]:
@@ -202,7 +205,8 @@ def chosen_row(summary: StudySummary, trial: int | None, pick: str = "") -> Tria
     row = next((row for row in summary.trials if row.trial == number), None)
     if row is None:
         what = "no trial has succeeded yet" if trial is None else f"there is no trial {trial}"
-        raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, and `autockd status` shows them")
+        command = f"autockd status {shlex.quote(summary.folder or summary.study)}"
+        raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, and `{command}` shows them")
     return row
 
 
@@ -248,13 +252,16 @@ def evaluate_on(
 def _in_order_of(classes: Sequence[str], own: Sequence[str], samples: Split) -> Split:
     """Samples whose targets number the bundle's classes; `own` are the data's, in the order of their numbers.
 
+    Classes are the same where their names are; where one side has numbers for names, where their numbers are.
+
     Raises:
         DataError: the data have a class that the bundle has not.
     """
-    is_numbered = any(tuple(names) == tuple(map(str, range(len(names)))) for names in (classes, own))
-    if tuple(own) == tuple(classes)[: len(own)] or not classes or not own or is_numbered:
+    if tuple(own) == tuple(classes)[: len(own)] or not classes or not own:
         return samples
     if unknown := [name for name in own if name not in classes]:
+        if any(tuple(names) == tuple(map(str, range(len(names)))) for names in (classes, own)):
+            return samples
         raise DataError(
             f"classes: the bundle knows none that is called {', '.join(map(repr, unknown[:10]))}, but "
             f"{', '.join(map(repr, classes[:10]))} -> evaluate on data whose classes have these names"

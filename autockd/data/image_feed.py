@@ -23,6 +23,15 @@ _FEWEST, _MOST_VALUES = 32, 2**22
 tens of times as much, and trials that share a GPU have a part of its memory."""
 
 
+def fitting_batch(values: int) -> int:
+    """Images of a forward pass that memory has room for.
+
+    Args:
+        values: pixels of an image, times its channels.
+    """
+    return max(_FEWEST, _MOST_VALUES // values)
+
+
 @dataclass(frozen=True)
 class Normalisation:
     """From pixels to network inputs: (pixel / 255 - mean) / std for each channel.
@@ -63,7 +72,7 @@ class ImageFeed:
         self._device = normalise.scale.device
         self._views = views
         self._normalise = normalise
-        self._fitting = max(_FEWEST, _MOST_VALUES // images.shape[1:].numel())
+        self._fitting = fitting_batch(images.shape[1:].numel())
         self._padded = views.pad(images.to(self._device))
 
     tokens = None

@@ -86,11 +86,11 @@ def _split_of(part: TextPart, rows: Indices) -> Split:
 
 
 def _load_images(config: ImageTaskConfig) -> tuple[Task, HeldOut]:
-    """Mean and standard deviation are those of the training split alone."""
+    """Mean and standard deviation are given, or those of the training split alone."""
     raw = READERS[config.source](config)
     train, validation, test = _read_splits(raw, config)
     assert isinstance(train.inputs, torch.Tensor), "an image task has images"
-    mean, std = channel_statistics(train.inputs)
+    mean, std = _given_statistics(config, train.inputs.shape[1]) or channel_statistics(train.inputs)
     views = Views(config.augmentation.crop_padding, config.augmentation.flip)
     task = ImageTask(
         name=raw.name,
@@ -104,6 +104,17 @@ def _load_images(config: ImageTaskConfig) -> tuple[Task, HeldOut]:
     )
     held_out = HeldOut(test, content_hash({"classes": raw.classes, "test": _split_hash(test)}))
     return replace(task, fingerprint=_fingerprint(task)), held_out
+
+
+def _given_statistics(config: ImageTaskConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation of each channel, as the configuration gives them; None where it does not."""
+    if config.mean is None or config.std is None:
+        return None
+    if len(config.mean) not in (1, channels):
+        message = f"gives {len(config.mean)} channels, and the images have {channels}"
+        raise data_error("task.mean", message, "give a number for each channel, or one for all; so for std")
+    repeats = channels // len(config.mean)
+    return config.mean * repeats, config.std * repeats
 
 
 def _read_splits(raw: RawImages, config: ImageTaskConfig) -> tuple[Split, Split, Split]:

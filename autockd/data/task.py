@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from autockd.data.texts import Texts
 from autockd.data.views import Views
@@ -33,6 +36,17 @@ class Split:
         """The samples at `indices`, int64 [M], in that order."""
         chosen = self.inputs.take(indices) if isinstance(self.inputs, Texts) else self.inputs[indices]
         return Split(chosen, self.targets[indices])
+
+    def __reduce__(self) -> tuple[Callable[..., Split], tuple[Any, ...]]:
+        """Its tensors travel as arrays: Ray keeps these once on a machine, and lets all workers there read them."""
+        inputs = self.inputs if isinstance(self.inputs, Texts) else self.inputs.numpy()
+        return _arrived, (inputs, self.targets.numpy())
+
+
+def _arrived(inputs: Texts | NDArray[np.uint8], targets: NDArray[Any]) -> Split:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nobody writes to a split
+        return Split(inputs if isinstance(inputs, Texts) else torch.from_numpy(inputs), torch.from_numpy(targets))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +86,7 @@ class ImageTask(Task):
     """Images of one size, each of one class.
 
     Attributes:
-        mean, std: per channel over the training split, of pixels scaled to 0..1.
+        mean, std: per channel, of pixels scaled to 0..1: over the training split, unless the study gives others.
     """
 
     mean: tuple[float, ...]

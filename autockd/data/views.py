@@ -39,7 +39,12 @@ class Views:
         return (self.crop_padding * side + self.crop_padding) * (2 if self.flip else 1)
 
     def pad(self, images: torch.Tensor) -> torch.Tensor:
-        """Images [N, C, H, W] with their padding, to be given to `render` as often as wanted; channels_last."""
+        """Images [N, C, H, W] with their padding, to be given to `render` as often as wanted.
+
+        They are copied, channels_last, where there is more than one view of them.
+        """
+        if self.count == 1:
+            return images
         padded = F.pad(images, [self.crop_padding] * 4) if self.crop_padding else images
         return padded.contiguous(memory_format=torch.channels_last)  # a pixel's channels are read together
 
@@ -52,7 +57,7 @@ class Views:
             views: int64 [B], view of each, 0..count-1.
 
         Returns:
-            [B, C, H, W] of the dtype of `padded`; channels_last.
+            [B, C, H, W] of the dtype of `padded`; channels_last where there is more than one view.
         """
         if self.count == 1:
             return padded[indices]

@@ -114,7 +114,7 @@ class Bundle:
 
         Args:
             inputs: images, uint8 [N, C, H, W], or `Texts`.
-            batch_size: inputs at a time; None takes 512 images or 64 texts.
+            batch_size: inputs at a time; None takes 512 images (of large ones fewer) or 64 texts.
 
         Raises:
             ExportError: the inputs are not what the bundle takes.

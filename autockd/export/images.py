@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.models import CifarResNet
-from autockd.data.image_feed import Normalisation
+from autockd.data.image_feed import Normalisation, fitting_batch
 from autockd.errors import ExportError, ModelError
 from autockd.export.description import ImageBundleConfig
 from autockd.export.manifest import AGAIN
@@ -27,7 +27,7 @@ from autockd.models import build_model, load_weights, save_weights
 PIXELS = "pixels"
 """Input of the ONNX graph: float32 [batch, C, H, W] in 0..1; the graph normalises them itself."""
 
-_CALIBRATION_BATCH = 32
+_CALIBRATION_BATCH, _MOST_AT_ONCE = 32, 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +36,6 @@ class ImageStudent:
 
     config: ImageBundleConfig
     model: nn.Module
-    batch_size: int = 512
     parity_examples: int = 512
 
     @classmethod
@@ -62,6 +61,11 @@ class ImageStudent:
         except ModelError as error:
             raise ExportError(f"{path}: {error} -> {AGAIN}") from error
         return cls(config, model.eval())
+
+    @property
+    def batch_size(self) -> int:
+        """As `Student` says: 512, and fewer large images."""
+        return min(_MOST_AT_ONCE, fitting_batch(self.config.channels * math.prod(self.config.image_size)))
 
     def check(self, inputs: Inputs) -> None:
         """Refuse what is not uint8 [N, C, H, W] of the bundle's channels and size."""

@@ -31,6 +31,9 @@ SHAPE = "config.json"
 TOKENIZER = "tokenizer.json"
 """Its vocabulary; without the file, transformers may make a tokenizer that knows no word."""
 
+_CLASSES = ("id2label", "label2id")
+"""What a configuration says of classes, each of which may have any name, that of a setting too."""
+
 _LARGEST = 1 << 17
 """Whatever a configuration counts (positions, words) may be this large without a tensor that is."""
 
@@ -67,7 +70,6 @@ class TextStudent:
             tokenizer = load_tokenizer(architecture)
         except ModelError as error:
             raise ExportError(f"{folder}: {error} -> {AGAIN}") from error
-        _refuse_foreign_words(tokenizer, model, folder)
         return cls(config, model.eval(), tokenizer)
 
     def check(self, inputs: Inputs) -> None:
@@ -186,10 +188,11 @@ def _refuse_too_large(folder: Path) -> None:
 
 
 def _integers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Every whole number in JSON, with the name of the field that it belongs to."""
+    """Every whole number in JSON but those of classes, with the name of the field that it belongs to."""
     if isinstance(settings, Mapping):
         for key, value in settings.items():
-            yield from _integers(value, key)
+            if key not in _CLASSES:
+                yield from _integers(value, key)
     elif isinstance(settings, list):
         for value in settings:
             yield from _integers(value, name)
@@ -213,9 +216,3 @@ def _refuse_other_shapes(architecture: Encoder, config: TextBundleConfig, folder
 
 def _form(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else str(list(shape))
-
-
-def _refuse_foreign_words(tokenizer: Any, model: TextEncoder, folder: Path) -> None:
-    words, rows = len(tokenizer), model.hf.get_input_embeddings().num_embeddings
-    if words > rows:
-        raise ExportError(f"{folder}: its tokenizer knows {words} words and its encoder only {rows} -> {AGAIN}")

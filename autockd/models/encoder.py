@@ -148,7 +148,8 @@ def encoder_shapes(config: Encoder, *, outputs: int, labels: tuple[str, ...] = (
 def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
     """Write all that `from_pretrained` needs: configuration, tokenizer and, last, the weights; no path of this machine.
 
-    A reader that finds `ENCODER_WEIGHTS` finds the rest as well, all of it whole.
+    A reader that finds `ENCODER_WEIGHTS` finds the rest as well, all of it whole. The tensors have the names that they
+    have in the model, even where the file that it came from has others.
 
     Raises:
         EnvironmentProblem: the folder cannot be written.
@@ -159,7 +160,7 @@ def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".draft-") as name, quiet_transformers():
             tokenizer.save_pretrained(name)
-            model.hf.save_pretrained(name, max_shard_size="1TB")
+            model.hf.save_pretrained(name, max_shard_size="1TB", save_original_format=False)
             for file in sorted(Path(name).iterdir(), key=lambda file: (file.name == ENCODER_WEIGHTS, file.name)):
                 file.replace(folder / file.name)
     except OSError as error:

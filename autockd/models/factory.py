@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from autockd.config.models import CifarResNet, ImageModelConfig, TorchvisionModel
+from autockd.errors import ModelError
 from autockd.models.resnet import ResNet6n2
-from autockd.models.vision import build_torchvision
+from autockd.models.vision import SMALL_IMAGE, build_torchvision
 from autockd.models.weights import load_weights
 
 
@@ -31,6 +32,7 @@ def build_model(
     Raises:
         ModelError: no such model, it cannot run at this image size, or its weights do not load.
     """
+    _require_known_stem(config, image_size)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the generators of all GPUs as well.
         torch.default_generator.manual_seed(seed)
@@ -38,6 +40,18 @@ def build_model(
     if config.weights is not None:
         load_weights(model, config.weights)
     return model
+
+
+def _require_known_stem(config: ImageModelConfig, image_size: tuple[int, int]) -> None:
+    """Weights of torchvision's own stem may have the shapes of an adapted one, and would answer otherwise in it."""
+    if not isinstance(config, TorchvisionModel) or config.weights is None or min(image_size) > SMALL_IMAGE:
+        return
+    if config.small_image_stem is None:
+        raise ModelError(
+            f"small_image_stem: weights are given, which do not tell whether {config.name} had its stem adapted to "
+            f"images of {image_size[1]}x{image_size[0]} pixels -> set it to false for torchvision's own architecture, "
+            "to true for weights that autockd trained"
+        )
 
 
 def _fresh(config: ImageModelConfig, classes: int, channels: int, image_size: tuple[int, int]) -> nn.Module:

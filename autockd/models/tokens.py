@@ -24,6 +24,8 @@ _CHUNK = 4096
 
 _READING = {"local_files_only": True, "trust_remote_code": False}
 
+_TYPES = "token_type_ids"
+
 _SEGMENTED = ("xlnet",)
 """Architectures that take token types without a `type_vocab_size` in their configuration."""
 
@@ -35,7 +37,8 @@ def load_tokenizer(config: Encoder) -> Any:
         config: the encoder.
 
     Raises:
-        ModelError: there is no such base, or it has no fast tokenizer with words and a padding token.
+        ModelError: there is no such base, or it has no fast tokenizer with words and a padding token, or one that knows
+            more words than the encoder.
     """
     from transformers import AutoConfig, AutoTokenizer
 
@@ -59,11 +62,20 @@ def load_tokenizer(config: Encoder) -> Any:
             f"path: the tokenizer of {folder} knows no word, for its vocabulary is not there -> save the tokenizer "
             "beside the model with save_pretrained"
         )
+    words, rows = len(tokenizer), getattr(shape, "vocab_size", None)
+    if rows is not None and words > rows:
+        raise ModelError(
+            f"path: {folder}: its tokenizer knows {words} words and its encoder only {rows} -> resize the embeddings "
+            "(model.resize_token_embeddings), or save the tokenizer without the added tokens"
+        )
     return _fitted(tokenizer, shape)
 
 
 def _fitted(tokenizer: Any, shape: Any) -> Any:
-    """No longer than the encoder has positions, padded on the right, and no token types that it cannot take."""
+    """No longer than the encoder has positions, padded on the right, and token types where both can have them.
+
+    So it is wherever it is saved and read again.
+    """
     tokenizer.padding_side = "right"
     for ours in ("is_local", *_READING):  # of how it was read, which is not to be saved with it
         tokenizer.init_kwargs.pop(ours, None)
@@ -73,10 +85,18 @@ def _fitted(tokenizer: Any, shape: Any) -> Any:
         if shape.model_type in _FROM_PADDING:
             longest = min(longest, positions - (shape.pad_token_id or 0) - 1)
         tokenizer.model_max_length = min(tokenizer.model_max_length, max(longest, 1))
+    names = list(tokenizer.model_input_names)
     if getattr(shape, "type_vocab_size", 0) < 2 and shape.model_type not in _SEGMENTED:
-        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
-        tokenizer.model_input_names = names
+        names = [name for name in names if name != _TYPES]
+    elif _TYPES not in names and _tells_pairs_apart(tokenizer):
+        names.append(_TYPES)
+    tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     return tokenizer
+
+
+def _tells_pairs_apart(tokenizer: Any) -> bool:
+    """Whether it gives the second text of a pair a type of its own where it is asked for types."""
+    return any(tokenizer("a", "b", return_token_type_ids=True)[_TYPES])
 
 
 _FROM_PADDING = (
@@ -120,13 +140,13 @@ class Tokens:
         """
         assert len(columns) in (1, 2)
         assert len({len(column) for column in columns}) == 1
-        typed = "token_type_ids" in tokenizer.model_input_names
+        typed = _TYPES in tokenizer.model_input_names
         ids, types, lengths = [], [], [np.zeros(1, np.int64)]
         for encoded in _encoded(tokenizer, columns, min(max_length, tokenizer.model_max_length)):
             lengths.append(np.array([len(sample) for sample in encoded["input_ids"]], np.int64))
             ids.append(_flat(encoded["input_ids"], np.int32))
             if typed:
-                types.append(_flat(encoded["token_type_ids"], np.int8))
+                types.append(_flat(encoded[_TYPES], np.int8))
         return cls(
             torch.from_numpy(np.concatenate(ids or [np.zeros(0, np.int32)])),
             torch.from_numpy(np.concatenate(lengths).cumsum()),
@@ -184,7 +204,7 @@ class Tokens:
         sources = (starts[:, None] + places).clamp(max=len(self.ids) - 1)  # beyond a sample's end: not looked at
         batch = {"input_ids": torch.where(real, self.ids[sources].long(), self.pad_id), "attention_mask": real.long()}
         if self.types is not None:
-            batch["token_type_ids"] = torch.where(real, self.types[sources].long(), 0)
+            batch[_TYPES] = torch.where(real, self.types[sources].long(), 0)
         return batch
 
 

@@ -24,6 +24,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _COUNTER = "n_averaged"  # what AveragedModel of torch has beside the averages
 _PREFIXES = ("module.", "_orig_mod.")  # put on every name by DataParallel and by torch.compile
 _OUTDATED = ".embeddings.position_ids"  # the numbers from 0 on, which transformers wrote until 4.31
+_RENAMED = {".LayerNorm.gamma": ".LayerNorm.weight", ".LayerNorm.beta": ".LayerNorm.bias"}  # of BERT's first weights
 _LISTED = 5
 
 
@@ -34,7 +35,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         ModelError: the file cannot be read (see `read_state`), or its names or shapes are not the model's.
     """
     wanted = model.state_dict()
-    state = {n: tensor for n, tensor in read_state(path).items() if n in wanted or not n.endswith(_OUTDATED)}
+    state = _as_named_now(read_state(path), wanted)
     misfits = _misfits(wanted, state)
     if misfits:
         raise ModelError(
@@ -151,6 +152,22 @@ def _without_prefixes(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     while state and (prefix := next((one for one in _PREFIXES if all(name.startswith(one) for name in state)), None)):
         state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def _as_named_now(state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors by the names that today's transformers gives them, but for what the model knows by its old name.
+
+    None takes the place of another.
+    """
+    kept = {name: tensor for name, tensor in state.items() if name in wanted or not name.endswith(_OUTDATED)}
+    return {
+        name if name in wanted or _renamed(name) in kept else _renamed(name): tensor for name, tensor in kept.items()
+    }
+
+
+def _renamed(name: str) -> str:
+    old = next((old for old in _RENAMED if name.endswith(old)), None)
+    return name if old is None else name.removesuffix(old) + _RENAMED[old]
 
 
 def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> list[str]:

@@ -294,3 +294,14 @@ def test_an_encoder_with_rotary_positions_is_exported_and_read_again(tmp_path: P
     info = write_bundle(tmp_path / "bundle", student, examples=SINGLES, onnx=False)
     found = load_bundle(info.folder).model.state_dict()
     assert all(torch.equal(tensor, found[name]) for name, tensor in student.model.state_dict().items())
+
+
+def test_a_class_may_be_called_as_a_setting(tmp_path: Path) -> None:
+    """Of more classes than the encoder has tensors, so that the number of one is beyond any number of layers."""
+    classes = (*(f"class {number}" for number in range(60)), "VolleyballPlayer", "group", "num_hidden_layers")
+    encoder = Encoder(path=str(make_tiny_encoder(tmp_path / "base")), layers=1)
+    model = build_encoder(encoder, outputs=len(classes), labels=classes, seed=0)
+    bare = _student(tmp_path / "base")
+    config = bare.config.model_copy(update={"classes": classes})
+    info = write_bundle(tmp_path / "bundle", TextStudent(config, model, bare.tokenizer), examples=SINGLES, onnx=False)
+    assert load_bundle(info.folder).config.classes == classes

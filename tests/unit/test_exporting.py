@@ -1,16 +1,26 @@
-"""A bundle may come from anywhere: its own data set is read only as far as that fetches nothing."""
+"""What a bundle says of its student; and of a bundle, which may come from anywhere, what is read unasked."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from encoders import make_text_task
+from sample_records import PROVENANCE
 
+from autockd.config.models import Encoder
 from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text, Torchvision
-from autockd.data import Split
-from autockd.errors import DataError, ExportError
-from autockd.exporting import _in_order_of, _trusted
+from autockd.config.trial import TrialConfig
+from autockd.data import Split, Task
+from autockd.errors import DataError, ExportError, StudyError
+from autockd.export import TextBundleConfig
+from autockd.exporting import _in_order_of, _trained, _trusted, chosen_row, student_of
+from autockd.models import build_encoder
+from autockd.summary import StudySummary, TrialRow
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,43 @@ def test_targets_number_the_bundles_classes_by_their_names(
     assert _in_order_of(CLASSES, own, samples).targets.tolist() == expected
 
 
+@pytest.mark.parametrize("own", [("0", "1", "3"), ("3", "1", "0")])
+def test_classes_that_numbers_name_are_told_by_their_names_too(own: tuple[str, ...]) -> None:
+    samples = Split(torch.zeros(3, 1), torch.tensor([0, 1, 2]))
+    targets = _in_order_of(("0", "1", "2", "3"), own, samples).targets
+    assert targets.tolist() == [int(name) for name in own]
+    assert _in_order_of(("0", "1", "2", "3"), ("cat", "cow", "dog"), samples).targets.tolist() == [0, 1, 2]
+
+
 def test_a_class_that_the_bundle_does_not_know_is_refused() -> None:
     samples = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
     with pytest.raises(DataError, match="knows none that is called 'maybe', but 'entailment'"):
         _in_order_of(CLASSES, ("maybe", "neutral"), samples)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(16, 16), (100, 32)])
+def test_a_bundle_names_the_length_that_its_student_has_read(
+    limit: int, expected: int, tiny_encoder: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The task's, unless the tokenizer's is less."""
+    base = Path(shutil.copytree(tiny_encoder(), tmp_path / "base"))
+    options = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(options | {"model_max_length": limit}))
+    task, encoder = make_text_task(), Encoder(path=str(base))
+    description = {"architecture": encoder, "study": "s", "method": "kd", "provenance": PROVENANCE}
+    config = student_of(encoder, build_encoder(encoder, outputs=2, seed=0), task, description).config
+    assert isinstance(config, TextBundleConfig)
+    assert config.max_length == expected
+
+
+def test_who_asks_for_a_student_that_is_not_there_is_sent_to_the_study(
+    make_trial: Callable[..., TrialConfig], task: Task, tmp_path: Path
+) -> None:
+    facts = {"study": "s", "asked": 2, "metric": "accuracy", "direction": "maximize", "finished": True, "started": 0.0}
+    failed = TrialRow(trial=0, role="sampled", method="kd", params={}, started=0.0, state="failed")
+    summary = StudySummary.model_validate({**facts, "folder": "my study", "trials": [failed]})
+    with pytest.raises(StudyError, match=r"there is no trial 99; it has 1, and `autockd status 'my study'` shows"):
+        chosen_row(summary, 99)
+    folder = tmp_path / "mine"
+    with pytest.raises(StudyError, match=rf"trial 0 is failed and left no .*`autockd status {folder}` lists"):
+        _trained(folder, make_trial("kd"), failed, None, task)

@@ -1,4 +1,4 @@
-"""A folder of images by class: `train/<class>/*` and `test/<class>/*`, or `<class>/*` alone."""
+"""A folder of images by class: `train/<class>/**` and `test/<class>/**`, or `<class>/**` alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def read_folder(config: ImageFolder) -> RawImages:
     """Images by class; the classes are the names of the training folders, sorted.
 
     With a `train` folder that has folders of its own, `test` beside it is the test split, and other folders are not
-    read then. Without one, every folder is a class. Hidden files and folders are passed over.
+    read then. Without one, every folder is a class. A class's images may lie in folders of its own. Hidden files and
+    folders are passed over.
 
     Raises:
         DataError: there is no such folder, no class, an empty class, or a class that only the test split has.
@@ -58,6 +59,9 @@ def _classes(root: Path) -> tuple[str, ...]:
     classes = tuple(path.name for path in _folders(root))
     if not classes:
         raise data_error("task.path", f"{root} has no folder, so no class", _LAYOUT)
+    for name in classes:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):  # as archives of other systems leave them
+            raise data_error("task.path", f"the name of the class folder {name!a} in {root} is no UTF-8", "rename it")
     return classes
 
 
@@ -77,11 +81,16 @@ def _samples(root: Path, classes: Sequence[str | None], image_size: int | None) 
 
 
 def _images(folder: Path) -> list[Path]:
-    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and _is_plain(path, folder)]
     if not files:
         known = " ".join(sorted(SUFFIXES))
         raise data_error("task.path", f"the class folder {folder} has no image ({known})", "add images, or remove it")
     return sorted(files)
+
+
+def _is_plain(path: Path, folder: Path) -> bool:
+    """Whether it is a file that nothing hides."""
+    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _items(files: Sequence[Path], rows: Indices) -> Iterator[Item]:

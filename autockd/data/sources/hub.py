@@ -19,11 +19,14 @@ from autockd.errors import reason_of
 LABELS = "u?int|bool|(large_)?string"
 """Types of columns that may hold classes, beside the library's own class labels."""
 
+_SAVED = "state.json"
+"""What `Dataset.save_to_disk` leaves in a folder, where it is one data set without splits."""
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def load_splits(path: str, subset: str | None, revision: str | None, **options: Any) -> Any:
-    """The splits of a local folder or a hub data set, by name.
+    """The splits of a local folder or a hub data set, by name; one data set that was saved to disk is its `train`.
 
     Args:
         path: a folder, or a hub id.
@@ -43,6 +46,8 @@ def load_splits(path: str, subset: str | None, revision: str | None, **options: 
     with _reading("task.path", path, place):
         import datasets
 
+        if (folder / _SAVED).exists():
+            return {"train": datasets.load_from_disk(source)}
         return datasets.load_dataset(source, name=subset, revision=revision, **options)
 
 
@@ -190,7 +195,8 @@ def _published(part: Any, label: str, feature: Any) -> Indices:
 
 def _plain_labels(part: Any, label: str, or_else: str) -> list[Any]:
     labels = values_of(part, label)
-    if (row := next((row for row, value in enumerate(labels) if value is None), None)) is not None:
+    blank = (row for row, value in enumerate(labels) if value is None or (isinstance(value, str) and not value.strip()))
+    if (row := next(blank, None)) is not None:
         raise _no_label(row, part, label)
     if not holds(part.features[label], LABELS):
         message = f"classes must be integers or strings, but {label!r} of {split_name(part)} holds {labels[0]!r}"

@@ -143,7 +143,10 @@ def _are_comma_separated(files: Sequence[Path]) -> bool:
 
 
 def _label_column(train: Any, config: Text) -> str:
-    """The named column; else the only one with class labels, or with the usual name, or with values of that kind."""
+    """The named column; else the only one with class labels, or with the usual name, or with values of that kind.
+
+    What numbers the rows is no class.
+    """
     import datasets
 
     features = train.features
@@ -154,8 +157,18 @@ def _label_column(train: Any, config: Text) -> str:
         return choose_column(train, "label_column", config.label_column, single, content)
     usual = [name for name in _LABEL_NAMES if name in features]
     candidates = (classes if not config.is_regression else []) or usual
-    candidates = candidates or [name for name, feature in features.items() if holds(feature, types)]
+    candidates = candidates or [
+        name
+        for name, feature in features.items()
+        if holds(feature, types) and (config.is_regression or not _is_index(train, name))
+    ]
     return choose_column(train, "label_column", None, candidates, content)
+
+
+def _is_index(train: Any, column: str) -> bool:
+    """Whether a column numbers the rows, as that which pandas writes first: no value is there twice."""
+    values = values_of(train, column)
+    return len(set(values)) == len(values) > 1
 
 
 def _text_columns(train: Any, config: Text, label: str) -> tuple[str, ...]:

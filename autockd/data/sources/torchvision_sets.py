@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ IDX_FAMILY = ("MNIST", "FashionMNIST", "KMNIST")
 
 _BASES = ("ImageFolder", "DatasetFolder", "FakeData", "VisionDataset")
 _MISSING = (OSError, RuntimeError, EOFError, ImportError)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def read_torchvision(config: Torchvision) -> RawImages:
@@ -97,6 +99,9 @@ def _open(kind: Any, config: Torchvision, *, train: bool) -> Any:
 
 
 def _missing(config: Torchvision, error: Exception) -> DataError:
+    if config.download and getattr(error, "errno", None) in _FORBIDDEN:
+        message = f"{config.dataset} cannot be written to {config.root} ({error})"
+        return data_error("task.root", message, "name another task.root, which you may write")
     message = f"the files of {config.dataset} in {config.root} are missing, damaged or unreachable ({error})"
     if config.download:
         remedy = "check the network and the space on disk, or put the files there yourself"

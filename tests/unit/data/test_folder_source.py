@@ -46,6 +46,21 @@ def test_folders_are_classes(plain: Path) -> None:
         assert torch.equal(split.inputs[:, 0, 0, 0].long(), split.targets)
 
 
+def test_images_of_a_class_may_lie_in_folders_of_its_own(plain: Path) -> None:
+    fill(plain / "ash" / "2024" / "june", 30, value=0)
+    fill(plain / "ash" / ".thumbnails", 5, value=0)
+    (plain / "beech" / "broken.png").mkdir()
+    task, held_out = load(plain)
+    targets = torch.cat([split.targets for split in (task.train, task.validation, held_out.split)])
+    assert torch.bincount(targets).tolist() == [40, 10, 10]
+
+
+def test_a_class_whose_name_is_no_text_is_named(plain: Path) -> None:
+    fill(plain / b"\xe9bene".decode("utf-8", "surrogateescape"), 10)
+    with pytest.raises(DataError, match=r"class folder '\\udce9bene' in .* is no UTF-8 -> rename it"):
+        load(plain)
+
+
 def test_train_and_test_folders(tmp_path: Path) -> None:
     for value, name in enumerate(["a", "b"]):
         fill(tmp_path / "train" / name, 8, value=value)

@@ -91,6 +91,15 @@ def test_other_labels_become_classes_in_sorted_order(
     assert torch.equal(held_out.split.inputs[:, 0, 0, 0] % 2 == 0, held_out.split.targets == 1)
 
 
+def test_one_data_set_saved_to_disk_is_read(tmp_path: Path, trees: Path) -> None:
+    with datasets.Dataset.from_parquet(str(next(trees.glob("train-*")))) as dataset:
+        dataset.save_to_disk(tmp_path / "saved")
+    task, held_out = load(tmp_path / "saved", test_split=None, validation_fraction=0.5)
+    assert len(task.train) + len(task.validation) + len(held_out.split) == 24
+    with pytest.raises(DataError, match="there is no split 'test' -> name one of 'train', or null"):
+        load(tmp_path / "saved")
+
+
 def test_class_labels_are_preferred_to_plain_columns(tmp_path: Path) -> None:
     path = write(tmp_path / "x", "train", [0, 1, 2] * 6, width=([6] * 18, datasets.Value("int64")))
     assert load(path, test_split=None, validation_fraction=0.4)[0].classes == ("ash", "beech", "cedar")

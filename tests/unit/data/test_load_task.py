@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from autockd.config.tasks import Augmentation, Digits, Npz
 from autockd.data import HeldOut, Split, Task, Views, load_task
 from autockd.data.load import channel_statistics
+from autockd.errors import DataError
 from autockd.hashing import bytes_hash
 
 
@@ -102,6 +104,29 @@ def test_statistics_are_those_of_the_training_split_alone(digits: tuple[Task, He
     scaled = task.train.inputs.double() / 255
     assert task.mean == pytest.approx((scaled.mean().item(),), abs=1e-12)
     assert task.std == pytest.approx((scaled.std(correction=0).item(),), abs=1e-12)
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.25,)), ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))])
+def test_statistics_may_be_those_that_a_teacher_was_trained_with(
+    mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
+) -> None:
+    images = np.random.RandomState(0).randint(0, 256, (20, 4, 4, 3), "uint8")
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=np.arange(20) % 2)
+    task, _ = load_task(Npz(source="npz", path=tmp_path / "a.npz", mean=mean, std=std))
+    assert task.mean == (mean if len(mean) == 3 else mean * 3)
+    assert task.std == (std if len(std) == 3 else std * 3)
+    assert task.fingerprint != load_task(Npz(source="npz", path=tmp_path / "a.npz"))[0].fingerprint
+
+
+def test_statistics_of_other_channels_are_refused() -> None:
+    with pytest.raises(DataError, match=r"task.mean: gives 3 channels, and the images have 1"):
+        load_task(Digits(mean=(0.4, 0.5, 0.6), std=(0.2, 0.2, 0.2)))
+
+
+@pytest.mark.parametrize("given", [{"mean": (0.5,)}, {"std": (0.5,)}, {"mean": (0.5,) * 3, "std": (0.2,)}])
+def test_mean_and_std_are_given_together(given: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(ValidationError, match="mean and std go together"):
+        Digits.model_validate(given)
 
 
 def test_statistics_are_per_channel_and_exact_over_many_chunks() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
 import torch
 
 from autockd.data import HeldOut, ImageTask, Split, Task
+from autockd.data.texts import Texts
 
 
 def small_split(count: int, channels: int = 3) -> Split:
@@ -32,6 +34,25 @@ def test_take_keeps_the_order_of_the_indices() -> None:
     assert len(taken) == 3
     assert torch.equal(taken.inputs, torch.stack([split.inputs[3], split.inputs[0], split.inputs[3]]))
     assert taken.targets.tolist() == [1, 0, 1]
+
+
+def test_a_split_travels_as_memory_that_many_may_read() -> None:
+    """As Ray has it: what lies outside of the pickle is kept once, and nobody may write to it."""
+    split, buffers = small_split(500), []
+    pickled = pickle.dumps(split, protocol=5, buffer_callback=buffers.append)
+    assert len(pickled) < 1000
+    arrived = pickle.loads(pickled, buffers=[bytes(buffer) for buffer in buffers])
+    assert torch.equal(arrived.inputs, split.inputs)
+    assert torch.equal(arrived.targets, split.targets)
+    copied = pickle.loads(pickle.dumps(split))
+    assert torch.equal(copied.inputs, split.inputs)
+
+
+def test_texts_travel_too() -> None:
+    split = Split(Texts(("a", "b"), ("c", "d")), torch.tensor([1.5, 2.0]))
+    arrived = pickle.loads(pickle.dumps(split))
+    assert arrived.inputs == split.inputs
+    assert torch.equal(arrived.targets, split.targets)
 
 
 def test_a_task_knows_the_shape_of_its_images() -> None:

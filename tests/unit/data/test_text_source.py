@@ -185,6 +185,20 @@ def test_a_label_is_found_by_its_type(tmp_path: Path) -> None:
     assert read_text(config(path)).classes == ("1", "2")
 
 
+def test_a_column_that_numbers_the_rows_is_no_label_unless_it_is_named(tmp_path: Path) -> None:
+    columns = {"Unnamed: 0": [0, 1, 2, 3], "review": list("abcd"), "stars": [1, 2, 1, 2]}
+    path = write(tmp_path / "x.csv", columns)
+    assert read_text(config(path)).classes == ("1", "2")
+    assert read_text(config(path, label_column="Unnamed: 0")).classes == ("0", "1", "2", "3")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_an_empty_label_is_a_missing_one(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"x.{suffix}", {"text": list("abcd"), "label": ["u", "v", "", "u"]})
+    with pytest.raises(DataError, match=r"label_column: row 2 of the split 'train' has no label in 'label' -> remove"):
+        read_text(config(path))
+
+
 @pytest.mark.parametrize(
     ("columns", "options", "message"),
     [
@@ -194,6 +208,11 @@ def test_a_label_is_found_by_its_type(tmp_path: Path) -> None:
             r"label_column: no column holds classes; the columns are 'a', 'b' -> name the one that does, as task.label",
         ),
         ({"a": ["x"], "b": [1], "c": [2]}, {}, r"label_column: several columns hold classes -> name one of 'b', 'c'"),
+        (
+            {"Unnamed: 0": [0, 1, 2], "review": list("abc"), "sentiment": ["u", "v", "u"]},
+            {},
+            r"label_column: no column holds classes; the columns are 'Unnamed: 0', 'review', 'sentiment' -> name the",
+        ),
         ({"a": ["x"], "label": [1]}, {"label_column": "no"}, r"label_column: 'no' is not among 'a', 'label'"),
         (
             {"a": ["x"], "label": [1]},
@@ -220,6 +239,11 @@ def test_a_label_is_found_by_its_type(tmp_path: Path) -> None:
         ({"a": ["x", " "], "label": [1, 2]}, {}, r"text_columns: row 1 of the split 'train' is empty in 'a'"),
         (
             {"a": ["x", "y"], "label": ["u", None]},
+            {},
+            r"label_column: row 1 of the split 'train' has no label in 'label'",
+        ),
+        (
+            {"a": ["x", "y"], "label": ["u", " "]},
             {},
             r"label_column: row 1 of the split 'train' has no label in 'label'",
         ),

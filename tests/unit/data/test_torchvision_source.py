@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -144,6 +146,24 @@ def test_missing_files_are_named_with_the_remedy(tmp_path: Path, dataset: str) -
     assert message.startswith(f"task.root: the files of {dataset} in {tmp_path} are missing")
     assert "-> set download: true, or put the files there" in message
     assert ("idx files" in message) == (dataset == "FashionMNIST")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])
+def test_a_download_to_where_one_may_not_write_names_another_root(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As below /usr/share; root may write there too, so the system's answer is played."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(code, os.strerror(code), str(tmp_path / "FashionMNIST"))
+
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.download", refuse)
+    with pytest.raises(DataError) as caught:
+        load("FashionMNIST", tmp_path, download=True)
+    message = str(caught.value)
+    assert message.startswith(f"task.root: FashionMNIST cannot be written to {tmp_path} (")
+    assert os.strerror(code) in message
+    assert message.endswith("-> name another task.root, which you may write")
 
 
 def test_a_pickle_that_is_not_cifars_is_never_opened(tmp_path: Path) -> None:

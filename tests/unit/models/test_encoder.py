@@ -26,7 +26,7 @@ from autockd.models.encoder import (
 )
 from autockd.models.encoder_shape import kept_layers
 from autockd.models.tokens import Tokens, load_tokenizer
-from autockd.models.weights import load_weights, save_weights
+from autockd.models.weights import load_weights, read_state, save_weights
 
 FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
 
@@ -136,6 +136,33 @@ def test_weights_go_to_a_file_and_back(bert: Path, tmp_path: Path) -> None:
     load_weights(other, tmp_path / "student.safetensors")
     assert same_states(first, other)
     assert same_states(first, build(bert, layers=2, seed=2, weights=tmp_path / "student.safetensors"))
+
+
+def with_first_names(base: Path, folder: Path) -> Path:
+    """A copy whose layer norms are named as in BERT's first weights, those of google-bert/bert-base-uncased."""
+    shutil.copytree(base, folder)
+    state = read_state(base / ENCODER_WEIGHTS)
+    first = {".LayerNorm.weight": ".LayerNorm.gamma", ".LayerNorm.bias": ".LayerNorm.beta"}
+    for now, name in first.items():
+        state = {known.replace(now, name): tensor for known, tensor in state.items()}
+    save_weights(state, folder / ENCODER_WEIGHTS)
+    return folder
+
+
+def test_an_encoder_with_the_names_of_berts_first_weights_is_kept_under_its_own(
+    bert: Path, classifier: Path, tmp_path: Path
+) -> None:
+    base = with_first_names(bert, tmp_path / "base")
+    model = build(base)
+    assert same_states(model, build(bert))
+    save_encoder(model, tmp_path / "teacher", load_tokenizer(Encoder(path=str(base))))
+    weights = tmp_path / "teacher" / ENCODER_WEIGHTS
+    assert read_state(weights).keys() == model.state_dict().keys()
+    again = build(base, seed=1)
+    load_weights(again, weights)
+    assert same_states(again, model)
+    given = with_first_names(classifier, tmp_path / "given") / ENCODER_WEIGHTS
+    assert same_states(build(bert, outputs=3, weights=given), build(classifier, outputs=3))
 
 
 def test_its_modules_are_those_of_transformers(bert: Path) -> None:

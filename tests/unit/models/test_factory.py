@@ -61,8 +61,25 @@ def test_the_configuration_reaches_the_resnet() -> None:
 def test_given_weights_are_loaded(config: ModelConfig, tmp_path: Path) -> None:
     trained = build(config, seed=1)
     save_weights(trained, tmp_path / "teacher.safetensors")
-    loaded = build(config.model_copy(update={"weights": tmp_path / "teacher.safetensors"}), seed=2)
+    given = {"weights": tmp_path / "teacher.safetensors"} | ({"small_image_stem": True} if config != DIGITS else {})
+    loaded = build(config.model_copy(update=given), seed=2)
     assert digest(loaded) == digest(trained)
+
+
+@pytest.mark.parametrize("stem", [None, False, True])
+def test_given_weights_for_small_images_need_their_stem_named(stem: bool | None, tmp_path: Path) -> None:
+    """Those of mobilenets have the same shapes with either."""
+    trained = build(TorchvisionModel(name="mobilenet_v2", small_image_stem=bool(stem)), seed=1)
+    save_weights(trained, tmp_path / "teacher.safetensors")
+    given = TorchvisionModel(name="mobilenet_v2", small_image_stem=stem, weights=tmp_path / "teacher.safetensors")
+    if stem is None:
+        with pytest.raises(ModelError, match=r"small_image_stem: weights are given, .*false for torchvision's own"):
+            build(given)
+        return
+    loaded = build(given, seed=2)
+    assert digest(loaded) == digest(trained)
+    first = next(part for part in loaded.modules() if isinstance(part, nn.Conv2d))
+    assert first.stride == ((1, 1) if stem else (2, 2))
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

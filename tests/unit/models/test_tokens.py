@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import string
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from autockd.config.models import Encoder
 from autockd.errors import ModelError
 from autockd.models import tokens as tokens_module
-from autockd.models.encoder import build_encoder
+from autockd.models.encoder import build_encoder, save_encoder
 from autockd.models.tokens import Tokens, load_tokenizer
 
 FAMILIES: tuple[Family, ...] = ("bert", "roberta", "distilbert")
@@ -174,6 +175,75 @@ def test_token_types_that_the_encoder_cannot_take_are_left_out(
     tokens = Tokens.of(load_tokenizer(config), [SENTENCES, SENTENCES], 64)
     assert (tokens.types is not None) == (family == "bert")
     build_encoder(config, outputs=2, seed=0)(tokens.batch(torch.arange(2)))
+
+
+def make_tiny_albert(folder: Path) -> Encoder:
+    """An encoder with token types whose tokenizer gives none, unless it is asked to."""
+    from transformers import AlbertConfig, AlbertModel, AlbertTokenizer
+
+    symbols = dict.fromkeys(["▁", *string.ascii_lowercase, *string.digits, *string.punctuation])
+    pieces = [(piece, 0.0) for piece in ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")]
+    tokenizer = AlbertTokenizer(vocab=pieces + [(symbol, -1.0) for symbol in symbols], model_max_length=128)
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 128}
+    widths = {"embedding_size": 8, "hidden_size": 16, "intermediate_size": 32}
+    AlbertModel(AlbertConfig(vocab_size=len(tokenizer), **sizes, **widths)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return Encoder(path=str(folder))
+
+
+@pytest.fixture(scope="module")
+def albert(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return make_tiny_albert(tmp_path_factory.mktemp("albert"))
+
+
+def test_an_encoder_with_token_types_tells_the_texts_of_a_pair_apart(
+    albert: Encoder, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """Whether or not its tokenizer gives types unasked; where it cannot, there are none."""
+    plain = {"tokenizer_class": "PreTrainedTokenizerFast"}
+    bert = copy_with(bases["bert"], tmp_path / "bert", "tokenizer_config.json", lambda options: options | plain)
+    for config in (albert, bert):
+        tokenizer = load_tokenizer(config)
+        tokens = Tokens.of(tokenizer, [["a film"], ["is good"]], 64)
+        first = len(tokenizer("a film")["input_ids"])
+        assert tokens.types is not None
+        assert tokens.types.tolist() == [0] * first + [1] * (len(tokens.ids) - first)
+    roberta = copy_with(
+        bases["roberta"], tmp_path / "roberta", "config.json", lambda shape: shape | {"type_vocab_size": 2}
+    )
+    assert Tokens.of(load_tokenizer(roberta), [["a film"], ["is good"]], 64).types is None
+
+
+def test_a_saved_tokenizer_gives_what_the_encoder_takes(
+    albert: Encoder, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    """To whoever reads it with transformers alone."""
+    from transformers import AutoTokenizer
+
+    of_bert = {"tokenizer_class": "BertTokenizer"}  # as published ones of DistilBERT say
+    copied = copy_with(
+        bases["distilbert"], tmp_path / "base", "tokenizer_config.json", lambda options: options | of_bert
+    )
+    for config, typed in ((copied, False), (albert, True)):
+        tokenizer, folder = load_tokenizer(config), tmp_path / f"saved-{typed}"
+        save_encoder(build_encoder(config, outputs=2, seed=0), folder, tokenizer)
+        again = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        assert dict(again("a film", "is good")) == dict(tokenizer("a film", "is good"))
+        assert ("token_type_ids" in again("a film", "is good")) == typed
+        assert load_tokenizer(Encoder(path=str(folder))).model_input_names == tokenizer.model_input_names
+
+
+def test_a_tokenizer_that_knows_more_words_than_the_encoder_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    shutil.copytree(bases["bert"], tmp_path, dirs_exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    words = len(tokenizer)
+    tokenizer.add_tokens(["[USER]", "[URL]"])
+    tokenizer.save_pretrained(tmp_path)
+    message = rf"its tokenizer knows {words + 2} words and its encoder only {words} -> resize the embeddings"
+    with pytest.raises(ModelError, match=message):
+        load_tokenizer(Encoder(path=str(tmp_path)))
 
 
 def test_a_folder_without_a_usable_tokenizer_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -116,6 +116,19 @@ def test_state_dicts_are_unwrapped(model: ResNet6n2, tmp_path: Path, wrapper: st
     assert weights_hash(read_state(tmp_path / "model.pt")) == weights_hash(model.state_dict())
 
 
+def test_layer_norms_may_have_the_names_of_berts_first_weights(tmp_path: Path) -> None:
+    model, copy = (nn.ModuleDict({"LayerNorm": nn.LayerNorm(3), "gamma": nn.Linear(2, 2)}) for _ in range(2))
+    nn.init.normal_(model["LayerNorm"].weight)  # type: ignore[arg-type]
+    state = {f"body.{name}": tensor for name, tensor in model.state_dict().items()}
+    state["body.LayerNorm.gamma"], state["body.LayerNorm.beta"] = (
+        state.pop(f"body.LayerNorm.{name}") for name in ("weight", "bias")
+    )
+    save_weights(state, tmp_path / "model.safetensors")
+    whole = nn.ModuleDict({"body": copy})
+    load_weights(whole, tmp_path / "model.safetensors")
+    assert weights_hash(copy.state_dict()) == weights_hash(model.state_dict())
+
+
 def test_averages_are_weights(model: ResNet6n2, tmp_path: Path) -> None:
     torch.save(torch.optim.swa_utils.AveragedModel(model).state_dict(), tmp_path / "model.pt")
     assert weights_hash(read_state(tmp_path / "model.pt")) == weights_hash(model.state_dict())
