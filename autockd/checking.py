@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autockd.config.arms import Arm, arms_of
+from autockd.config.budget import check_budget
 from autockd.config.models import Encoder
 from autockd.config.pick import parse_pick
 from autockd.config.schema import StudyConfig
@@ -18,7 +19,7 @@ from autockd.config.trial import baseline_config, trial_config
 from autockd.data import ImageTask, Task, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, ModelError, TrialFailed
-from autockd.models import TextEncoder, count_parameters, encoder_shapes
+from autockd.models import TextEncoder, count_parameters, encoder_shapes, load_tokenizer
 from autockd.models.encoder_shape import kept_layers
 from autockd.report.preview import early_warnings
 from autockd.text import plural
@@ -34,6 +35,7 @@ def check_study(config: StudyConfig) -> list[str]:
         f"{len(held_out.split)} test {_samples(task)}"
     ]
     found += check_models(config, task)
+    found += normalisation_told(config, task)
     check_plans(config, task)
     check_pick(config, task)
     found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
@@ -75,6 +77,8 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
     networks = {}
     for role, model in models.items():
         networks[role] = built = build_network(model, task, seed=0)
+        if isinstance(model, Encoder):
+            load_tokenizer(model)  # it may be missing, or know more words than the encoder
         if role == "student" or model.weights is None:
             field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
             _check_last_batch(built, task, sizes[role], role, field)
@@ -87,6 +91,21 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     _check_layers(config, task, networks["teacher"])
     return found
+
+
+def normalisation_told(config: StudyConfig, task: Task) -> list[str]:
+    """What images are normalised by, where a network starts from weights that may have been trained otherwise."""
+    if not isinstance(task, ImageTask) or config.task.kind != "image" or config.task.mean is not None:
+        return []
+    models = {"teacher": config.teacher.model, "student": config.student.model}
+    models |= {"assistant": config.assistant.model} if config.assistant else {}
+    if not (given := [role for role, model in models.items() if model.weights is not None]):
+        return []
+    mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (task.mean, task.std))
+    return [
+        f"weights of {' and '.join(given)} are given, and images are normalised by the mean ({mean}) and standard "
+        f"deviation ({std}) of this training split; if they were trained with others, set task.mean and task.std"
+    ]
 
 
 def _check_layers(config: StudyConfig, task: Task, teacher: nn.Module) -> None:
@@ -136,31 +155,16 @@ def _check_seeds(network: nn.Module, config: StudyConfig) -> None:
 
 
 def _has_dropout(network: nn.Module) -> bool:
-    """Whether anything in it is drawn anew in each step."""
+    """Whether anything in it is drawn anew in each step, such as torchvision's StochasticDepth too."""
     return any(
-        "drop" in type(part).__name__.lower() and float(getattr(part, "p", 0.0)) > 0.0 for part in network.modules()
+        any(word in type(part).__name__.lower() for word in ("drop", "stochastic"))
+        and float(getattr(part, "p", 0.0)) > 0.0
+        for part in network.modules()
     )
 
 
 def _last_batch(samples: int, batch_size: int) -> int:
     return samples % batch_size or batch_size
-
-
-def check_budget(config: StudyConfig) -> None:
-    """See to it that a study has trials of its own to run, and no more of them than differ.
-
-    Raises:
-        ConfigError: all trials are baselines, or all but the first ones would train the same student again.
-    """
-    baselines, trials = len(config.search.baselines), config.search.trials
-    if config.compare:
-        return
-    if trials <= baselines:
-        message = f"is {trials}, and there are {plural(baselines, 'baseline')}, which come first"
-        raise ConfigError.of("search.trials", message, f"set it to {baselines + 1} at least, or name fewer baselines")
-    if not config.search.space and trials > baselines + 1:
-        message = f"is empty, so that of {trials} trials all after the first {baselines + 1} would be the same again"
-        raise ConfigError.of("search.space", message, f"name a dimension, or set search.trials to {baselines + 1}")
 
 
 def check_pick(config: StudyConfig, task: Task) -> None:

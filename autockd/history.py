@@ -42,8 +42,12 @@ MAY_CHANGE = (
 )
 """Fields of a study, and sections, that change no trial."""
 
-MUST_STAY = ("resources.precision",)
+MUST_STAY = ("resources.precision", "resources.teacher_precision")
 """Fields in those sections that do."""
+
+
+_SLEEP, _EPOCHS = 600.0, 3
+"""Seconds, and epochs as long as the longest so far, after which a search from which nothing came did not run."""
 
 
 class History:
@@ -128,13 +132,17 @@ class History:
         """Wall time that the search took, in all of the study's parts: of one method that it compares, by its label."""
         trials = {event.trial for event in self.events if isinstance(event, TrialStarted) and event.arm == arm}
         kinds = TrialStarted | EpochFinished | RungReached | TrialFinished
-        total, part = 0.0, [0.0, 0.0]
+        total, longest, last = 0.0, 0.0, None
         for event in self.events:
             if isinstance(event, StudyStarted | StudyResumed):
-                total, part = total + max(0.0, part[1] - part[0]), [0.0, 0.0]  # clocks may be set back
+                last = None
             elif isinstance(event, kinds) and event.trial in trials:
-                part = [part[0] or event.time, event.time]
-        return total + max(0.0, part[1] - part[0])
+                if isinstance(event, EpochFinished):
+                    longest = max(longest, event.record.train_seconds + event.record.evaluate_seconds)
+                gap = 0.0 if last is None else event.time - last
+                total += min(max(gap, 0.0), max(_SLEEP, _EPOCHS * longest))  # clocks are set, and machines sleep
+                last = event.time
+        return total
 
     def _last(self, kind: type[SomeEvent]) -> SomeEvent | None:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
@@ -169,6 +177,7 @@ def check_goes_on(
     if test_fingerprint and start.test_fingerprint not in ("", test_fingerprint):
         wrong += [f"its test split: that had {start.test_fingerprint[:12]}, now it has {test_fingerprint[:12]}"]
     changes = check_changes(history, config, wrong)
+    _refuse_another_pick(history, config)
     if history.test_opened and (more := history.asked_for_more(config)):
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(history.test_opened.time))
         raise StudyError(
@@ -176,6 +185,16 @@ def check_goes_on(
             "by people who have seen it. Start a new study for more of them"
         )
     return changes
+
+
+def _refuse_another_pick(history: History, config: StudyConfig) -> None:
+    """Which finalist wins was decided, by `export.pick` too, when the test split was opened for them."""
+    if history.test_opened and history.config.finalists.seeds and config.export.pick != history.config.export.pick:
+        raise StudyError(
+            f"export.pick: {config.name} has chosen its winner among its finalists by {history.config.export.pick!r}, "
+            f"and opened its test split; go on with that, and export another student by "
+            f"`autockd export {config.name} --pick {config.export.pick!r} --to FOLDER`"
+        )
 
 
 def check_data(history: History, task: Task, held_out: HeldOut) -> None:

@@ -20,7 +20,7 @@ from autockd.search.finalists import FinalistBook, fresh_seeds
 from autockd.search.stages import Subject, score
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
-from autockd.summary import StudySummary
+from autockd.summary import StudySummary, best_of_arms
 from autockd.tracking import events
 from autockd.training.networks import based_on
 from autockd.training.teacher import TeacherSpec
@@ -46,6 +46,8 @@ def run_finalists(session: Session, task: Task, setting: WorkerSetting, machine:
     if not book.is_over:
         with session.recorder.stage("finalists"), session.halt.search(None):
             machine.search(book, replace(setting, traced=None), task, session.halt, trials=book.left, retries=retries)
+    if book.is_over:
+        _choose(session)  # by these runs it is known whether a trial that was stopped early may win
     return book.is_over
 
 
@@ -68,7 +70,8 @@ def _choose(session: Session) -> FinalistsChosen | None:
 def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: TeacherSpec, machine: Cluster) -> None:
     """Open the test split, once, for the teacher and the finalists; go on where that was cut off.
 
-    Without finalists it is opened for the search's own students: the baselines and the best.
+    Without finalists it is opened for the search's own students: the baselines, the best of each compared method, and
+    the best.
     """
     recorder, history = session.recorder, session.history
     summary, starts = session.summary, _starts(events(session.folder / LEDGER))
@@ -80,6 +83,7 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
             recorder.warn("no finalist came through with any fresh seed: the search's own students are tested instead")
         subjects += _searched(session, summary, starts, teacher)
     if history.test_opened is None:
+        session.halt.check()  # it may have come with the last results
         labels = tuple(subject.label for subject in subjects)
         recorder.record(TestOpened(time=time.time(), subjects=labels, test_fingerprint=held_out.fingerprint))
     subjects = [subject for subject in subjects if subject.label not in history.evaluated]
@@ -138,14 +142,15 @@ def _finalists(
 def _searched(
     session: Session, summary: StudySummary, starts: Mapping[int, TrialStarted], teacher: TeacherSpec
 ) -> list[Subject]:
-    """The search's own students: of the baselines, the best, and the one that `export.pick` picks."""
+    """The search's own students: of the baselines, the best of each compared method, the best, and the picked one."""
     picked, _ = row_to_export(summary, session.config.export.pick)
     chosen = {row.trial: label for row, label in ((picked, "picked"), (summary.best, "best")) if row is not None}
+    labels = {row.trial: arm for arm, row in best_of_arms(summary).items()} | chosen
     subjects: list[Subject] = []
     for row in summary.trials:
-        if row.weights is None or not (row.role == "baseline" or row.trial in chosen):
+        if row.weights is None or not (row.role == "baseline" or row.trial in labels):
             continue
-        label = chosen.get(row.trial, row.method)
+        label = labels.get(row.trial, row.method)
         if any(subject.label == label for subject in subjects):
             label = f"{label} {row.trial}"
         model, weights = _student(starts[row.trial], teacher), session.folder / row.weights

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autockd.checking import check_budget, check_models, check_pick, check_plans
+from autockd.checking import check_models, check_pick, check_plans
 from autockd.config.arms import Arm, arms_of
+from autockd.config.budget import check_budget
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
@@ -204,6 +205,8 @@ def _say_informed(arm: Arm, parallel: int) -> str:
 
 
 def _interrupted(folder: Path) -> Interrupted:
+    if not (folder / LEDGER).stat().st_size:  # data were still being read
+        return Interrupted(f"{folder.name}: stopped before it began; start it again with the same command")
     return Interrupted(
         f"{folder.name}: stopped; what is finished is kept, what was running goes on from its checkpoint\n"
         f"go on with: autockd resume {study_argument(folder)}"

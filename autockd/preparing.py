@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from autockd.checking import normalisation_told
 from autockd.config.arms import arms_of
 from autockd.config.kinds import uses_assistant, uses_teacher
 from autockd.config.schema import StudyConfig, TeacherConfig
@@ -17,6 +18,7 @@ from autockd.config.trial import trial_config
 from autockd.costs import FOLDER as COSTS
 from autockd.costs import CostMeter, Latency, known_architectures, measure_all
 from autockd.data import Task
+from autockd.data.metrics import METRICS
 from autockd.distillation import Plan, compile_plan, make_method
 from autockd.distillation.space_warnings import space_warnings
 from autockd.errors import ConfigError, ExportError, StudyError
@@ -33,8 +35,10 @@ from autockd.records import (
 )
 from autockd.report.accounting import added
 from autockd.search.cluster import Cluster
+from autockd.search.connection import LOCAL
 from autockd.search.stages import (
     check_bank,
+    check_student,
     fill_bank,
     longest_run,
     probe_precision,
@@ -43,7 +47,7 @@ from autockd.search.stages import (
 )
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
-from autockd.text import plural
+from autockd.text import metric_text, plural
 from autockd.tracking import plan_figure
 from autockd.training.networks import kept_model
 from autockd.training.peaks import measure_peaks
@@ -69,8 +73,12 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
     recorder, resources = session.recorder, session.config.resources
     with recorder.stage("probe"):
         precision = _precision(session, task, machine)
+    for told in normalisation_told(session.config, task) if not session.history else ():
+        recorder.choice(told)
     with recorder.stage("teacher"):
         teacher = _ready(session, task, machine, precision)
+        if resources.address != LOCAL:  # where it is built first by a trial, a node without its base fails them all
+            machine.on_every_node(check_student, lambda _: [(session.config, teacher, task)])
     if uses_teacher(session.config):
         with recorder.stage("bank"):
             bank = _fill_bank(session, task, teacher, machine)
@@ -160,19 +168,31 @@ def _ready(
 
 
 def _warn_of_chance(session: Session, task: Task, found: TeacherRecord) -> None:
-    """Where the teacher knows no more than which class is the most frequent; a given one may number classes its way."""
-    if task.metric != "accuracy":
+    """Where the teacher knows no more than whoever always says the same; a given one may number classes its way."""
+    chance, answer = _always_the_same(task)
+    if found.metric > chance:
         return
-    counts = torch.bincount(task.validation.targets)
-    share, name = int(counts.max()) / len(task.validation), task.classes[int(counts.argmax())]
-    if found.metric > share:
-        return
+    own, other = (metric_text(value, task.metric) for value in (found.metric, chance))
     text = (
-        f"the teacher is right on {found.metric:.1%} of the validation split, and always saying {name!r} on {share:.1%}"
+        f"the teacher's {task.metric} on the validation split is {own}, and that of always giving {answer} is {other}"
     )
-    if found.origin == "given":
+    if found.origin == "given" and task.classes:
         text += f"; are its outputs in the order of the task's classes, {', '.join(map(repr, task.classes[:5]))}, ...?"
     session.recorder.warn(text)
+
+
+def _always_the_same(task: Task) -> tuple[float, str]:
+    """The best metric without looking at a sample, and the answer that has it: the most frequent class, or class 1,
+    which f1 is of; of scores any.
+    """
+    targets, compute = task.validation.targets, METRICS[task.metric].compute
+    if not task.classes:
+        return compute(torch.zeros(len(targets), 1), targets), "the same score"
+    answers = (int(torch.bincount(targets).argmax()), min(1, task.outputs - 1))
+    one_hot = torch.eye(task.outputs)
+    best = {answer: compute(one_hot[answer].expand(len(targets), -1), targets) for answer in answers}
+    chosen = max(best, key=lambda answer: best[answer])
+    return best[chosen], repr(task.classes[chosen])
 
 
 def _as_before(

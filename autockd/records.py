@@ -193,7 +193,8 @@ class TestOpened(Record):
 
 
 SubjectKind = Literal["teacher", "baseline", "best", "finalist"]
-"""What a final model is: `best` is the search's, or the one that was picked."""
+"""What a final model is: `best` is the search's, or the one that was picked; `baseline` is also the best of a compared
+method that did not win."""
 
 
 class Evaluated(Record):

@@ -90,8 +90,10 @@ def open_session(
             yield session
         finally:
             if sink.has_begun:
-                missing = missing_text(sink.close())
-                if missing:
+                told = sink.close()
+                if told.warning:
+                    recorder.warn(told.warning)
+                if missing := missing_text(told):
                     recorder.warn(
                         f"MLflow at {redact(uri or '')} misses {missing}; bring them there with "
                         f"`autockd sync {study_argument(folder)}`"

@@ -180,6 +180,8 @@ class Study:
     def sync(self, warn: Callable[[str], None] = lambda text: None) -> SinkSummary:
         """Bring MLflow to where the ledger is, with the report as it is now; a second time changes nothing.
 
+        A study that runs brings its events there itself: only files are copied then.
+
         Args:
             warn: is told where the report cannot be written anew, which keeps nothing else from MLflow.
 

@@ -68,14 +68,14 @@ def _alone(study: StudyConfig, method: MethodConfig, samples: int | None) -> Stu
 def _arm_space(study: StudyConfig, method: MethodConfig, samples: int | None) -> dict[str, AnyDimension]:
     """The study's dimensions of training and student, and the method's: the study's where its space is of that method.
 
-    Other methods have their usual dimensions, with the study's ranges where it names such a dimension too.
+    Other methods have their usual dimensions, with the study's ranges where it names such a dimension too. Schedules of
+    all of them fit into a run.
     """
     fields = type(method).model_fields.keys() - {"name"}
-    named = _named(study.search.space, method.name, {*TRAINING_DIMENSIONS, *STUDENT_DIMENSIONS, *fields})
-    if fields & named.keys() and method.name in study.own_methods:
-        return named
-    usual = method_space(method, is_regression=study.task.is_regression)
-    space = named | {name: dimension for name, dimension in usual.items() if name not in named}
+    space = _named(study.search.space, method.name, {*TRAINING_DIMENSIONS, *STUDENT_DIMENSIONS, *fields})
+    if not (fields & space.keys() and method.name in study.own_methods):
+        usual = method_space(method, is_regression=study.task.is_regression)
+        space |= {name: dimension for name, dimension in usual.items() if name not in space}
     ticks = _shortest_run(study, space, method, samples)
     return space if ticks is None else fitted(space, method, ticks)
 

@@ -141,10 +141,8 @@ def parse_study(
     """
     data, lines = _parse_yaml(text, source)
     origins = {location: f"{source}:{line}" for location, line in lines.items()}
-    settings: list[tuple[str, Any, str]] = []
-    if smoke and isinstance(data.get("smoke"), dict):
-        settings += [(str(key), value, f"{source} (smoke)") for key, value in data["smoke"].items()]
     problems: list[Problem] = []
+    settings = _smoke_settings(data, source, problems) if smoke else []
     settings += _parse_overrides(overrides, problems)
     for key, value, origin in settings:
         if problem := _assign(data, key, value, origin):
@@ -174,6 +172,17 @@ def parse_study(
     if problems:
         raise ConfigError(problems)
     return with_absolute_paths(study, folder)
+
+
+def _smoke_settings(data: Mapping[str, Any], source: str, problems: list[Problem]) -> list[tuple[str, Any, str]]:
+    """What the file's `smoke` section sets: field, value, and where that is said."""
+    section = data.get("smoke")
+    if not section:
+        remedy = "add one, such as `smoke: {name: smoke, search.trials: 3, training.epochs: 1}`"
+        problems.append(Problem("smoke", "is what --smoke applies, and the file has no such section", remedy, source))
+    if not isinstance(section, dict):  # which is a mistake that the study's own rules name
+        return []
+    return [(str(key), value, f"{source} (smoke)") for key, value in section.items()]
 
 
 def _mistakes(study: StudyConfig) -> Sequence[tuple[str, str]]:

@@ -77,6 +77,8 @@ def _unused(method: MethodConfig) -> set[str]:
     if isinstance(method, ContinuationKD):
         if not method.anneal_hard_loss:
             unused |= {"hard_loss_ramp", "hard_loss_peak"}
+        if method.ramp_shape == "step":  # from nothing to the whole at once
+            unused |= {"hard_loss_peak"}
         if not (method.anneal_teacher or method.anneal_margin):
             unused |= {"smoothing_start", "schedule_fraction"}
     return unused

@@ -58,7 +58,8 @@ class TorchvisionModel(Config):
     name: str = "resnet18"
     """Such as resnet18, mobilenet_v3_small, efficientnet_b0, vit_b_16."""
     small_image_stem: bool | None = None
-    """Stride 1 and no pooling in the stem, for images of 64 pixels or fewer; null decides by the image size."""
+    """Stride 1 and no pooling in the stem, for images of 64 pixels or fewer; null decides by the image size, and must
+    be decided where weights are given for such images."""
     weights: Path | None = None
     """safetensors, or a PyTorch state dict that loads with `weights_only`."""
 

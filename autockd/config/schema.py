@@ -140,6 +140,14 @@ class ResourceConfig(Config):
     gpus_per_trial: float | None = Field(default=None, ge=0)
     """GPUs of a trial, fractions allowed; null is 0 without a GPU, else a share with which as many run as may, four at
     most on a GPU."""
+
+    @field_validator("gpus_per_trial")
+    @classmethod
+    def _more_than_one_are_whole(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"a trial has a part of one GPU, or whole ones, not {gpus:g}")
+        return gpus
+
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of training; auto times a step, once for a study on such a machine; fp32 or bf16 repeats anywhere."""
     teacher_precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -224,6 +232,8 @@ class StudyConfig(Config):
     assistant: AssistantConfig | None = None
     """The net between teacher and student, for studies with method `takd`."""
     method: MethodConfig = ContinuationKD()
+    """What `search.space` is of, unless it has a dimension `method`; where methods are compared and none is named here,
+    the space is of no method in particular."""
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     compare: tuple[MethodConfig, ...] = ()
@@ -240,11 +250,14 @@ class StudyConfig(Config):
     @model_validator(mode="wrap")
     @classmethod
     def _has_defaults_of_its_kind(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        task = data.get("task") if isinstance(data, Mapping) else None
-        source = task.get("source") if isinstance(task, Mapping) else getattr(task, "source", None)
-        if source not in TEXT_SOURCES:
+        if not isinstance(data, Mapping):
             return validate(data)
-        study = validate(with_text_defaults(data))
+        filled, task = data, data.get("task")
+        if data.get("compare") and "method" not in data:
+            filled = {**filled, "method": NoDistillation()}  # the space is of no method in particular
+        if (task.get("source") if isinstance(task, Mapping) else getattr(task, "source", None)) in TEXT_SOURCES:
+            filled = with_text_defaults(filled)
+        study = validate(filled)
         study.model_fields_set.intersection_update(data)  # what was filled in, nobody has set
         return study
 

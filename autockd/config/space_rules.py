@@ -72,6 +72,12 @@ def name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
             f"{_BASE}.student_width",
             "changes nothing where student.model.widths names the widths; remove one of them",
         )
+    if study.student.model.weights is not None:
+        for name in STUDENT_DIMENSIONS.keys() & space.keys():
+            yield (
+                f"{_BASE}.{name}",
+                "needs weights of every shape, and student.model.weights has one; remove one of them",
+            )
     for name, dimension in space.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

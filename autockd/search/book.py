@@ -340,7 +340,8 @@ class StudyBook:
 
     def _tell(self, number: int) -> None:
         trial, outcome, objectives = self._trials[number], self._outcomes[number], self._study.search.objectives
-        tell(self._optuna, trial, outcome, objectives, is_avoided=self._is_avoided(number))
+        is_cut = outcome.state == "pruned" and number not in self._climbed
+        tell(self._optuna, trial, outcome, objectives, is_avoided=self._is_avoided(number), is_cut=is_cut)
 
     def _tell_up_to(self, number: int) -> bool:
         """Tell Optuna the outcomes up to a trial, in order; False if one of them is still awaited."""

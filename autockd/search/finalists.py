@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from autockd.config.trial import TrialConfig
-from autockd.records import EpochFinished, Event, FinalistFinished, TrialOutcome, TrialReport, TrialStarted
+from autockd.records import (
+    EpochFinished,
+    Event,
+    FinalistFinished,
+    StudyResumed,
+    TrialOutcome,
+    TrialReport,
+    TrialStarted,
+)
 from autockd.search.meter import cost_of
 from autockd.search.pace import Pace
 from autockd.search.proposal import Proposal, finalist_folder
@@ -55,6 +63,8 @@ class FinalistBook:
         for event in history:
             if isinstance(event, FinalistFinished):
                 done.add((event.trial, event.seed))
+            elif isinstance(event, StudyResumed):
+                self._pace = Pace()  # it may go on where an epoch takes longer
             elif isinstance(event, EpochFinished) and event.trial in trials:
                 self._pace.note(trials[event.trial], event.record)
         self._closed = {number: None for number, run in enumerate(self._runs) if run in done}

@@ -50,16 +50,20 @@ def tell(
     objectives: Sequence[str] = (),
     *,
     is_avoided: bool = False,
+    is_cut: bool = False,
 ) -> None:
     """Tell a trial's outcome: its metric, and then its costs by the names of the study's objectives.
 
     A baseline's is told as a failure, with its value as an attribute: it has no point of the space to learn from, and
     as a good trial it would take the place of one that has. One that is to be avoided is told as pruned at its start:
-    TPE passes over failures, and would come back there.
+    TPE passes over failures, and would come back there. One that was cut before anything was known of it is a failure
+    for the same reason: nothing speaks against its point.
     """
     if outcome.reason:
         trial.set_user_attr("reason", outcome.reason)
     state = optuna.trial.TrialState.PRUNED if is_avoided else _STATES[outcome.state]
+    if is_cut:
+        state = optuna.trial.TrialState.FAIL
     if trial.user_attrs.get(ROLE) == "baseline":
         state = optuna.trial.TrialState.FAIL
         trial.set_user_attr("baseline_value", outcome.value)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.execution import class_cache
+from ray.air.execution._internal import actor_manager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.execution import class_cache, tune_controller
 
 from autockd.errors import AutockdError
 from autockd.folders import CHECKPOINT
@@ -60,6 +62,7 @@ def drive(
     """Let Tune run a trainable that reports as TrialTrainable does; the rest is as in `run_search`."""
     shutil.rmtree(study / _TUNE, ignore_errors=True)
     _leave_environments_alone()
+    _count_memory_as_a_loss()
 
     searcher = StudySearcher(book, lambda number: why_lost(book.folder(study, number)))
     tuner = tune.Tuner(
@@ -114,6 +117,15 @@ def _leave_environments_alone() -> None:
     class_cache.DEFAULT_ENV_VARS = {}
     names = class_cache.ENV_VARS_TO_PROPAGATE
     class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name)}
+
+
+def _count_memory_as_a_loss() -> None:
+    """A worker that Ray ends because memory is short is lost like any other.
+
+    Ray tells of it by an error of another kind, which Tune does not know from a worker, and ends the search for.
+    """
+    for module in (actor_manager, tune_controller):
+        module.RayActorError = (RayActorError, OutOfMemoryError)
 
 
 class _StopAll(tune.Stopper):  # type: ignore[misc]

@@ -34,10 +34,16 @@ class StudySearcher(Searcher):  # type: ignore[misc]
         self._running: dict[str, Proposal] = {}
         self._again: list[Proposal] = []
         self._times: Counter[int] = Counter()
+        self._problem: Exception | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial's configuration, None to be asked again later, or FINISHED."""
+        """The next trial's configuration, None to be asked again later, or FINISHED.
+
+        Raises what has kept the book from taking a trial's end.
+        """
         assert self._book is not None
+        if self._problem is not None:
+            raise self._problem
         proposal = self._again.pop(0) if self._again else self._book.propose()
         if proposal is None:
             is_over = self._book.finished and not self._running  # one that runs may have to be suggested again
@@ -53,15 +59,24 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             self._again.append(self._running.pop(trial_id))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended: with its outcome, stopped at a rung and closed already, or by the loss of its worker."""
+        """A trial ended: with its outcome, stopped at a rung and closed already, or by the loss of its worker.
+
+        What is raised here Tune would take for a mishap of the trial, which it would then start again and give up. So
+        it is kept until Tune asks for the next trial.
+        """
         assert self._book is not None
         assert self._explain is not None
-        if trial_id not in self._running:
+        if self._problem is not None or trial_id not in self._running:
             return
-        if result is not None and (report := read_report(result)):
-            self._book.report(report)
-        number = self._running.pop(trial_id).number
-        self._book.give_up(number, self._explain(number))
+        number = self._running[trial_id].number
+        try:
+            if result is not None and (report := read_report(result)):
+                self._book.report(report)
+            self._book.give_up(number, self._explain(number))
+        except Exception as problem:  # a full disk, or whoever watches
+            self._problem = problem
+        else:
+            del self._running[trial_id]
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: Tune's snapshots are not what a study resumes from."""
@@ -71,7 +86,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the book: open files do not travel, and no copy of a searcher may propose trials."""
-        return {**self.__dict__, "_book": None, "_explain": None}
+        return {**self.__dict__, "_book": None, "_explain": None, "_problem": None}
 
 
 class StudyScheduler(FIFOScheduler):  # type: ignore[misc]

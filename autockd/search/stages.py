@@ -19,7 +19,7 @@ from autockd.config.training import TrainingConfig, trims_vocabulary
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, ImageTask, Split, Task
-from autockd.errors import ConfigError, EnvironmentProblem, TrialFailed
+from autockd.errors import ConfigError, EnvironmentProblem, ModelError, TrialFailed
 from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
@@ -133,6 +133,18 @@ def ready_teacher(
         )
     finally:
         progress.unlink(missing_ok=True)
+
+
+def check_student(study: StudyConfig, teacher: TeacherSpec, task: Task) -> None:
+    """Build the study's student as trials on this node will: what it starts from may lie elsewhere alone.
+
+    Raises:
+        EnvironmentProblem: it cannot be built here.
+    """
+    try:
+        build_network(based_on(study.student.model, teacher.folder), task, seed=0)
+    except ModelError as error:
+        raise EnvironmentProblem(f"node {platform.node()} cannot build the student: {error}") from error
 
 
 def teacher_progress(target: Path) -> Path:

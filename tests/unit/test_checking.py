@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch
 from encoders import make_text_task
+from torchvision.ops import StochasticDepth
 
-from autockd.checking import check_budget, check_models, check_pick
+from autockd.checking import _has_dropout, check_models, check_pick, normalisation_told
+from autockd.config.budget import check_budget
 from autockd.config.methods import HintonKD, NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig
@@ -130,6 +132,24 @@ def test_a_pick_is_by_the_studys_own_metric(pick: str, fits: bool, task: Task) -
         return
     with pytest.raises(ConfigError, match=r"export.pick: is about f1, and this study's metric is accuracy"):
         check_pick(config, task)
+
+
+def test_what_given_weights_see_is_told_unless_the_study_says_it(task: Task, tmp_path: Path) -> None:
+    plain = study(SHALLOW, SHALLOW, 32, 16)
+    assert normalisation_told(plain, task) == []
+    given = plain.student.model.model_copy(update={"weights": tmp_path / "student.safetensors"})
+    config = plain.model_copy(update={"student": StudentConfig(model=given)})
+    (told,) = normalisation_told(config, task)
+    assert told.startswith(f"weights of student are given, and images are normalised by the mean ({task.mean[0]:.3g})")
+    assert told.endswith("set task.mean and task.std")
+    said = config.model_copy(update={"task": config.task.model_copy(update={"mean": (0.5,), "std": (0.5,)})})
+    assert normalisation_told(said, task) == []
+
+
+def test_stochastic_depth_makes_seeds_differ_as_dropout_does() -> None:
+    blocks = [StochasticDepth(p, mode="row") for p in (0.0, 0.1)]
+    assert not _has_dropout(blocks[0])
+    assert _has_dropout(torch.nn.Sequential(*blocks))
 
 
 def test_fresh_seeds_must_change_something(task: Task, tmp_path: Path) -> None:

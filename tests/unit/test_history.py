@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sample_records import epoch_record
 
 from autockd import __version__
 from autockd.config.loading import parse_study
@@ -12,6 +13,7 @@ from autockd.config.schema import StudyConfig
 from autockd.errors import StudyError
 from autockd.history import History, check_data, check_goes_on, moves, with_moves
 from autockd.records import (
+    EpochFinished,
     Event,
     Provenance,
     StudyFinished,
@@ -262,6 +264,26 @@ def test_more_time_is_more_only_where_time_ended_the_search() -> None:
     assert cut.asked_for_more(study("search.time_budget=30")) == ""
     whole = History([before, *(trial_began(1.0, number) for number in range(10)), finished(3.0)])
     assert whole.asked_for_more(study("search.time_budget=2h")) == ""
+
+
+def test_a_machine_that_slept_searched_no_longer() -> None:
+    """A laptop that is closed over night, or a clock that is set forward; a long epoch is neither."""
+    slept: list[Event] = [started(0.0), trial_began(0.0), ended(1200.0), trial_began(30_000.0, 1), ended(30_060.0, 1)]
+    assert History(slept).arm_seconds("") == 600.0 + 600.0 + 60.0
+    record = epoch_record(1, train_seconds=3000.0, evaluate_seconds=500.0)
+    long: list[Event] = [started(0.0), trial_began(0.0), EpochFinished(time=3600.0, trial=0, record=record)]
+    assert History([*long, ended(7200.0)]).arm_seconds("") == 7200.0
+
+
+def test_another_pick_is_refused_once_the_test_split_is_open_for_finalists() -> None:
+    before = started(config=study("finalists.seeds=3"))
+    opened = History([before, TestOpened(time=3.0, subjects=("teacher",))])
+    changed = study("finalists.seeds=3", "export.pick=parameters <= 2000")
+    assert check_goes_on(History([before]), changed, "data") == ("export.pick:  -> parameters <= 2000",)
+    with pytest.raises(StudyError, match=r"export.pick: .*autockd export .* --pick 'parameters <= 2000' --to FOLDER"):
+        check_goes_on(opened, changed, "data")
+    alone = History([started(), TestOpened(time=3.0, subjects=("teacher",))])
+    assert check_goes_on(alone, study("export.pick=parameters <= 2000"), "data") != ()
 
 
 def test_a_clock_that_is_set_back_gives_no_time_back() -> None:

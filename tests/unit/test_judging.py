@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sample_records import PROVENANCE, teacher_record
@@ -15,8 +17,20 @@ from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task
 from autockd.errors import StudyError
 from autockd.folders import LEDGER
-from autockd.judging import _choose, _require_same, _searched, _starts
-from autockd.records import FinalistsChosen, StudyStarted, TestOpened, TrialFinished, TrialRole, TrialStarted
+from autockd.judging import _choose, _require_same, _searched, _starts, evaluate_finals, run_finalists
+from autockd.records import (
+    FinalistsChosen,
+    StudyStarted,
+    TestOpened,
+    TrialFinished,
+    TrialOutcome,
+    TrialReport,
+    TrialRole,
+    TrialStarted,
+    TrialState,
+)
+from autockd.search.finalists import FinalistBook
+from autockd.search.halt import STOP
 from autockd.session import Session, open_session
 from autockd.study import ignore
 from autockd.tracking import events
@@ -57,7 +71,16 @@ def session(tmp_path: Path, make_trial: MakeTrial) -> Iterator[Session]:
         yield found
 
 
-def search(session: Session, trial: int, role: TrialRole, config: TrialConfig, value: float, **params: float) -> None:
+def search(
+    session: Session,
+    trial: int,
+    role: TrialRole,
+    config: TrialConfig,
+    value: float,
+    arm: str = "",
+    state: TrialState = "complete",
+    **params: float,
+) -> None:
     session.recorder.record(
         TrialStarted(
             time=1.0,
@@ -68,10 +91,11 @@ def search(session: Session, trial: int, role: TrialRole, config: TrialConfig, v
             config=config.model_dump(mode="json"),
             fingerprint=config.fingerprint,
             conventions="",
+            arm=arm,
         )
     )
     weights = f"trials/{trial:04d}/best.safetensors"
-    session.recorder.record(TrialFinished(time=2.0, trial=trial, state="complete", value=value, weights=weights))
+    session.recorder.record(TrialFinished(time=2.0, trial=trial, state=state, value=value, weights=weights))
 
 
 def chosen_in(session: Session) -> list[FinalistsChosen]:
@@ -108,6 +132,56 @@ def test_baselines_of_the_same_method_have_names_of_their_own(session: Session) 
     assert [subject.weights for subject in subjects] == [
         session.folder / f"trials/{trial:04d}/best.safetensors" for trial in (0, 1, 2)
     ]
+
+
+def test_the_best_of_each_compared_method_is_tested_under_its_arm(session: Session, make_trial: MakeTrial) -> None:
+    for trial, arm, value in ((4, "none", 0.5), (5, "none", 0.7), (6, "kd", 0.97), (7, "kd-std", 0.6)):
+        search(session, trial, "sampled", make_trial(arm.removesuffix("-std")), value, arm)
+    teacher = TeacherSpec(session.config.teacher, session.folder / "teacher" / "model.safetensors", teacher_record())
+    subjects = _searched(session, session.summary, _starts(events(session.folder / LEDGER)), teacher)
+    found = [(subject.label, subject.trial, subject.kind) for subject in subjects]
+    assert found[2:] == [("none", 5, "baseline"), ("best", 6, "best"), ("kd-std", 7, "baseline")]
+    assert len({label for label, _, _ in found}) == len(found)
+
+
+@dataclass
+class Setting:
+    """As much of a worker's setting as finalists need here."""
+
+    traced: object = None
+
+
+@pytest.mark.parametrize("parameters", [500, 501])
+def test_a_preset_that_was_stopped_early_may_win_if_its_runs_keep_to_the_limit(
+    session: Session, make_trial: MakeTrial, parameters: int
+) -> None:
+    def run_all(book: FinalistBook, *_: object, **__: object) -> None:
+        while (proposal := book.propose()) is not None:
+            outcome = TrialOutcome(state="complete", value=0.9, parameters=parameters)
+            book.report(TrialReport(trial=proposal.number, outcome=outcome))
+
+    search(session, 4, "default", make_trial("continuation"), 0.3, state="pruned")
+    pick = session.config.export.model_copy(update={"pick": "parameters <= 500"})
+    limited = replace(session, config=session.config.model_copy(update={"export": pick}))
+    machine = SimpleNamespace(allocation=SimpleNamespace(parallel=1), search=run_all)
+    assert run_finalists(limited, cast(Any, None), cast(Any, Setting()), cast(Any, machine))
+    first, last = chosen_in(session)[0], chosen_in(session)[-1]
+    assert 4 in first.trials
+    assert 4 not in first.barred
+    assert (4 in last.barred) is (parameters > 500)
+
+
+def test_a_stop_that_came_with_the_last_results_leaves_the_test_split_closed(
+    session: Session, digits: tuple[Task, HeldOut]
+) -> None:
+    teacher = cast(
+        TeacherSpec,
+        SimpleNamespace(record=teacher_record(), folder=Path("t"), weights=Path("t/w"), config=session.config.teacher),
+    )
+    (session.folder / STOP).touch()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_finals(session, *digits, teacher, cast(Any, None))
+    assert not [event for event in events(session.folder / LEDGER) if isinstance(event, TestOpened)]
 
 
 def test_models_are_not_scored_on_two_test_splits(digits: tuple[Task, HeldOut]) -> None:

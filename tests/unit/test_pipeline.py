@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,7 +11,7 @@ from sample_records import PROVENANCE
 
 from autockd import __version__
 from autockd.config import StudyConfig, parse_study
-from autockd.errors import StudyError
+from autockd.errors import Interrupted, StudyError
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT
 from autockd.pipeline import _sweep, journal_name, run_study
 from autockd.records import StudyStarted
@@ -57,6 +58,21 @@ def test_a_change_that_may_not_be_is_refused_before_data_are_read_and_ray_is_sta
     with pytest.raises(StudyError, match="seed: 0 -> 1"):
         run_study(study("seed=1"), tmp_path, ignore, uri=None, experiment="digits", resume=True)
     assert (tmp_path / LEDGER).read_bytes() == before
+
+
+def test_a_study_that_is_stopped_before_it_began_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing that `autockd resume` could go on with."""
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autockd.pipeline.cluster", lambda *_: nullcontext())
+    monkeypatch.setattr("autockd.pipeline.load_task", stop)
+    with pytest.raises(Interrupted, match=r": stopped before it began; start it again with the same command$"):
+        run_study(study("search.trials=2"), tmp_path, ignore, uri=None, experiment="digits")
+    assert (tmp_path / LEDGER).read_bytes() == b""
 
 
 def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from autockd.models import build_model, read_state, save_weights, weights_hash
 from autockd.preparing import (
     ASSISTANT,
     TEACHER,
+    _always_the_same,
     _checked,
     _fill_bank,
     _on_cores,
@@ -63,13 +64,13 @@ def test_a_teacher_that_goes_on_keeps_the_name_of_its_bank(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("origin", "metric", "said"),
     [
-        ("trained", 0.5, "the teacher is right on 50.0% of the validation split, and always saying '{}' on {}"),
-        ("given", 0.05, "the teacher is right on 5.0% of the validation split, and always saying '{}' on {}; are its"),
+        ("trained", 0.5, "50.0 %, and that of always giving '{}' is {}"),
         (
             "given",
-            31 / 40,
-            "the teacher is right on 77.5% of the validation split, and always saying '{}' on {}; are its",
+            0.05,
+            "5.0 %, and that of always giving '{}' is {}; are its outputs in the order of the task's classes",
         ),
+        ("given", 31 / 40, "77.5 %, and that of always giving '{}' is {}; are its outputs in the order of"),
         ("given", 0.9, None),
     ],
 )
@@ -84,9 +85,28 @@ def test_a_teacher_that_knows_nothing_is_warned_about(
     with open_session(study, tmp_path, told.append, None, "digits", resume=False) as session:
         _warn_of_chance(session, seen, teacher_record(origin=origin, metric=metric))
     warnings = [event.text for event in told if isinstance(event, Noted)]
-    share = f"{(often + 1) / (often + 10):.1%}"
+    share = f"{100 * (often + 1) / (often + 10):.1f} %"
     assert len(warnings) == (said is not None)
-    assert all(text.startswith((said or "").format(3, share)) for text in warnings)
+    whole = f"the teacher's accuracy on the validation split is {said}"
+    assert all(text.startswith(whole.format(3, share)) for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("metric", "classes", "targets", "chance", "answer"),
+    [
+        ("f1", ("no", "yes"), [0, 0, 0, 1], 0.4, "'yes'"),
+        ("matthews", ("a", "b", "c"), [0, 1, 2, 2], 0.0, "'c'"),
+        ("pearson", (), [0.5, 1.5, 2.5, 4.0], 0.0, "the same score"),
+    ],
+)
+def test_what_is_known_without_looking_depends_on_the_metric(
+    metric: str, classes: tuple[str, ...], targets: list[float], chance: float, answer: str, task: Task
+) -> None:
+    seen = replace(
+        task, metric=metric, classes=classes, validation=replace(task.validation, targets=torch.tensor(targets))
+    )
+    found, said = _always_the_same(seen)
+    assert (found, said) == (pytest.approx(chance), answer)
 
 
 OFF = "its answers in bf16 are 7.1 % off those in fp32 on this machine"

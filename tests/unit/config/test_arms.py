@@ -12,7 +12,7 @@ from autockd.config.arms import arm_labels, arms_of
 from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import NEED_ASSISTANT
 from autockd.config.method_spaces import fitted, method_space
-from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, HintonKD
+from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, HintonKD, NoDistillation
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
 from autockd.config.space_rules import space_mistakes
@@ -87,6 +87,29 @@ def test_the_space_of_the_studys_own_method_is_the_studys() -> None:
     assert other["temperature"] == study.search.space["temperature"], "what the study names, it names for all"
 
 
+def test_where_no_method_is_named_the_space_is_of_none_in_particular() -> None:
+    """Continuation KD, which a study has by default, keeps its usual dimensions as all others do."""
+    start = {"type": "int", "low": 1, "high": 5}
+    study = study_of(
+        [{"name": "annealing"}, {"name": "continuation"}], {"learning_rate": RATE, "smoothing_start": start}
+    )
+    for place, method in enumerate((AnnealingKD(), ContinuationKD())):
+        space = space_of(study, place)
+        assert space.keys() == method_space(method, is_regression=False).keys() | {"learning_rate"}
+        assert space["smoothing_start"] == IntRange.model_validate(start)
+    assert study.method == NoDistillation()
+    assert "method" not in study.model_fields_set
+    assert StudyConfig.model_validate(study.model_dump()) == study, "as it is when it goes on"
+
+
+def test_schedules_of_the_studys_own_space_fit_into_a_run_of_steps() -> None:
+    start = {"type": "int", "low": 1, "high": 40}
+    method = {"name": "continuation", "granularity": "step", "smoothing_start": 2}
+    study = study_of([method], {"smoothing_start": start}, method=method, training={"epochs": 1, "batch_size": 100})
+    assert space_of(study, samples=1000)["smoothing_start"] == IntRange(type="int", low=1, high=10)
+    assert space_of(study)["smoothing_start"] == IntRange.model_validate(start), "how many steps is not known yet"
+
+
 def test_a_dimension_that_exists_under_other_methods_alone_is_left_out() -> None:
     space = {
         "method": {"type": "choice", "choices": ["kd", "dkd", "dist"]},
@@ -106,6 +129,10 @@ def test_a_dimension_that_exists_under_other_methods_alone_is_left_out() -> None
 
 def test_a_temperature_that_softens_no_score_is_not_searched() -> None:
     assert set(method_space(HintonKD(), is_regression=True)) == {"alpha"}
+
+
+def test_a_peak_that_no_ramp_has_is_not_searched() -> None:
+    assert "hard_loss_peak" not in method_space(ContinuationKD(ramp_shape="step"), is_regression=False)
 
 
 def test_a_schedule_that_is_frozen_is_not_searched() -> None:

@@ -452,6 +452,14 @@ def test_what_has_begun_can_be_read_whatever_rules_came_later() -> None:
             parse_study(text, "study.yaml", Path("/s"), overrides, is_begun=is_begun)
 
 
+@pytest.mark.parametrize("extra", ["", "smoke: {}\n"])
+def test_a_file_without_a_smoke_section_is_not_run_as_it_is(extra: str) -> None:
+    """Nobody who asks for a minute wants the whole study, under its own name."""
+    found = problem(extra, smoke=True)
+    assert found.field == "smoke"
+    assert found.remedy.startswith("add one, such as `smoke: {name: smoke")
+
+
 def test_smoke_must_be_a_mapping() -> None:
     assert problem("smoke: 3\n", smoke=True).field == "smoke"
 

@@ -363,6 +363,13 @@ def test_every_sixth_depth_is_one() -> None:
         assert "student_depth" in study(f"student_depth: {{type: int, low: 8, high: {high}, step: 6}}", KD).search.space
 
 
+def test_given_weights_leave_no_shape_to_search() -> None:
+    base = BASE.replace("depth: 8}", "depth: 8, weights: w.safetensors}")
+    field, message = mistake("student_width: {type: choice, choices: [8, 16]}", base=base)
+    assert field == "search.space.student_width"
+    assert "needs weights of every shape, and student.model.weights has one" in message
+
+
 def test_widths_that_are_named_leave_no_width_to_search() -> None:
     base = BASE.replace("depth: 8}", "depth: 8, widths: [4, 8, 16]}")
     field, message = mistake("student_width: {type: int, low: 2, high: 8}", "  enqueue_defaults: false\n", base)

@@ -236,7 +236,7 @@ def test_in_the_end_optuna_knows_every_outcome(tmp_path: Path) -> None:
     desk = Desk(tmp_path, study_of(), parallel=4)
     desk.work(random.Random(1).randrange)
     outcomes = sorted(desk.of(TrialFinished), key=lambda event: event.trial)
-    states = {"complete": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+    states = {"complete": "COMPLETE", "pruned": "FAIL", "failed": "FAIL"}  # nobody has passed a rung here
     assert {event.state for event in outcomes} == set(states)
     baseline, *stored = desk.stored
     assert (baseline.state.name, outcomes[0].state) == ("FAIL", "complete"), "see the next test"
@@ -485,6 +485,17 @@ def test_a_search_may_be_cut(tmp_path: Path) -> None:
     assert last.reason == "the search's time is over (60 s)"
     assert desk.book.propose() is None
     assert all(trial.state.is_finished() for trial in desk.stored)
+
+
+@pytest.mark.parametrize("climbs", [False, True])
+def test_what_is_cut_before_anything_is_known_of_it_is_no_point_to_keep_away_from(tmp_path: Path, climbs: bool) -> None:
+    desk = Desk(tmp_path, study_of(baselines=[], stopping={"rule": "fraction"}), parallel=2)
+    assert desk.book.propose() is not None
+    if climbs:
+        desk.book.report(TrialReport(trial=0, rung=RungResult(rung=0, epochs=1, value=0.5)))
+    desk.book.cut("the search's time is over (60 s)")
+    (trial,) = desk.stored
+    assert trial.state == (optuna.trial.TrialState.PRUNED if climbs else optuna.trial.TrialState.FAIL)
 
 
 def test_the_first_outcome_counts(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from autockd.records import (
     EpochRecord,
     Event,
     FinalistFinished,
+    Provenance,
+    StudyResumed,
     TrialOutcome,
     TrialReport,
     TrialStarted,
@@ -34,6 +36,9 @@ STUDY = StudyConfig(
     training=TrainingConfig(epochs=2, learning_rate=0.1),
 )
 SEEDS = fresh_seeds(STUDY.seed, 2)
+PROVENANCE = Provenance(
+    autockd="0", python="3.11", platform="Linux", host="h", cpus=2, gpus=(), versions={}, git_commit=None
+)
 
 
 def start(trial: int, config: TrialConfig) -> TrialStarted:
@@ -141,6 +146,15 @@ def test_a_run_that_is_lost_fails_with_its_cost_and_the_others_go_on() -> None:
         desk.book.report(done(proposal))
     assert desk.book.is_over
     assert [end.state for end in desk.ends] == ["failed", "complete", "complete", "complete"]
+
+
+def test_the_pace_of_a_machine_that_it_goes_on_without_is_forgotten() -> None:
+    told: list[Event] = [EpochFinished(time=1.0, trial=7, record=epoch(1, 1.6))]
+    assert Desk(history=tuple(told)).all()[1].slowest_epoch == 1.6
+    told.append(StudyResumed(time=2.0, config={}, provenance=PROVENANCE))
+    assert Desk(history=tuple(told)).all()[1].slowest_epoch is None
+    told.append(EpochFinished(time=3.0, trial=7, record=epoch(2, 90.0)))
+    assert Desk(history=tuple(told)).all()[1].slowest_epoch == 90.0
 
 
 def test_what_is_over_is_not_run_again_whatever_came_of_it() -> None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
-from autockd.search.runner import LOST, why_lost
+import pytest
+from ray.air.execution._internal import actor_manager
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
+from ray.tune.execution import tune_controller
+
+from autockd.search.runner import LOST, _count_memory_as_a_loss, why_lost
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import BROKEN
 
@@ -17,3 +23,28 @@ def test_what_a_lost_worker_left_says_why(tmp_path: Path) -> None:
     assert why_lost(tmp_path) == f"{LOST}; where it hung is in {tmp_path / TRACE}"
     (tmp_path / BROKEN).write_text("Traceback\nCUDA error: x\n")
     assert why_lost(tmp_path).startswith("its GPU failed, and no retry is left: CUDA error: x;")
+
+
+class Manager(actor_manager.RayActorManager):
+    """Tune's own, of one worker that is no process."""
+
+    def __init__(self) -> None:
+        self._failed_actor_ids = set()
+
+    def _cleanup_actor(self, tracked_actor: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("the node is running low on memory")])
+def test_a_worker_that_memory_is_taken_from_is_lost_like_any_other(
+    error: RayError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (actor_manager, tune_controller):
+        monkeypatch.setattr(module, "RayActorError", module.RayActorError)  # and back, after this
+    told: list[object] = []
+    actor = SimpleNamespace(actor_id=1, _on_error=lambda _, error: told.append(error))
+    task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda _, error: told.append(error))
+    _count_memory_as_a_loss()
+    Manager()._actor_task_failed(task, error)
+    assert told == [error, error]
+    assert isinstance(error, tune_controller.RayActorError)

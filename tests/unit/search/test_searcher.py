@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +14,7 @@ from autockd.config.models import CifarResNet
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.errors import EnvironmentProblem
-from autockd.records import TrialReport
+from autockd.records import TrialOutcome, TrialReport
 from autockd.search.finalists import FinalistBook
 from autockd.search.proposal import Proposal
 from autockd.search.searcher import AGAIN_AT_MOST, StudyScheduler, StudySearcher
@@ -80,6 +82,28 @@ def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
         searcher.on_trial_complete(f"{attempt}", error=True)
     assert book.lost == [0]
     assert searcher.suggest("another") == searcher.FINISHED
+
+
+class FullDisk(OneTrial):
+    """A book that cannot write a trial's end down."""
+
+    def report(self, report: TrialReport) -> bool:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_end_that_cannot_be_taken_ends_the_search_and_is_no_mishap_of_the_trial() -> None:
+    """Tune would start the trial again, and give it up in the end, though it may be on disk as complete."""
+    book = FullDisk()
+    searcher = StudySearcher(book, explain)
+    searcher.suggest("0")
+    report = TrialReport(
+        trial=0, outcome=TrialOutcome(state="complete", value=0.97, best_epoch=2, epochs=2, weights="w")
+    )
+    searcher.on_trial_complete("0", {REPORT: report.model_dump_json()})
+    searcher.on_trial_complete("0", error=True)
+    assert book.lost == []
+    with pytest.raises(OSError, match="No space left"):
+        searcher.suggest("another")
 
 
 def test_a_trial_that_lost_its_workers_as_often_as_it_may_is_given_up() -> None:

@@ -31,6 +31,7 @@ from autockd.records import PrecisionChoice
 from autockd.search.stages import (
     Subject,
     check_bank,
+    check_student,
     fill_bank,
     longest_run,
     probe_precision,
@@ -225,6 +226,15 @@ def test_final_models_are_scored_on_both_splits(digits: tuple[Task, HeldOut], tm
     known = score([replace(subjects[0], validation=0.5)], subjects[1], task, held_out, "cpu", threads=1)
     assert known == [replace(scores[0], validation=0.5)]
     assert [found.diagnosis.agreement < 1 for found in scores if found.diagnosis] == [True, False]
+
+
+def test_a_node_without_what_the_student_starts_from_is_told_of(
+    teacher: TeacherSpec, task: Task, tmp_path: Path
+) -> None:
+    check_student(study_of(), teacher, task)
+    given = study_of(student=StudentConfig(model=CifarResNet(width=2, weights=tmp_path / "elsewhere.safetensors")))
+    with pytest.raises(EnvironmentProblem, match=r"node .* cannot build the student: weights: .*elsewhere"):
+        check_student(given, teacher, task)
 
 
 def test_a_gpu_that_torch_cannot_use_is_told_of_before_anything_is_computed(
