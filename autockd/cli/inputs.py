@@ -50,7 +50,8 @@ def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
     if isinstance(task, Text) and task.test_file is not None and not task.test_file.is_file():
         yield "task.test_file", f"there is no file {task.test_file}", "name a file of test samples, or remove the key"
     if isinstance(task, Torchvision) and not task.download and not task.root.is_dir():
-        yield "task.root", f"there is no folder {task.root}", "name the data's folder, or set task.download: true"
+        remedy = "name the data's folder, or set task.download: true and a task.root that you may write"
+        yield "task.root", f"there is no folder {task.root}", remedy
 
 
 def _is_missing(path: str) -> bool:

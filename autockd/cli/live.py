@@ -33,7 +33,8 @@ class LiveView:
     May be called from any thread.
 
     Args:
-        console: where to show; a live table if it is a terminal, else a line for every finished stage and trial.
+        console: where to show; a live table if it is a terminal that can draw one, else a line for every finished
+            stage and trial.
         past: the events of a study that goes on.
     """
 
@@ -43,7 +44,7 @@ class LiveView:
         self._mutex = threading.Lock()
         self._live = (
             Live(console=console, get_renderable=self._render, refresh_per_second=_REFRESH_HZ, transient=True)
-            if console.is_terminal
+            if _can_draw(console)
             else None
         )
 
@@ -79,6 +80,11 @@ class LiveView:
         header = [Text(printable(line)) for line in lines if line]
         rows = shown_trials(summary, time.time())
         return Group(trials_table(rows, summary.metric, summary.best_trial), *header) if rows else Group(*header)
+
+
+def _can_draw(console: Console) -> bool:
+    """Whether somebody watches a terminal that moves its cursor; rich takes a pipe for one where colour is forced."""
+    return console.file.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 def _is_shown_anyway(event: Event) -> bool:

@@ -27,8 +27,12 @@ def open_study(name: str, studies: Path | None) -> Study:
     return Study.open(name, studies or studies_folder())
 
 
-def trial_number(text: str) -> int | None:
+def trial_number(text: str, folder: Path) -> int | None:
     """A trial's number; None for the best.
+
+    Args:
+        text: `best`, or a number.
+        folder: the study's, which a remedy names.
 
     Raises:
         UsageError: it is neither `best` nor a number.
@@ -36,7 +40,8 @@ def trial_number(text: str) -> int | None:
     if text == "best":
         return None
     if not text.isdecimal():
-        raise UsageError(f"--trial: {text!r} is neither `best` nor a trial's number -> `autockd status` shows them")
+        remedy = f"`autockd status {study_argument(folder)}` shows them"
+        raise UsageError(f"--trial: {text!r} is neither `best` nor a trial's number -> {remedy}")
     return int(text)
 
 
@@ -53,18 +58,24 @@ def stop_study(name: str, studies: Path | None) -> None:
 
 
 def sync_study(name: str, studies: Path | None, *, as_json: bool) -> None:
-    """Replay a study's ledger into MLflow."""
+    """Replay a study's ledger into MLflow; a study that runs does so itself."""
     from autockd.tracking.redaction import redact
 
     study = open_study(name, studies)
     found = study.sync(warn=say)
+    if found.warning:
+        say(f"warning: {redact(found.warning)}")
     if as_json:
-        facts = {"study": study.name, "events": found.delivered, "run_id": found.run_id}
+        facts = {"study": study.name, "events": found.delivered, "run_id": found.run_id, "running": found.is_live}
         write_json(facts | {"registered": redact(found.registered)})
+        return
+    where = f"MLflow at {redact(study.mlflow_uri() or '')}"
+    if found.is_live:
+        say(f"{study.name}: runs now, and keeps {where} up to date itself")
     else:
-        say(f"{study.name}: MLflow at {redact(study.mlflow_uri() or '')} has all of its {found.delivered} events")
-        if found.registered:
-            say(f"{study.name}: {redact(found.registered)}")
+        say(f"{study.name}: {where} has all of its {found.delivered} events")
+    if found.registered:
+        say(f"{study.name}: {redact(found.registered)}")
 
 
 def show_studies(studies: Path | None, *, as_json: bool) -> None:
@@ -104,14 +115,16 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     from autockd.cli.tables import summary_data, time_line, trials_table
 
     study = open_study(name, studies)
+    is_running = study.is_running  # asked before the ledger is read, which then says whether it has ended since
     summary = study.status()
     if as_json:
         write_json(summary_data(summary))
         return
-    show(trials_table(summary.trials, summary.metric, summary.best_trial))
+    show(trials_table(summary.trials, summary.metric, summary.best_trial, is_running=is_running))
     show_outcome(summary)
-    say(f"{summary.study}: {_state(study, summary)}")
-    for line in (standing_line(summary), budget_line(summary, time.time()), time_line(summary)):
+    say(f"{summary.study}: {_state(study, summary, is_running=is_running)}")
+    now = time.time() if is_running else None
+    for line in (standing_line(summary), budget_line(summary, now), time_line(summary)):
         if line:
             say(line)
     if summary.bundle:
@@ -131,10 +144,10 @@ def report_study(name: str, studies: Path | None, to: Path | None, *, as_json: b
     say("\n".join(content.summary))
 
 
-def _state(study: Study, summary: StudySummary) -> str:
+def _state(study: Study, summary: StudySummary, *, is_running: bool) -> str:
     if summary.finished:
         return "finished"
-    if study.is_running:
+    if is_running:
         return "running"
     return f"interrupted before its end; go on with: autockd resume {study_argument(study.folder)}"
 

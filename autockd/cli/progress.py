@@ -25,6 +25,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
+from autockd.report.content import STATES
 from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
 from autockd.text import count_text, duration, metric_text, plural
 from autockd.verdicts import runs_of
@@ -73,15 +74,21 @@ def _slot(event: Event) -> tuple[object, ...]:
             return (event.event,)
 
 
-def budget_line(summary: StudySummary, now: float) -> str:
-    """Such as `12/50 trials, 3 running, 5 stopped early, 1 failed, 41 min left`; later `9/21 runs of finalists` too."""
-    running = summary.count("running")
-    done = len(summary.trials) - running
+def budget_line(summary: StudySummary, now: float | None) -> str:
+    """Such as `12/50 trials, 3 running, 5 stopped early, 1 failed, 41 min left`; later `9/21 runs of finalists` too.
+
+    Args:
+        summary: of the study.
+        now: this moment, in Unix seconds; None for a study that does not run: no trial of it does, and no time passes.
+    """
+    begun = summary.count("running")
+    done = len(summary.trials) - begun
     parts = [f"{done}/{summary.asked} trials"]
-    counts = {"running": running, "stopped early": summary.count("pruned"), "failed": summary.count("failed")}
+    open_state = STATES["running"] if now is None else "running"
+    counts = {open_state: begun, "stopped early": summary.count("pruned"), "failed": summary.count("failed")}
     parts += [f"{count} {state}" for state, count in counts.items() if count]
     parts += _finalist_parts(summary)
-    left = seconds_left(summary, now)
+    left = None if now is None else seconds_left(summary, now)
     return ", ".join([*parts, f"{duration(left)} left"] if left is not None else parts)
 
 
@@ -169,9 +176,16 @@ def event_line(event: Event, summary: StudySummary, now: float) -> str | None:
         case FinalistFinished():
             return _finalist_line(event, summary, now)
         case StudyFinished():
-            return f"finished in {duration(event.time - summary.started)}: {budget_line(summary, now)}"
+            return f"{_end_text(event, summary)}: {budget_line(summary, now)}"
         case _:
             return _preparation_line(event, summary.metric) or _result_line(event, summary.metric)
+
+
+def _end_text(event: StudyFinished, summary: StudySummary) -> str:
+    """That a study has ended, and after how long; what lies between two sessions is none of its time."""
+    if summary.resumed is None:
+        return f"finished in {duration(event.time - summary.started)}"
+    return f"finished; the last session took {duration(event.time - summary.resumed)}"
 
 
 def _preparation_line(event: Event, metric: str) -> str | None:

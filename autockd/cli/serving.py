@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from autockd.cli.browser import open_later
 from autockd.cli.output import say, write
-from autockd.errors import EnvironmentProblem, StudyError, UsageError, reason_of
+from autockd.errors import AutockdError, EnvironmentProblem, StudyError, UsageError, reason_of
+from autockd.folders import studies_folder, study_argument
 
 if TYPE_CHECKING:
     from autockd.study import Study
@@ -25,21 +26,42 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
     Raises:
         StudyError: no such study, or none at all.
         UsageError: the study is not recorded in MLflow.
-        EnvironmentProblem: the port is taken.
+        EnvironmentProblem: the port is taken, or MLflow cannot open the store.
     """
     study = _study(name, studies)
     uri = study.mlflow_uri()
     if uri is None:
-        raise UsageError(f"tracking.enabled: study {study.name} is not recorded in MLflow -> use `autockd status`")
+        remedy = f"use `autockd status {study_argument(study.folder)}`"
+        raise UsageError(f"tracking.enabled: study {study.name} is not recorded in MLflow -> {remedy}")
     if uri.startswith(("http://", "https://")):
         _show(_page_elsewhere(study, uri), browser=browser)
         return
     _require_free(port)
-    _show(study.ui_url(port), browser=browser)
+    _show(_page_here(study, uri, port), browser=browser)
     for variable, value in SERVER.items():
         os.environ.setdefault(variable, value)
     command = study.ui_command(port)
     os.execvp(command[0], command)  # noqa: S606 - its words come from us, without a shell
+
+
+def _page_here(study: Study, uri: str, port: int) -> str:
+    """The study's page on the server that is about to start.
+
+    Raises:
+        EnvironmentProblem: MLflow cannot open the store.
+    """
+    from autockd.tracking.redaction import redact
+
+    try:
+        return study.ui_url(port)
+    except AutockdError:
+        raise
+    except Exception as error:  # whatever MLflow, a driver or the network raises
+        raise EnvironmentProblem(
+            f"MLflow cannot open {redact(uri)}: {redact(f'{type(error).__name__}: {error}')} -> mend that, or name "
+            f"another store (tracking.uri, or MLFLOW_TRACKING_URI) and bring the study there with "
+            f"`autockd sync {study_argument(study.folder)}`"
+        ) from None
 
 
 def _page_elsewhere(study: Study, uri: str) -> str:
@@ -67,7 +89,6 @@ def _show(url: str, *, browser: bool) -> None:
 
 def _study(name: str | None, studies: Path | None) -> Study:
     from autockd.cli.looking import open_study
-    from autockd.folders import studies_folder
     from autockd.study import list_studies
 
     if name is not None:

@@ -29,8 +29,8 @@ def export_student(
     """Write a bundle: its path goes to stdout, what its models cost and give to stderr."""
     from autockd.export import load_bundle
 
-    number = trial_number(trial)
     study = open_study(name, studies)
+    number = trial_number(trial, study.folder)
     bundle = study.export(
         number, to, pick=pick, onnx=onnx, int8=int8, force=force, warn=lambda text: say(f"warning: {text}")
     )

@@ -12,13 +12,11 @@ from rich.text import Text
 from autockd.cli.output import plain_data
 from autockd.cli.text import cost_text, printable
 from autockd.records import Evaluated
+from autockd.report.content import STATES
 from autockd.report.pareto import pareto_front
 from autockd.summary import StudySummary, TrialRow, best_of_arms
 from autockd.text import count_text, duration, kilobytes, metric_text, plural
 from autockd.verdicts import Finalist, conclusions_of, finalists_of, judgements, names, runs_of, spread_text, winner_of
-
-STATES = {"running": "running", "complete": "complete", "pruned": "stopped early", "failed": "failed"}
-"""What a trial's state is called."""
 
 _OVER = ("complete", "pruned", "failed")
 
@@ -169,8 +167,16 @@ def front_table(summary: StudySummary) -> Table:
     return plain_table(columns, rows, "Pareto front: no other trial is as good in everything")
 
 
-def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None) -> Table:
-    """Trials, the best one marked by a star."""
+def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None, *, is_running: bool = True) -> Table:
+    """Trials, the best one marked by a star.
+
+    Args:
+        rows: the trials.
+        metric: of the study.
+        best: number of the best trial.
+        is_running: whether the study runs; in one that does not, no trial does.
+    """
+    states = STATES | ({"running": "running"} if is_running else {})
     columns = {
         "trial": "right",
         "method": "left",
@@ -181,15 +187,15 @@ def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None) -> Tab
         "time": "right",
         "parameters of the trial, or why it ended": "left",
     }
-    return plain_table(columns, (_trial_cells(row, metric, best) for row in rows))
+    return plain_table(columns, (_trial_cells(row, states, metric, best) for row in rows))
 
 
-def _trial_cells(row: TrialRow, metric: str, best: int | None) -> tuple[object, ...]:
+def _trial_cells(row: TrialRow, states: Mapping[str, str], metric: str, best: int | None) -> tuple[object, ...]:
     return (
         f"{'* ' if row.trial == best else ''}{row.trial}",
         row.arm or row.method,
         row.role,
-        STATES[row.state],
+        states[row.state],
         metric_text(row.value, metric),
         row.epochs,
         duration(row.seconds),
@@ -227,12 +233,16 @@ def studies_table(summaries: Iterable[StudySummary]) -> Table:
 
 
 def time_line(summary: StudySummary) -> str:
-    """Where the time of a finished study went, and its share of what its machine could do; empty before its end."""
+    """Where the time of a finished study's last session went, and its share of what its machine could do.
+
+    Empty before its end.
+    """
     total = summary.seconds.get("total", 0.0)
     if not summary.split or total <= 0:
         return ""
     parts = [f"{name} {seconds / total:.0%}" for name, seconds in summary.split.items() if seconds >= total / 200]
-    line = f"time: {duration(total)}: {', '.join(parts)}"
+    took = duration(total) if summary.resumed is None else f"the last session took {duration(total)}"
+    line = f"time: {took}: {', '.join(parts)}"
     bound = summary.bound
     if bound is None:
         return line

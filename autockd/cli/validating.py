@@ -9,26 +9,32 @@ from autockd.cli.inputs import check_inputs
 from autockd.cli.output import write_json
 from autockd.cli.spaces import load_file
 from autockd.config import StudyConfig
+from autockd.config.budget import check_budget
 from autockd.errors import ConfigError
 from autockd.text import plural
 
 
 def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyConfig:
-    """The study, checked as it is and as its `smoke` section changes it.
+    """The study, checked as it is and as its `smoke` section changes it, as far as that can be done without its data.
 
     Raises:
         ConfigError: it breaks rules; with `as_json` they are on stdout as a document too.
     """
     try:
         study = load_file(file, overrides)
-        check_inputs(study, file)
+        _check(study, file)
         if study.smoke:
-            check_inputs(load_file(file, overrides, smoke=True), f"{file} (smoke)")
+            _check(load_file(file, overrides, smoke=True), f"{file} (smoke)")
     except ConfigError as error:
         if as_json:
             write_json({"valid": False, "problems": [asdict(problem) for problem in error.problems], "config": None})
         raise
     return study
+
+
+def _check(study: StudyConfig, source: str) -> None:
+    check_budget(study)
+    check_inputs(study, source)
 
 
 def describe(file: str, study: StudyConfig) -> str:

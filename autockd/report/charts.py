@@ -15,7 +15,7 @@ from autockd.tracking.figures import COLORS
 Mark = Literal["line", "curve", "steps", "dots", "bars", "hbars"]
 """`curve` is a line with dots; `hbars` lie, with their length along x."""
 Dash = Literal["solid", "dash", "dot", "dashdot"]
-Symbol = Literal["circle", "hollow", "square", "diamond", "star", "cross", "tick"]
+Symbol = Literal["circle", "hollow circle", "square", "hollow square", "diamond", "star", "cross", "tick"]
 """`tick` is a short upright line."""
 
 PALE = "#c3cad4"
@@ -26,6 +26,15 @@ GREY = "#6b6b6b"
 INK = "#222222"
 
 _BASELINES = (COLORS[1], COLORS[2], COLORS[4], "#b3541e", "#0f6d8c")
+_ARMS = (*COLORS[1:5], "#0f6d8c")
+"""Of compared methods: not the winner's blue, nor the grey of many trials."""
+_ROUNDS: tuple[tuple[Dash, Symbol], ...] = (
+    ("solid", "circle"),
+    ("dash", "square"),
+    ("dot", "circle"),
+    ("dashdot", "square"),
+)
+"""What those of the same colour are told apart by."""
 
 
 @dataclass(frozen=True)
@@ -145,25 +154,27 @@ LOOKS: dict[Kind, Look] = {
     "candidate": Look("#7fb0ea", "solid", "circle"),
     "baseline": Look(COLORS[1], "dot", "circle"),
 }
-"""By what a model is; baselines have a colour each, see `look_of`."""
+"""By what a model is; baselines and compared methods have a look each, see `look_of`."""
 
 
 def look_of(content: ReportContent, name: str) -> Look:
     """The look of a model of the comparison, by its name."""
-    kind = next(row.kind for row in content.standings if row.name == name)
-    if kind != "baseline":
-        return LOOKS[kind]
+    row = next(row for row in content.standings if row.name == name)
+    if row.arm and row.kind in ("preset", "candidate"):
+        return arm_look(content, row.arm)
+    if row.kind != "baseline":
+        return LOOKS[row.kind]
     baselines = [row.name for row in content.standings if row.kind == "baseline"]
     plain = content.undistilled
     if plain is not None and plain.kind == "baseline":  # no distillation has the first colour in every report
         baselines = [plain.name, *(other for other in baselines if other != plain.name)]
-    return replace(LOOKS[kind], color=_BASELINES[baselines.index(name) % len(_BASELINES)])
+    return replace(LOOKS["baseline"], color=_BASELINES[baselines.index(name) % len(_BASELINES)])
 
 
 def arm_look(content: ReportContent, arm: str) -> Look:
-    """The look of a compared method as a part of the search."""
-    arms = [standing.arm for standing in content.arms]
-    return Look(COLORS[arms.index(arm) % len(COLORS)]) if arm in arms else Look(COLORS[0])
+    """The look of a compared method: as a part of the search, and of its students that did not win."""
+    place = [standing.arm for standing in content.arms].index(arm)
+    return Look(_ARMS[place % len(_ARMS)], *_ROUNDS[place // len(_ARMS) % len(_ROUNDS)])
 
 
 def scale_of(metric: str) -> float:

@@ -182,7 +182,7 @@ class ReportContent(Record):
     precision: str = ""
     precision_reason: str = ""
     conventions: dict[str, str] = {}
-    """How each method's losses are scaled and reduced."""
+    """How each method's losses are scaled and reduced; where methods are compared, by arm."""
     notes: tuple[str, ...] = ()
     """Choices of the program, and its warnings, as they were recorded."""
     test_opened: tuple[float, ...] = ()

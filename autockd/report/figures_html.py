@@ -12,10 +12,10 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 _MODES = {"line": "lines", "steps": "lines", "curve": "lines+markers", "dots": "markers"}
 _SYMBOLS = {
-    **{"circle": "circle", "hollow": "circle-open", "square": "square", "diamond": "diamond"},
-    **{"star": "star", "cross": "x-thin", "tick": "line-ns"},
+    **{"circle": "circle", "hollow circle": "circle-open", "square": "square", "hollow square": "square-open"},
+    **{"diamond": "diamond", "star": "star", "cross": "x-thin", "tick": "line-ns"},
 }
-_STROKES = ("cross", "tick", "hollow")
+_STROKES = ("cross", "tick", "hollow circle", "hollow square")
 """Symbols that are lines, and so need a width."""
 _GRID = "#e9ecf0"
 _LEGEND = {

@@ -20,7 +20,11 @@ _PIXELS = 90.0
 _WIDTH = 8.6
 _DPI = 120
 _DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-."}
-_MARKERS = {"circle": "o", "hollow": "o", "square": "s", "diamond": "D", "star": "*", "cross": "x", "tick": "|"}
+_MARKERS = {
+    **{"circle": "o", "hollow circle": "o", "square": "s", "hollow square": "s"},
+    **{"diamond": "D", "star": "*", "cross": "x", "tick": "|"},
+}
+_HOLLOW = ("hollow circle", "hollow square")
 
 
 def save_chart(chart: Chart, folder: Path) -> Path:
@@ -124,8 +128,7 @@ def _draw_series(axis: Any, series: Series, floor: dict[float, float]) -> None:
         axis.bar(series.x, y, bottom=bottoms, color=color, width=0.65, label=label)
         floor.update({place: under + value for place, under, value in zip(series.x, bottoms, y, strict=True)})
     elif series.mark == "dots":
-        face = "none" if series.look.symbol == "hollow" else color
-        edge = color if series.look.symbol in ("hollow", "cross", "tick") else "white"
+        face, edge = ("none", color) if series.look.symbol in _HOLLOW else (color, "white")
         area = (0.72 * series.size * (1.4 if series.look.symbol == "star" else 1.0)) ** 2
         edges = {} if marker in ("x", "|") else {"edgecolors": edge, "facecolors": face}
         colors = {"c": color} if not edges else {}

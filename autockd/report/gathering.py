@@ -39,17 +39,18 @@ from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
 from autockd.verdicts import finalists_of, runs_of, selection_bias, winner_of
 
 
-def content_of(events: Iterable[Event]) -> ReportContent:
+def content_of(events: Iterable[Event], summary: StudySummary | None = None) -> ReportContent:
     """Everything that a report says of a study, whatever state it is in.
 
     Args:
         events: a study's events, in order.
+        summary: what they say, if it has been made already.
 
     Raises:
         StudyError: the study has not begun.
     """
     history = list(events)
-    summary = summarise(history)
+    summary = summarise(history) if summary is None else summary
     start = next((event for event in history if isinstance(event, StudyStarted)), None)
     if summary is None or start is None:
         raise StudyError("this study has not begun, so there is nothing to report; start one with `autockd run`")
@@ -72,6 +73,7 @@ def content_of(events: Iterable[Event]) -> ReportContent:
             "rungs": _rungs(history),
             "diagnoses": diagnoses_of(standings, summary.evaluated),
             "cost": _cost(summary, history),
+            "conventions": _conventions(standings, history),
             **_facts(summary, history),
         }
     )
@@ -206,18 +208,26 @@ def _spent(what: str, runs: Sequence[Any]) -> Spent:
 def _facts(summary: StudySummary, history: Sequence[Event]) -> dict[str, Any]:
     choice = summary.precision
     exported = next((event for event in reversed(history) if isinstance(event, Exported)), None)
-    starts = [event for event in history if isinstance(event, TrialStarted)]
     notes = [event for event in history if isinstance(event, Noted)]
     seed = "" if exported is None or exported.seed is None else f", seed {exported.seed}"
     return {
         "device": choice.device if choice else "",
         "precision": choice.precision if choice else "",
         "precision_reason": choice.reason if choice else "",
-        "conventions": {start.method: start.conventions for start in starts if start.conventions},
         "notes": tuple(dict.fromkeys(f"{note.kind}: {note.text}" for note in notes if note.kind != "progress")),
         "test_opened": tuple(event.time for event in history if isinstance(event, TestOpened)),
         "exported": f"trial {exported.trial}{seed}" if exported else "",
     }
+
+
+def _conventions(standings: Sequence[Standing], history: Sequence[Event]) -> dict[str, str]:
+    """Those of each method: where its trials differ in them, all that there are, the winner's first."""
+    winner = next((row.trial for row in standings if row.kind == "winner"), None)
+    starts = [event for event in history if isinstance(event, TrialStarted) and event.conventions]
+    found: dict[str, dict[str, None]] = {}
+    for start in sorted(starts, key=lambda start: start.trial != winner):
+        found.setdefault(start.arm or start.method, {})[start.conventions] = None
+    return {method: "; or ".join(texts) for method, texts in found.items()}
 
 
 def point_of(row: TrialRow) -> str:

@@ -24,8 +24,8 @@ _POLICY = (
 
 
 _GLYPHS = {
-    **{"circle": "\u25cf", "hollow": "\u25cb", "square": "\u25a0", "diamond": "\u25c6"},
-    **{"star": "\u2605", "cross": "\u2715", "tick": "|"},
+    **{"circle": "\u25cf", "hollow circle": "\u25cb", "square": "\u25a0", "hollow square": "\u25a1"},
+    **{"diamond": "\u25c6", "star": "\u2605", "cross": "\u2715", "tick": "|"},
 }
 """Symbols as characters."""
 

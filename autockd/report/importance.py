@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ def _shares(
     distributions = {name: _distribution(dimension) for name, dimension in space.items()}
     study = optuna.create_study()
     for trial, point in points.items():
-        known = {name: value for name, value in point.items() if name in distributions}
+        known = {name: _coordinate(space[name], value) for name, value in point.items() if name in space}
         study.add_trial(
             optuna.trial.create_trial(
                 params=known, distributions={name: distributions[name] for name in known}, value=values[trial]
@@ -69,11 +70,17 @@ def _shares(
 
 
 def _distribution(dimension: Mapping[str, Any]) -> Any:
+    """A dimension as fANOVA weighs it: evenly along its axis, which is why one on a log scale is its logarithm here."""
     from optuna import distributions
 
     if "choices" in dimension:
         return distributions.CategoricalDistribution(dimension["choices"])
-    log, step = bool(dimension.get("log")), dimension.get("step")
-    if dimension.get("type") == "int":
-        return distributions.IntDistribution(dimension["low"], dimension["high"], log=log, step=step or 1)
-    return distributions.FloatDistribution(dimension["low"], dimension["high"], log=log, step=step)
+    low, high = (_coordinate(dimension, dimension[end]) for end in ("low", "high"))
+    if dimension.get("type") == "int" and not dimension.get("log"):
+        return distributions.IntDistribution(low, high, step=dimension.get("step") or 1)
+    return distributions.FloatDistribution(low, high, step=dimension.get("step"))
+
+
+def _coordinate(dimension: Mapping[str, Any], value: Any) -> Any:
+    """Where a value stands on the axis of its dimension."""
+    return math.log(value) if dimension.get("log") else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from autockd.report.charts import LOOKS, look_of
+from autockd.report.charts import look_of
 from autockd.report.content import STATES, ReportContent, Standing
 from autockd.report.gathering import point_of, value_text
 from autockd.report.model_charts import PLAN_TITLES, values_of
@@ -200,7 +200,7 @@ def plans_table(content: ReportContent) -> Table:
         cells.append(f"{100 * statistics.fmean(active):.0f} %" if active else "-")
         rows.append(tuple(cells))
     heads = ("trial", "epochs", *PLAN_TITLES.values(), "mean active fraction")
-    colors = tuple(LOOKS[plan.kind].color for plan in content.plans)
+    colors = tuple(look_of(content, plan.name).color for plan in content.plans)
     return Table(heads, tuple(rows), frozenset(range(1, len(heads))), colors)
 
 
@@ -251,5 +251,6 @@ def cost_table(content: ReportContent) -> Table:
     ]
     total = content.cost.stages.get("total")
     if total is not None:
-        rows.append(("the study, start to end", "", duration(total), "", ""))
+        what = "the study's last session" if content.cost.sessions > 1 else "the study, start to end"
+        rows.append((what, "", duration(total), "", ""))
     return Table(("", "runs", "wall", "CPU", "GPU"), tuple(rows), frozenset({1, 2, 3, 4}))

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autockd.report.charts import GREY, LOOKS, Axis, Chart, Label, Look, Panel, Series, metric_title, scale_of
+from autockd.report.charts import GREY, Axis, Chart, Label, Look, Panel, Series, look_of, metric_title, scale_of
 from autockd.report.content import Kind, ReportContent
 from autockd.report.gathering import value_text
 from autockd.report.search_charts import hover_of, place_of, searched
@@ -92,7 +92,8 @@ def _special(
     for kind in _SPECIAL:
         for row in rows:
             if row.trial in kinds and kinds[row.trial].kind == kind:
-                yield _joined(content, kinds[row.trial].name, [row], lines, LOOKS[kind], 3.0)
+                name = kinds[row.trial].name
+                yield _joined(content, name, [row], lines, look_of(content, name), 3.0)
 
 
 def _joined(

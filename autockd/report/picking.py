@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import statistics
 from collections.abc import Iterable
 from typing import get_args
 
@@ -10,7 +11,9 @@ from autockd.config.objective_rules import ALWAYS_KNOWN
 from autockd.config.pick import Constraint, parse_pick
 from autockd.config.schema import Objective
 from autockd.errors import StudyError, UsageError
+from autockd.report.standings import mean_costs
 from autockd.summary import StudySummary, TrialRow, best_trial
+from autockd.verdicts import runs_of
 
 
 def picked_row(summary: StudySummary, pick: str) -> TrialRow:
@@ -41,9 +44,25 @@ def picked_row(summary: StudySummary, pick: str) -> TrialRow:
 
 
 def barred_trials(summary: StudySummary, pick: str) -> frozenset[int]:
-    """The trials that break constraints such as `latency_ms <= 2`; none where the constraints are empty."""
+    """The trials that break constraints such as `latency_ms <= 2`; none where the constraints are empty.
+
+    A trial that was stopped early is judged by its runs with fresh seeds, and not before there are any.
+    """
     constraints = parse_pick(pick)
-    return frozenset(row.trial for row in summary.trials if not _fulfils(summary, row, constraints))
+    whole = [found for row in summary.trials if (found := _as_whole(summary, row))]
+    return frozenset(row.trial for row in whole if not _fulfils(summary, row, constraints))
+
+
+def _as_whole(summary: StudySummary, row: TrialRow) -> TrialRow | None:
+    """A trial with the numbers of a whole run: its own, or means over its runs as a finalist; None without any."""
+    if row.state != "pruned":
+        return row
+    runs = [run for run in runs_of(summary) if run.trial == row.trial and run.value is not None]
+    if not runs:
+        return None
+    value = statistics.fmean(run.value or 0.0 for run in runs)
+    costs = mean_costs(row.trial, summary)
+    return row.model_copy(update={"value": value, "parameters": runs[0].parameters, "costs": costs})
 
 
 def _fulfils(summary: StudySummary, row: TrialRow, constraints: Iterable[Constraint]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -34,6 +35,8 @@ from autockd.text import metric_text
 
 _WIDE = 20
 """A cost whose largest value is so many times its smallest is drawn on a logarithmic axis."""
+_HOLLOW: dict[Symbol, Symbol] = {"circle": "hollow circle", "square": "hollow square"}
+"""What trials that are not complete have for their method's symbol."""
 
 
 def searched(content: ReportContent) -> list[TrialRow]:
@@ -103,9 +106,9 @@ def _dots(content: ReportContent, rows: Sequence[TrialRow], scale: float) -> Ite
             mine = [row for row in rows if row.state == state and row.arm == arm]
             if not mine:
                 continue
-            color = arm_look(content, arm).color if arm else LOOKS["winner"].color
-            symbol: Symbol = "circle" if state == "complete" else "hollow"
-            look = Look(color if state == "complete" or arm else STOPPED, symbol=symbol)
+            look = arm_look(content, arm) if arm else Look(LOOKS["winner"].color)
+            if state != "complete":
+                look = replace(look, color=look.color if arm else STOPPED, symbol=_HOLLOW[look.symbol])
             name = f"{arm}, {STATES[state]}" if arm else STATES[state]
             texts = tuple(hover_of(row, content.metric) for row in mine)
             values = tuple(scale * (row.value or 0.0) for row in mine)
@@ -174,21 +177,27 @@ def _slice(content: ReportContent, rows: Sequence[TrialRow], name: str, dimensio
     ticks = tuple((float(place), choice) for place, choice in enumerate(choices))
     span = (-0.5, len(choices) - 0.5) if choices else None
     series = []
-    special = {row.trial: row.kind for row in content.standings if row.kind in ("winner", "preset")}
-    for kind, state in ((None, "pruned"), (None, "complete"), ("preset", ""), ("winner", "")):
-        chosen = [row for row in mine if special.get(row.trial) == kind and (kind or row.state == state)]
-        if not chosen:
-            continue
-        look = LOOKS[kind] if kind else Look(PALE if state == "pruned" else BARS)  # type: ignore[index]
+    for what, look, size, chosen in _groups(content, mine):
         texts = tuple(f"{hover_of(row, content.metric)}; {name} {value_text(row.params[name])}" for row in chosen)
         x = tuple(place_of(row.params[name], choices) for row in chosen)
         y = tuple(scale_of(content.metric) * (row.value or 0.0) for row in chosen)
-        size = 13.0 if kind == "winner" else 10.0 if kind else 7.0
-        series.append(Series(kind or STATES[state], x, y, "dots", look, size=size, hover=texts, named=False))
+        series.append(Series(what, x, y, "dots", look, size=size, hover=texts, named=False))
     axis = Axis(name, ticks=ticks, span=span)
     if dimension.get("log"):
         axis = _log_axis(name, dimension["low"], dimension["high"])
     return Panel(axis, Axis(), tuple(series), height=230)
+
+
+def _groups(content: ReportContent, rows: Sequence[TrialRow]) -> Iterator[tuple[str, Look, float, list[TrialRow]]]:
+    """Trials that are drawn alike, with their look and size: the presets and the winner last, on top of the others."""
+    special = [row for kind in ("preset", "winner") for row in content.standings if row.kind == kind]
+    taken = {standing.trial for standing in special}
+    for state, color in (("pruned", PALE), ("complete", BARS)):
+        if chosen := [row for row in rows if row.state == state and row.trial not in taken]:
+            yield STATES[state], Look(color), 7.0, chosen
+    for standing in special:
+        if chosen := [row for row in rows if row.trial == standing.trial]:
+            yield standing.kind, look_of(content, standing.name), 13.0 if standing.kind == "winner" else 10.0, chosen
 
 
 def place_of(value: object, choices: Sequence[str]) -> float:

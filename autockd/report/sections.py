@@ -124,9 +124,10 @@ def _dimensions(content: ReportContent) -> Iterator[Section]:
     if found.left_out:
         warnings.append(f"Importance leaves out {', '.join(found.left_out)}: some trials are without.")
     charts = _some(parallel_chart(content), slices_chart(content), importance_chart(content))
+    presets = "presets have the colours of their methods" if content.arms else "the preset the violet diamond"
     sentences = (
         "Parallel coordinates: a line for each trial, the better the darker; a line below an axis is a trial without "
-        "that dimension. Slices: the winner is the blue star, the preset the violet diamond. Importance: fANOVA.",
+        f"that dimension. Slices: the winner is the blue star, {presets}. Importance: fANOVA.",
     )
     folded = (("The search space", (), space_table(content)),)
     yield Section("dimensions", "Dimensions", sentences, tuple(warnings), charts=charts, folded=folded)
@@ -142,6 +143,8 @@ def _plan(content: ReportContent) -> Iterator[Section]:
         other = "The winner is the preset itself: no other trial did better."
     elif preset is None and "default" in roles.values():
         other = "The study's own values have come to no student that could be compared."
+    elif preset is None and not (content.space or content.arms):
+        other = "The winner has the study's own values: there was nothing to search."
     elif preset is None:
         other = "The study's own values were not among the trials, so there is no preset to compare with."
     else:

@@ -77,12 +77,12 @@ def _standing(row: TrialRow, finalist: Finalist | None, summary: StudySummary, w
         test=finalist.test if finalist else tuple(found.test for found in evaluated),
         parameters=evaluated[0].parameters if evaluated else row.parameters,
         bytes=evaluated[0].bytes if evaluated else None,
-        costs=row.costs or _mean_costs(row.trial, summary),
+        costs=row.costs or mean_costs(row.trial, summary),
         was_stopped=row.state == "pruned",
     )
 
 
-def _mean_costs(trial: int, summary: StudySummary) -> dict[str, float]:
+def mean_costs(trial: int, summary: StudySummary) -> dict[str, float]:
     """Costs of a finalist whose trial has none of its own: means over its runs."""
     known = [run.costs for run in summary.finalists if run.trial == trial and run.costs]
     names = dict.fromkeys(name for costs in known for name in costs)

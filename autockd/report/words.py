@@ -192,7 +192,7 @@ def _no_winner(content: ReportContent) -> str:
         return "There is no result yet: no trial has begun."
     complete = [row for row in content.trials if row.state == "complete"]
     if complete and all(row.role == "baseline" for row in complete):
-        return "There is no winner yet: only baselines are complete."
+        return f"There is no winner{'' if content.finished else ' yet'}: only baselines are complete."
     return "There is no winner: no trial has a usable student."
 
 

@@ -44,8 +44,8 @@ def write_report(events: Iterable[Event], folder: Path) -> ReportContent:
         EnvironmentProblem: the folder cannot be written.
     """
     history = list(events)
-    content = content_of(history)
     summary = summarise(history)
+    content = content_of(history, summary)
     assert summary is not None, "a study with content has a summary"
     sections = sections_of(content)
     with _replaced(folder) as stage:

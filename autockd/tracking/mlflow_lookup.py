@@ -47,10 +47,9 @@ def find_runs(client: Any, experiment_id: str, study: str, study_id: str) -> dic
 
     Raises what MLflow and the network raise.
     """
-    condition = f"tags.`{STUDY_ID}` = '{study_id}' and tags.`{KIND}` = 'study'"
     families = {
         parent.info.run_id: (parent, _children(client, experiment_id, parent.info.run_id))
-        for parent in _search(client, experiment_id, condition)
+        for parent in _studies(client, experiment_id, study_id)
     }
     if not families:
         return {}
@@ -63,6 +62,15 @@ def find_runs(client: Any, experiment_id: str, study: str, study_id: str) -> dic
     return {None: _known(parent)} | _by_number(client, study, children)
 
 
+def find_study_run(client: Any, experiment_id: str, study_id: str) -> str | None:
+    """Id of a study's own run; None where there is none. Deletes nothing, so a driver may be writing the study.
+
+    Raises what MLflow and the network raise.
+    """
+    run = next(_studies(client, experiment_id, study_id), None)
+    return run.info.run_id if run else None
+
+
 def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
     """All that a search in MLflow finds; `fetch` gets a page of it by its token, the first by None."""
     page = fetch(None)
@@ -70,6 +78,11 @@ def pages(fetch: Callable[[str | None], Any]) -> Iterator[Any]:
     while page.token:
         page = fetch(page.token)
         yield from page
+
+
+def _studies(client: Any, experiment_id: str, study_id: str) -> Iterator[Any]:
+    """The study's own run, and its doubles."""
+    return _search(client, experiment_id, f"tags.`{STUDY_ID}` = '{study_id}' and tags.`{KIND}` = 'study'")
 
 
 def _children(client: Any, experiment_id: str, parent: str) -> list[Any]:

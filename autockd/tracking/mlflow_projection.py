@@ -135,8 +135,9 @@ class Projection:
                 finals = self._note.finalists if self._note is not None else ()
                 run.tell(event.time, metrics=fields.finalist_metrics(finals, self._metric, self._direction))
                 self._tell_finalists(finals, event.time)
-                run.tell(event.time, tags={"autockd.state": "complete" if event.complete else "failed"})
-                run.end("FINISHED" if event.complete else "FAILED", milliseconds(event.time))
+                has_student = event.best_trial is not None  # baselines count as complete trials, but are no result
+                run.tell(event.time, tags={"autockd.state": "complete" if has_student else "failed"})
+                run.end("FINISHED" if has_student else "FAILED", milliseconds(event.time))
             case TeacherReady():
                 run.tell(event.time, metrics=fields.teacher_metrics(event.teacher, self._metric))
                 run.tell(event.time, tags=fields.teacher_tags(event.teacher))

@@ -38,6 +38,8 @@ class SinkSummary:
         experiment_id, run_id: where the study stands in MLflow, if it got there.
         artifacts_missed: files that were not copied.
         registered: what became of the bundle in the model registry, in a sentence; empty for a study without one.
+        is_live: whether a driver is writing the study, and brings its events to MLflow itself.
+        warning: what the user should know about MLflow's store; empty where there is nothing.
     """
 
     delivered: int
@@ -48,6 +50,8 @@ class SinkSummary:
     run_id: str | None = None
     artifacts_missed: tuple[Path, ...] = ()
     registered: str = ""
+    is_live: bool = False
+    warning: str = ""
 
 
 class MlflowSink:
@@ -136,6 +140,7 @@ class MlflowSink:
                 experiment_id=self._store.experiment_id,
                 run_id=self._store.run_id,
                 artifacts_missed=tuple(self._failed_artifacts | self._artifacts),
+                warning=self._store.warning,
             )
 
     def _work(self) -> None:

@@ -15,10 +15,20 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from autockd.errors import EnvironmentProblem
 from autockd.tracking.locks import FileLock
-from autockd.tracking.mlflow_lookup import DIGEST, KIND, PARENT, STUDY_ID, TRIAL_KEY, KnownRun, find_runs
+from autockd.tracking.mlflow_lookup import (
+    DIGEST,
+    KIND,
+    PARENT,
+    STUDY_ID,
+    TRIAL_KEY,
+    KnownRun,
+    find_runs,
+    find_study_run,
+)
 from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.redaction import redact, redact_value
 from autockd.tracking.saved_views import has_views, server_version
@@ -40,6 +50,8 @@ _MAX_KEY = 250
 _MAX_PARAM = 6000
 _MAX_TAG = 8000
 _MIGRATION_SECONDS = 60.0
+_ARTIFACTS = "mlartifacts"
+"""Folder of the runs' files, beside the database."""
 _UPLOAD_SECONDS = "600"
 _TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", ".csv", ".log"})
 """A report's page is none of them: a browser runs its scripts only as they are, and it is made of the ledger, where no
@@ -64,6 +76,7 @@ class MlflowStore:
     Attributes:
         experiment_id: id of the experiment, once it is known.
         run_id: id of the study's own run, once it is known.
+        warning: what the user should know about the store, once it is reached; empty where there is nothing.
 
     Every method raises what MLflow and the network raise.
     """
@@ -71,6 +84,7 @@ class MlflowStore:
     def __init__(self, uri: str, experiment: str, study: str) -> None:
         self.experiment_id: str | None = None
         self.run_id: str | None = None
+        self.warning = ""
         self._uri = uri
         self._experiment = experiment
         self._study = study
@@ -91,6 +105,12 @@ class MlflowStore:
         """Look everything up again before the next write: after an error, what is there is not known."""
         self._is_connected = False
         self._runs = None
+
+    def find_study(self, study_id: str) -> None:
+        """Look up the study's own run, which a driver writes: `run_id` is None where it has not done so yet."""
+        self.connect()
+        assert self.experiment_id is not None, "the store is connected"
+        self.run_id = find_study_run(self._client, self.experiment_id, study_id)
 
     def write(self, study_id: str, update: RunUpdate) -> None:
         """Bring a run up to date; the study's own run must be written before its trials."""
@@ -133,14 +153,17 @@ class MlflowStore:
                 f"the experiment {self._experiment!r} was deleted in MLflow and takes no runs; "
                 "restore it there, or name another as tracking.experiment"
             )
-        return str(found.experiment_id) if found else None
+        if found is None:
+            return None
+        self.warning = _left_behind(self._uri, self._experiment, found.artifact_location)
+        return str(found.experiment_id)
 
     def _new_experiment(self) -> str:
         from mlflow.exceptions import MlflowException
 
         database = sqlite_path(self._uri)
         # MLflow's own default is ./mlruns, wherever the program happens to be started.
-        location = (database.parent / "mlartifacts").as_uri() if database else None
+        location = (database.parent / _ARTIFACTS).as_uri() if database else None
         try:
             return str(self._client.create_experiment(self._experiment, artifact_location=location))
         except MlflowException:
@@ -192,6 +215,20 @@ class MlflowStore:
         else:
             self._client.set_terminated(run.run_id, update.status, update.ended)
         run.status, run.ended = update.status, update.ended
+
+
+def _left_behind(uri: str, experiment: str, location: str) -> str:
+    """What to say where the studies have moved, for MLflow goes on to put files where they were; empty elsewhere."""
+    database = sqlite_path(uri)
+    if database is None or uri != default_uri(database.parent):  # whose files go elsewhere because somebody said so
+        return ""
+    old, new = Path(unquote(urlsplit(location).path)), database.parent / _ARTIFACTS
+    if old.name != _ARTIFACTS or old.resolve() == new:
+        return ""
+    return (
+        f"MLflow keeps the files of experiment {experiment!r} in {old}, beside which the studies were when it was "
+        f"made, and not in {new}; make the first a link to the second, or name another as tracking.experiment"
+    )
 
 
 def _origin() -> dict[str, str]:

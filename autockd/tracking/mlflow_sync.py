@@ -28,7 +28,8 @@ def sync(
 ) -> SinkSummary:
     """Replay a whole ledger into MLflow; doing it again changes nothing.
 
-    What is still open ends as KILLED, unless a driver is writing the ledger now.
+    What is still open ends as KILLED. Where a driver is writing the ledger, it alone writes the runs, for it has told
+    MLflow more by now than was read here; only artifacts are copied then, if the study's run is there.
 
     Args:
         ledger: the study's ledger.
@@ -42,24 +43,33 @@ def sync(
     """
     is_live = in_use(ledger)  # asked before it is read: what was written by then is all there is, or the driver ends it
     projection = Projection()
-    delivered = sum(projection.apply(event) for event in read_events(ledger))
+    told = sum(projection.apply(event) for event in read_events(ledger))
     study, study_id = projection.study, projection.study_id
     if study is None or study_id is None:
         raise StudyError(f"{ledger} does not say that a study started; there is nothing to replay")
-    if not is_live:
-        projection.interrupt()
     store = MlflowStore(uri, experiment, study)
     try:
-        _write_all(store, study_id, projection.take())
+        if is_live:
+            _patiently(store, partial(store.find_study, study_id))
+        else:
+            projection.interrupt()
+            _write_all(store, study_id, projection.take())
         for path in artifacts:
-            if path.exists():
+            if store.run_id is not None and path.exists():
                 _patiently(store, partial(store.log_artifact, path))
     except Exception as error:
         raise EnvironmentProblem(
             f"MLflow at {redact(uri)} does not take the study: {redact(f'{type(error).__name__}: {error}')}; "
             "nothing is lost: mend it, then sync again"
         ) from None
-    return SinkSummary(delivered=delivered, missed=0, experiment_id=store.experiment_id, run_id=store.run_id)
+    return SinkSummary(
+        delivered=0 if is_live else told,
+        missed=told if is_live else 0,
+        experiment_id=store.experiment_id,
+        run_id=store.run_id,
+        is_live=is_live,
+        warning=store.warning,
+    )
 
 
 def _write_all(store: MlflowStore, study_id: str, updates: Iterable[RunUpdate]) -> None:

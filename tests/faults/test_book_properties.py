@@ -425,9 +425,7 @@ def check_story(story: Sequence[Event]) -> None:
 
 def check_projection(office: Office, told: list[Event], outcomes: dict[int, TrialFinished]) -> None:
     """What the last driver told, all at once, and twice: the same runs, none of them open."""
-    finished = StudyFinished(
-        time=time.time(), complete=1, pruned=0, failed=0, best_trial=None, best_value=None, seconds={}
-    )
+    finished = StudyFinished(time=time.time(), complete=1, pruned=0, failed=0, best_trial=0, best_value=0.5, seconds={})
     office.record(finished)
     looks = [office.live.take(), projected([*told, finished]).take(), projected([*told, finished] * 2).take()]
     assert looks[0] == looks[1] == looks[2]

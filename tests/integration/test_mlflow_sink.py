@@ -209,19 +209,42 @@ def test_an_interrupted_and_resumed_study_is_one_study(studies: Path) -> None:
     assert dump(uri) == content
 
 
-def test_a_live_driver_keeps_its_runs_open(studies: Path) -> None:
-    uri = default_uri(studies)
+def test_the_runs_of_a_live_driver_are_its_own(studies: Path) -> None:
+    """It tells MLflow more while a ledger is read and MLflow is reached: its runs would be set back, or made twice."""
+    uri, plot = default_uri(studies), studies / "plan.png"
+    plot.write_bytes(b"\x89PNG")
+    told = [*opening(), *trial_of(0), *trial_of(1)[:-1]]
     with Ledger(studies / "digits-demo" / "ledger.jsonl") as ledger:
-        for event in [*opening(), *trial_of(0), *trial_of(1)[:-1]]:
+        for event in told:
             ledger.append(event)
-        sync(ledger.path, uri, "digits")
-        assert {key: facts[1] for key, (facts, *_) in dump(uri).items()} == {
-            NAME: "RUNNING",
-            "digits-demo/0": "FINISHED",
-            "digits-demo/1": "RUNNING",
-        }
-    sync(ledger.path, uri, "digits")
+        early = sync(ledger.path, uri, "digits", artifacts=[plot])
+        assert (early.is_live, early.delivered, early.missed, early.run_id) == (True, 0, len(told), None)
+        assert dump(uri) == {}
+        sink = MlflowSink(uri, "digits", NAME, ledger=ledger.path, interval=0.02)
+        sink.start()
+        sink.close(timeout=60)
+        content = dump(uri)
+        late = sync(ledger.path, uri, "digits", artifacts=[plot])
+        assert dump(uri) == content
+        assert late.run_id == content[NAME][0][4]
+        assert [file.path for file in client(uri).list_artifacts(late.run_id)] == ["plan.png"]
+    over = sync(ledger.path, uri, "digits")
+    assert (over.is_live, over.delivered, over.missed) == (False, len(told), 0)
     assert {facts[1] for facts, *_ in dump(uri).values()} == {"KILLED", "FINISHED"}
+
+
+def test_where_the_studies_have_moved_it_says_where_files_go(studies: Path) -> None:
+    uri = default_uri(studies)
+    assert sync(write(studies / NAME / "ledger.jsonl", opening()), uri, "digits").warning == ""
+    moved = studies.rename(studies.with_name("moved"))
+    ledger, uri, old = moved / NAME / "ledger.jsonl", default_uri(moved), studies / "mlartifacts"
+    told = sync(ledger, uri, "digits").warning
+    assert f"'digits' in {old}, beside" in told
+    assert f"not in {moved / 'mlartifacts'};" in told
+    assert run_live(MlflowSink(uri, "digits", NAME, ledger=ledger, interval=0.02), (), ledger).warning == told
+    studies.mkdir()
+    old.symlink_to(moved / "mlartifacts")
+    assert sync(ledger, uri, "digits").warning == ""
 
 
 def test_a_name_used_again_is_another_study(studies: Path) -> None:

@@ -136,6 +136,20 @@ def test_a_database_server_that_is_away_is_a_warning_without_its_password(monkey
     assert "hunter2pass" not in check.line
 
 
+@pytest.mark.parametrize("uri", ["./mlruns", "file:///srv/mlruns"])
+@pytest.mark.parametrize(("allowed", "expected"), [(None, "warn"), ("false", "warn"), ("True", "ok"), ("1", "ok")])
+def test_a_folder_of_files_is_nothing_that_mlflow_opens_by_itself(
+    uri: str, allowed: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", allowed)
+    check = found("MLFLOW_TRACKING_URI")
+    assert check.status == expected
+    assert ("MLFLOW_ALLOW_FILE_STORE=true" in check.remedy) == (expected == "warn")
+
+
 def test_offline_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "HF_HUB_OFFLINE=1" in found("offline variables").found

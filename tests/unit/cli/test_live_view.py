@@ -16,8 +16,15 @@ from autockd.records import Event, TrialFinished, TrialStarted
 from autockd.summary import summarise
 
 
+class Terminal(io.StringIO):
+    """Keeps what a terminal is sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def shown_to(is_terminal: bool, events: list[Event]) -> str:
-    stream = io.StringIO()
+    stream = Terminal() if is_terminal else io.StringIO()
     screen = Console(file=stream, force_terminal=is_terminal, width=160, markup=False, highlight=False, emoji=False)
     with LiveView(screen) as view:
         for event in events:
@@ -36,6 +43,30 @@ def test_in_a_pipe_every_finished_stage_and_trial_is_one_plain_line(story: list[
     assert sum(line.startswith("trial ") for line in lines) == 5
     assert lines[-1].startswith("finished in 27 s")
     assert all(line.strip() for line in lines)
+
+
+def lines_of_trials(stream: io.StringIO, events: list[Event]) -> int:
+    """How many lines a live view writes about trials; it may write nothing else than lines."""
+    with LiveView(console(stream)) as view:
+        for event in events:
+            view(event)
+    assert "\x1b" not in stream.getvalue()
+    return sum(line.startswith("trial ") for line in stream.getvalue().splitlines())
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_colour_that_is_asked_for_makes_no_terminal_of_a_pipe(
+    variable: str, story: list[Event], ending: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    assert lines_of_trials(io.StringIO(), [*story, *ending]) == 5
+
+
+def test_a_terminal_that_can_draw_nothing_gets_lines(
+    story: list[Event], ending: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert lines_of_trials(Terminal(), [*story, *ending]) == 5
 
 
 def test_on_a_terminal_there_is_a_table_with_header_and_budget(story: list[Event]) -> None:
@@ -110,7 +141,7 @@ def test_events_may_come_from_many_threads(story: list[Event]) -> None:
 
 
 def test_an_error_inside_leaves_the_terminal_as_it_was(story: list[Event]) -> None:
-    stream = io.StringIO()
+    stream = Terminal()
     screen = Console(file=stream, force_terminal=True, width=100)
 
     def fail() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from autockd.cli.inputs import check_inputs
+from autockd.cli.validating import validated
 from autockd.config import StudyConfig
 from autockd.errors import ConfigError
 
@@ -44,6 +45,15 @@ def test_all_that_is_missing_is_reported_at_once_with_the_value_and_a_remedy(tmp
     assert f"s.yaml: task.path: there is no file {tmp_path / 'none.npz'} -> name an .npz file" in lines[1]
 
 
+def test_a_file_whose_trials_would_all_be_the_same_is_not_valid(tmp_path: Path) -> None:
+    """A run refuses it too, before anything else."""
+    text = "name: s\ntask: {source: digits}\nteacher: {model: {}}\nstudent: {model: {}}\nsearch: {trials: 9}\n"
+    (tmp_path / "s.yaml").write_text(text.replace("{}", "{family: cifar_resnet}"))
+    with pytest.raises(ConfigError, match=r"search.space: is empty, so that of 9 trials all after the first 2"):
+        validated(str(tmp_path / "s.yaml"), [], as_json=False)
+    assert validated(str(tmp_path / "s.yaml"), ["search.trials=2"], as_json=False).search.trials == 2
+
+
 @pytest.mark.parametrize(
     ("task", "field"),
     [
@@ -66,6 +76,12 @@ def test_each_source_needs_its_own(task: dict[str, Any], field: str | None, tmp_
     places = {"{missing}": str(tmp_path / "missing"), "{here}": str(tmp_path)}
     filled = {key: places.get(value, value) if isinstance(value, str) else value for key, value in task.items()}
     assert missing(study(filled)) == ([field] if field else [])
+
+
+def test_what_is_to_be_downloaded_needs_a_folder_that_may_be_written(tmp_path: Path) -> None:
+    config = study({"source": "torchvision", "dataset": "CIFAR10", "root": str(tmp_path / "missing")})
+    with pytest.raises(ConfigError, match=r"or set task\.download: true and a task\.root that you may write"):
+        check_inputs(config, "s.yaml")
 
 
 @pytest.mark.parametrize(

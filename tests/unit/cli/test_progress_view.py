@@ -69,6 +69,15 @@ def test_budget_line(story: list[Event], ending: list[Event]) -> None:
     assert budget_line(folded([*story, *ending]), 130.0) == "5/6 trials, 1 stopped early, 1 failed"
 
 
+def test_in_a_study_that_does_not_run_no_trial_does_and_no_time_is_left(
+    story: list[Event], finals: list[Event]
+) -> None:
+    assert budget_line(folded(story), None) == "4/6 trials, 1 not ended, 1 stopped early, 1 failed"
+    place = next(place for place, event in enumerate(finals) if isinstance(event, FinalistsChosen))
+    line = budget_line(folded(finals[: place + 4]), None)
+    assert line == "5/6 trials, 1 stopped early, 1 failed, 3/6 runs of finalists"
+
+
 @pytest.mark.parametrize(("events", "expected"), [(6, None), (9, None), (13, 4.0)])
 def test_no_guess_of_the_time_left_before_two_trials_have_ended(
     story: list[Event], events: int, expected: float | None
@@ -138,6 +147,16 @@ def test_every_stage_and_trial_has_a_line_and_epochs_have_none(story: list[Event
     assert lines["Noted"] == "warning: dead zone: the margin is wide"
     assert lines["TestOpened"] == "test split opened for teacher, none, best"
     assert lines["StudyFinished"] == "finished in 27 s: 5/6 trials, 1 stopped early, 1 failed"
+
+
+def test_what_lies_between_two_sessions_is_no_time_of_a_study(story: list[Event], ending: list[Event]) -> None:
+    start, end = story[0], ending[-1]
+    assert isinstance(start, StudyStarted)
+    day = 86_400.0
+    resumed = StudyResumed(time=day, config=start.config, provenance=start.provenance)
+    end = end.model_copy(update={"time": day + 35})
+    line = event_line(end, folded([*story, resumed, *ending[:-1], end]), day + 35)
+    assert line == "finished; the last session took 35 s: 5/6 trials, 1 stopped early, 1 failed"
 
 
 def test_a_failed_trial_tells_why(story: list[Event]) -> None:

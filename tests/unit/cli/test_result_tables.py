@@ -17,6 +17,7 @@ from autockd.cli.tables import (
     plain_table,
     studies_table,
     summary_data,
+    time_line,
     trials_table,
 )
 from autockd.cli.text import printable
@@ -57,6 +58,21 @@ def test_trials_carry_their_point_and_the_reason_of_their_stop_or_failure(summar
     assert "* 1 continuation default complete 96.7 % 2 1.5 s learning_rate=0.2" in lines
     assert "2 continuation sampled stopped early 50.0 % 2 1.5 s stopped at rung 1; learning_rate=0.0123" in lines
     assert "3 continuation sampled failed - 2 1.5 s the loss is not finite" in lines
+
+
+def test_a_trial_runs_only_where_its_study_does(story: list[Event]) -> None:
+    summary = summarise(story)
+    assert summary is not None
+    for is_running, state in ((True, "running"), (False, "not ended")):
+        lines = lines_of(trials_table(summary.trials, summary.metric, summary.best_trial, is_running=is_running))
+        assert f"4 continuation sampled {state} 30.0 % 1 - learning_rate=0.1" in lines
+
+
+def test_the_time_of_a_study_that_went_on_is_that_of_its_last_session(summary: StudySummary) -> None:
+    once = summary.model_copy(update={"seconds": {"total": 40.0}, "split": {"training": 30.0, "waiting": 10.0}})
+    assert time_line(once) == "time: 40 s: training 75%, waiting 25%"
+    again = once.model_copy(update={"resumed": 110.0})
+    assert time_line(again) == "time: the last session took 40 s: training 75%, waiting 25%"
 
 
 def test_studies_are_listed_with_their_best(summary: StudySummary) -> None:

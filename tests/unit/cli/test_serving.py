@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -52,6 +53,26 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         with pytest.raises(EnvironmentProblem, match=rf"--port: 127\.0\.0\.1:{port} cannot be used: .*another port"):
             serve("tiny", tmp_path, port, browser=False)
+
+
+def test_a_store_that_mlflow_cannot_open_is_no_bug_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:hunter2pass@db/mlflow")
+    study = create(tmp_path)
+
+    def fail(*_: object) -> NoReturn:
+        raise ModuleNotFoundError("no psycopg2 for postgresql://me:hunter2pass@db/mlflow")
+
+    monkeypatch.setattr(Study, "ui_url", fail)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(EnvironmentProblem) as caught:
+        serve("tiny", tmp_path, port, browser=False)
+    message = str(caught.value)
+    assert message.startswith("MLflow cannot open postgresql://***@db/mlflow: ModuleNotFoundError: no psycopg2")
+    assert "-> mend that, or name another store" in message
+    assert message.endswith(f"`autockd sync {study.folder}`")
+    assert "hunter2pass" not in message
 
 
 def test_waiting_ends_when_the_server_listens_and_when_patience_does() -> None:

@@ -60,6 +60,22 @@ def test_the_dimension_that_matters_has_the_largest_share() -> None:
     assert (found.trials, found.left_out, found.problem, found.few) == (40, ("margin",), "", False)
 
 
+@pytest.mark.parametrize(("kind", "low", "high"), [("float", 1e-6, 1e-2), ("int", 1, 10_000)])
+def test_a_dimension_on_a_log_scale_is_judged_by_its_logarithm(kind: str, low: float, high: float) -> None:
+    """Evenly along the axis of the search, where the last of four decades is a quarter, and not nine tenths."""
+    space: dict[str, dict[str, Any]] = {
+        "decades": {"type": kind, "low": low, "high": high, "log": True},
+        "share": {"type": "float", "low": 0.0, "high": 1.0},
+    }
+    chance, trials = random.Random(1), []
+    for trial in range(60):
+        power, share = chance.uniform(0, 4), chance.uniform(0, 1)
+        decades = low * 10**power
+        point = {"decades": round(decades) if kind == "int" else decades, "share": share}
+        trials.append(row(trial, value=0.8 + 0.02 * power + 0.05 * share, params=point))
+    assert importance_of(space, trials).shares["decades"] > 0.7
+
+
 def test_few_trials_come_with_a_warning() -> None:
     space = {name: SPACE[name] for name in ("batch_size", "margin")}
     left_out = "Importance leaves out margin: some trials are without."

@@ -6,6 +6,7 @@ import pytest
 
 from autockd.errors import StudyError, UsageError
 from autockd.exporting import chosen_row, row_to_export
+from autockd.records import FinalistFinished
 from autockd.report.picking import barred_trials, picked_row
 from autockd.summary import StudySummary, TrialRow
 
@@ -120,3 +121,20 @@ def test_trials_that_break_the_constraints_are_barred() -> None:
     assert barred_trials(SUMMARY, "latency_ms <= 1") == frozenset({1})
     assert barred_trials(SUMMARY, "accuracy >= 0.75") == frozenset({4, 5}), "one without a value fulfils nothing"
     assert barred_trials(SUMMARY, "") == frozenset()
+
+
+def test_one_that_was_stopped_early_is_barred_by_its_runs_with_fresh_seeds_alone() -> None:
+    stopped = row(6, 0.3, 0.0, state="pruned", parameters=None, costs={}, weights=None)
+    summary = SUMMARY.model_copy(update={"trials": (stopped,)})
+    limits = ("parameters <= 500", "accuracy >= 0.8", "latency_ms <= 1")
+    assert [barred_trials(summary, limit) for limit in limits] == [frozenset()] * 3, "nothing is known of a whole run"
+    runs = tuple(
+        FinalistFinished(
+            time=0.0, trial=6, seed=seed, state="complete", value=value, parameters=400, costs={"latency_ms": latency}
+        )
+        for seed, value, latency in ((7, 0.85, 1.0), (8, 0.81, 3.0))
+    )
+    whole = summary.model_copy(update={"finalists": runs})
+    assert barred_trials(whole, "parameters <= 500 and accuracy >= 0.8 and latency_ms <= 2") == frozenset()
+    for limit in ("parameters <= 300", "accuracy >= 0.84", "latency_ms <= 1"):
+        assert barred_trials(whole, limit) == frozenset({6}), limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from search_events import SPACE
 from autockd.errors import EnvironmentProblem, StudyError, UsageError
 from autockd.folders import LITTER
 from autockd.records import Event, StudyStarted, TrialFinished, TrialStarted
-from autockd.report import writing
+from autockd.report import gathering, writing
 from autockd.report.content import ReportContent
 from autockd.report.csv_files import finalists_csv, trials_csv
 from autockd.report.figures_html import plotly_figure, safe
@@ -22,7 +23,7 @@ from autockd.report.gathering import content_of
 from autockd.report.html import page_of
 from autockd.report.sections import charts_of, sections_of
 from autockd.report.writing import _is_report, files_of, write_report
-from autockd.summary import summarise
+from autockd.summary import StudySummary, summarise
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>{{7*7}}"
 
@@ -156,6 +157,19 @@ def test_an_unstarted_study_has_a_page_and_none_has_none(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     with pytest.raises(StudyError, match="has not begun"):
         content_of([])
+
+
+def test_a_report_summarises_its_events_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[StudySummary | None] = []
+
+    def summarised(events: Iterable[Event]) -> StudySummary | None:
+        made.append(summarise(events))
+        return made[-1]
+
+    for module in (gathering, writing):
+        monkeypatch.setattr(module, "summarise", summarised)
+    write_report(report_events()[:1], tmp_path / "report")
+    assert len(made) == 1
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 from report_events import SEEDS, report_events
 
-from autockd.records import Evaluated, Event, FinalistFinished, StudyStarted, TrialFinished, TrialStarted
+from autockd.records import (
+    Evaluated,
+    Event,
+    FinalistFinished,
+    StudyResumed,
+    StudyStarted,
+    TrialFinished,
+    TrialStarted,
+)
 from autockd.report.content import ReportContent
 from autockd.report.gathering import content_of
-from autockd.report.page_tables import comparison_table
+from autockd.report.page_tables import comparison_table, cost_table
+from autockd.report.sections import sections_of
 from autockd.report.words import caveats, gap_text, sentences
 from autockd.verdicts import spread_text
 
@@ -146,6 +155,20 @@ def test_a_study_without_any_trial_has_no_result() -> None:
     assert content.summary[1] == "None of 30 trials has begun."
 
 
+def test_without_a_space_the_winner_has_the_studys_own_values() -> None:
+    def without_preset(event: Event) -> Event:
+        is_preset = isinstance(event, TrialStarted) and event.role == "default"
+        return event.model_copy(update={"role": "sampled"}) if is_preset else event
+
+    searched = [without_preset(event) for event in report_events(seeds=())]
+    for events, said in (
+        (without_space(searched), "The winner has the study's own values: there was nothing to search."),
+        (searched, "The study's own values were not among the trials, so there is no preset to compare with."),
+    ):
+        plan = next(section for section in sections_of(content_of(events)) if section.anchor == "plan")
+        assert said in plan.sentences
+
+
 def test_where_all_trials_fail_nobody_wins() -> None:
     events: list[Event] = []
     for event in without_space(report_events(seeds=())):
@@ -156,6 +179,13 @@ def test_where_all_trials_fail_nobody_wins() -> None:
     content = content_of(events)
     assert "no trial has a usable student" in content.summary[0]
     assert "30 trials failed: no memory (30)." in content.caveats[-1]
+
+
+def test_baselines_alone_have_no_winner_and_in_a_finished_study_never_will() -> None:
+    start, *rest = without_space(report_events(seeds=()))
+    baseline = [event for event in rest if isinstance(event, TrialStarted | TrialFinished) and event.trial == 0]
+    assert content_of([start, *baseline]).summary[0] == "There is no winner yet: only baselines are complete."
+    assert content_of([start, *baseline, rest[-1]]).summary[0] == "There is no winner: only baselines are complete."
 
 
 def test_the_winner_is_chosen_by_validation_never_by_test() -> None:
@@ -260,3 +290,32 @@ def test_the_cost_tells_the_search_from_the_finalists() -> None:
     assert (finalists.what, finalists.runs) == ("finalists, fresh seeds", 30)
     assert 30 * 9.0 <= finalists.seconds <= 30 * 10.0
     assert "the study took 10 min" in content.summary[-1]
+
+
+def test_the_time_of_a_study_that_went_on_is_that_of_its_last_session() -> None:
+    events = without_space(report_events())
+    start = events[0]
+    assert isinstance(start, StudyStarted)
+    assert cost_table(content_of(events)).rows[-1][0] == "the study, start to end"
+    resumed = StudyResumed(time=events[-1].time, config=start.config, provenance=start.provenance)
+    assert cost_table(content_of([*events[:-1], resumed, events[-1]])).rows[-1][0] == "the study's last session"
+
+
+def test_the_losses_of_a_method_are_all_that_its_trials_have_and_the_winners_stand_first() -> None:
+    history = without_space(report_events())
+    winner = content_of(history).of_kind("winner")
+    assert winner is not None
+    assert winner.trial is not None
+    said = {winner.trial: "logits", winner.trial - 1: "standardised logits"}
+
+    def as_kd(event: Event, arms: dict[str, str]) -> Event:
+        if not isinstance(event, TrialStarted):
+            return event
+        text = said.get(event.trial, "other logits")
+        return event.model_copy(update={"method": "kd", "conventions": text, "arm": arms.get(text, "")})
+
+    alone = content_of([as_kd(event, {}) for event in history])
+    assert alone.conventions == {"kd": "logits; or other logits; or standardised logits"}
+    arms = {"logits": "kd", "standardised logits": "kd-std", "other logits": "kd"}
+    compared = content_of([as_kd(event, arms) for event in history])
+    assert compared.conventions == {"kd": "logits; or other logits", "kd-std": "standardised logits"}

@@ -9,6 +9,7 @@ from autockd.records import (
     EpochFinished,
     Event,
     RungReached,
+    StudyFinished,
     StudyResumed,
     StudyStarted,
     TeacherReady,
@@ -249,6 +250,14 @@ def test_a_finished_study_that_goes_on_is_not_finished(study: list[Event]) -> No
     assert (update.status, update.ended, update.tags["autockd.state"]) == ("RUNNING", None, "running")
     assert update.tags["autockd.resumed"] == "2"
     assert "Result" in update.tags["mlflow.note.content"], "what was evaluated stays known"
+
+
+def test_a_study_of_which_only_baselines_came_through_has_failed(study: list[Event]) -> None:
+    end = study[-1]
+    assert isinstance(end, StudyFinished)
+    study[-1] = end.model_copy(update={"complete": 1, "best_trial": None, "best_value": None})
+    (update,) = project(study)[None]
+    assert (update.status, update.tags["autockd.state"]) == ("FAILED", "failed")
 
 
 def test_a_compared_method_and_its_assistant_are_told(study: list[Event]) -> None:

@@ -1,0 +1,64 @@
+"""The commands that look at a study: what they say of one that runs, and of one that was stopped."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from autockd.cli.looking import show_study, sync_study, trial_number
+from autockd.config import StudyConfig
+from autockd.errors import UsageError
+from autockd.records import Event
+from autockd.study import Study
+from autockd.tracking import Ledger, SinkSummary
+
+MODEL = {"family": "cifar_resnet", "depth": 8}
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, story: list[Event]) -> Study:
+    """The study of the story, which nobody runs."""
+    config = {"name": "tiny", "task": {"source": "digits"}, "teacher": {"model": MODEL}, "student": {"model": MODEL}}
+    study = Study.create(StudyConfig.model_validate(config), tmp_path)
+    with Ledger(study.folder / "ledger.jsonl") as ledger:
+        for event in story:
+            ledger.append(event)
+    return study
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_time_is_left_and_trials_run_in_a_study_that_runs(
+    is_running: bool, stopped: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ledger(stopped.folder / "ledger.jsonl") if is_running else nullcontext():
+        show_study("tiny", stopped.folder.parent, as_json=False)
+    out, err = capsys.readouterr()
+    assert ("running" in out, "not ended" in out) == (is_running, not is_running)
+    assert ("1 running" in err, "1 not ended" in err) == (is_running, not is_running)
+    assert (" left" in err) == is_running
+    assert ("autockd resume" in err) != is_running
+
+
+def test_what_is_no_trial_is_refused_with_the_command_that_shows_them(tmp_path: Path) -> None:
+    assert (trial_number("best", tmp_path), trial_number("7", tmp_path)) == (None, 7)
+    with pytest.raises(UsageError, match=f"--trial: 'x' is neither .* -> `autockd status {tmp_path}` shows them"):
+        trial_number("x", tmp_path)
+
+
+def test_a_study_that_runs_is_not_said_to_be_in_mlflow(
+    stopped: Study, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SinkSummary(delivered=0, missed=19, is_live=True, warning="its files are elsewhere")
+    monkeypatch.setattr(Study, "sync", lambda study, warn: found)
+    sync_study("tiny", stopped.folder.parent, as_json=False)
+    lines = capsys.readouterr().err.splitlines()
+    uri = f"sqlite:///{stopped.folder.parent / 'mlflow.db'}"
+    assert lines == [
+        "warning: its files are elsewhere",
+        f"tiny: runs now, and keeps MLflow at {uri} up to date itself",
+    ]
+    sync_study("tiny", stopped.folder.parent, as_json=True)
+    assert json.loads(capsys.readouterr().out)["running"] is True
