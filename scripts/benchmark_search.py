@@ -19,10 +19,11 @@ except in the waterfall, where each run lacks one technique, and is compared wit
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,22 +34,24 @@ os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
 from search_benchmark.judging import OURS, ratio_of
 from search_benchmark.measuring import Measured, measure
 from search_benchmark.preparing import prepare, study_of
-from search_benchmark.profiles import ARMS, PROFILES, TECHNIQUES, WAVES, Plan
+from search_benchmark.profiles import ARMS, NEEDS, PROFILES, TECHNIQUES, WAVES, Plan
 from search_benchmark.setting import Setting
 from search_benchmark.tables import as_json, ratios_table, shares_table, waterfall
 from search_benchmark.workers import best_workers
 
 
-def compare(plan: Plan, setting: Setting, data: Path | None, out: Path, arms: Sequence[str]) -> list[Measured]:
-    """All rounds of all arms, in turn; every other round backwards."""
-    study, runs = study_of(plan, data), []
+def compare(
+    plan: Plan, setting: Setting, data: Path | None, out: Path, arms: Sequence[str]
+) -> Iterator[list[Measured]]:
+    """All rounds of all arms, in turn; every other round backwards. Yields all runs so far after each round."""
+    study, runs = study_of(plan, data), list[Measured]()
     for number in range(plan.rounds):
         for arm in arms if number % 2 == 0 else arms[::-1]:
             place = out / "runs" / f"{arm}-{number}"
             run = measure(arm, setting, study, place, number=number, waves=None if arm == OURS else WAVES)
             _say(run, plan)
             runs.append(run)
-    return runs
+        yield runs
 
 
 def take_away(plan: Plan, setting: Setting, data: Path | None, out: Path, techniques: Sequence[str]) -> list[Measured]:
@@ -96,10 +99,11 @@ def run(name: str, plan: Plan, options: argparse.Namespace) -> tuple[str, dict[s
     out = options.out.absolute() / options.profile / name
     data = getattr(options, name)
     setting = best_workers(prepare(plan, out, data))
-    runs = compare(plan, setting, data, out, [*plan.arms, OURS])
-    tables, numbers = report(name, setting, runs, [])
-    (out / "rounds.md").write_text(f"{tables}\n", encoding="utf-8")
-    (out / "rounds.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+    runs: list[Measured] = []
+    for runs in compare(plan, setting, data, out, [*plan.arms, OURS]):
+        tables, numbers = report(name, setting, runs, [])
+        (out / "rounds.md").write_text(f"{tables}\n", encoding="utf-8")
+        (out / "rounds.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
     return report(name, setting, runs, take_away(plan, setting, data, out, plan.off))
 
 
@@ -147,7 +151,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, plan in plans.items():
         if plan.task["source"] != "digits" and getattr(options, name) is None:
             words.error(f"the profile {options.profile} needs --{name} FOLDER")
-    found = {name: run(name, changed(plan, options), options) for name, plan in plans.items()}
+    plans = {name: changed(plan, options) for name, plan in plans.items()}
+    for arm in dict.fromkeys(arm for plan in plans.values() for arm in plan.arms):
+        if arm in NEEDS and importlib.util.find_spec(NEEDS[arm]) is None:
+            words.error(f"the arm {arm} needs {NEEDS[arm]}: `scripts/test` installs it, or leave it out with --arms")
+    found = {name: run(name, plan, options) for name, plan in plans.items()}
     options.out.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps({name: facts for name, (_, facts) in found.items()}, indent=1)
     tables = "\n\n".join(text for text, _ in found.values())

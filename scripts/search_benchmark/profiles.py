@@ -21,6 +21,9 @@ TEXT_SPACE["learning_rate"] |= {"low": 5e-5, "high": 5e-4}
 ARMS = {"image": ("naive", "tuned", "torchdistill"), "text": ("naive", "tuned", "trainer", "trainer_tuned")}
 """What a user would otherwise build, by kind of task."""
 
+NEEDS = {"torchdistill": "torchdistill", "trainer": "accelerate", "trainer_tuned": "accelerate"}
+"""Packages of arms, which autockd does without."""
+
 WAVES = 2
 """Times that an arm fills all its places for trials, where it does not run all of them. What happens once is in the
 first, and the next ones say what a trial takes."""

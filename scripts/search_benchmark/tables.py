@@ -23,6 +23,8 @@ def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
     for ratio in ratios:
         walls = _median([run for run in runs if run.arm == ratio.arm])
         spread = f"{ratio.median:.1f} ({min(ratio.rounds):.1f} to {max(ratio.rounds):.1f})"
+        if ratio.holds is False:
+            spread = "void"
         gap = f"{100 * ratio.difference:+.2f} ({100 * ratio.error:.2f})"
         verdict = {True: "", False: "void: the metrics differ", None: "one round cannot tell whether it holds"}[
             ratio.holds
@@ -32,12 +34,16 @@ def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
 
 
 def waterfall(runs: Sequence[Measured], whole: Measured) -> str:
-    """What each technique gives: the time without it over the time with it."""
-    lines = ["| without | wall time, all trials | x autockd | trials run |", "|---|---|---|---|"]
+    """What each technique gives: the time without it over the time with it, and whether it changes the students."""
+    lines = ["| without | wall time, all trials | x autockd | trials run | metric with - without, in % |"]
+    lines.append("|---|---|---|---|---|")
     for run in sorted(runs, key=lambda run: -run.projected):
         technique = run.arm.partition(" -")[2]
         ratio = run.projected / whole.projected
-        lines.append(f"| {technique} | {run.projected:.0f} s | {ratio:.2f} | {run.trials} |")
+        count = min(run.trials, whole.trials)
+        with_it, without = (statistics.mean(each.result.metrics[:count]) for each in (whole, run))
+        gap = f"{100 * (with_it - without):+.2f}"
+        lines.append(f"| {technique} | {run.projected:.0f} s | {ratio:.2f} | {run.trials} | {gap} |")
     return "\n".join(lines)
 
 
@@ -61,9 +67,10 @@ def as_json(ratios: Sequence[Ratio], runs: Sequence[Measured], without: Sequence
 
 
 def _numbers(ratio: Ratio) -> dict[str, Any]:
-    """JSON has no NaN."""
+    """JSON has no NaN; a ratio that is void is no number."""
     error = None if math.isnan(ratio.error) else ratio.error
-    return {**asdict(ratio), "error": error, "median": ratio.median, "holds": ratio.holds}
+    median = None if ratio.holds is False else ratio.median
+    return {**asdict(ratio), "error": error, "median": median, "holds": ratio.holds}
 
 
 def _median(runs: Sequence[Measured]) -> float:

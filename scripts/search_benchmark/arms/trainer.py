@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     teacher = load_model(setting, "teacher").to(device).eval()
+    # Trainer rounds what is in its own model's `forward` alone.
+    precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned and setting.bf16 else nullcontext()
     current: dict[str, Any] = {}
     metrics, ends = [0.0] * trials, []
 
@@ -40,7 +43,7 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
             if not model.training:
                 loss = torch.nn.functional.cross_entropy(outputs.logits, targets)
                 return (loss, outputs) if return_outputs else loss
-            with torch.no_grad():
+            with torch.no_grad(), precision:
                 wanted = teacher(**inputs).logits
             loss = kd_loss(outputs.logits.float(), wanted.float(), targets, current)
             return (loss, outputs) if return_outputs else loss
