@@ -22,10 +22,12 @@ from autockd.errors import ConfigError, ModelError, TrialFailed
 from autockd.models import TextEncoder, count_parameters, encoder_shapes, load_tokenizer
 from autockd.models.encoder_shape import kept_layers
 from autockd.report.preview import early_warnings
+from autockd.surroundings import plain_tensors
 from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
 
 
+@plain_tensors()
 def check_study(config: StudyConfig) -> list[str]:
     """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
     check_budget(config)

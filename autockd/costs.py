@@ -27,6 +27,7 @@ from autockd.export.latency import onnx_timings
 from autockd.export.student import Student
 from autockd.export.texts import TextStudent
 from autockd.exporting import student_of
+from autockd.folders import draft_of
 from autockd.hashing import content_hash
 from autockd.models import Tokens, load_weights
 from autockd.processor import cpu_model
@@ -200,7 +201,7 @@ def _text_batches(tokens: Tokens) -> tuple[dict[int, dict[str, Any]], str]:
 def _write_once(path: Path, text: str) -> None:
     """Write a whole file, unless one is there: of two at a time, the first stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    draft = draft_of(path)
     draft.write_text(text, encoding="utf-8")
     try:
         os.link(draft, path)

@@ -40,11 +40,13 @@ from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
 from autockd.report.finalists import winning_run
 from autockd.report.picking import picked_row
 from autockd.summary import StudySummary, TrialRow
+from autockd.surroundings import plain_tensors
 from autockd.tracking import events
 from autockd.training.networks import based_on, build_network
 from autockd.verdicts import finalists_of, mean_and_deviation
 
 
+@plain_tensors()
 def export_trial(
     config: StudyConfig,
     folder: Path,
@@ -220,6 +222,7 @@ def row_to_export(summary: StudySummary, pick: str) -> tuple[TrialRow | None, st
         return None, f"export.pick: {error}"
 
 
+@plain_tensors()
 def evaluate_on(
     bundle: Path, config: TaskConfig | None, split: str, runtime: RuntimeName
 ) -> dict[str, float | str | int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ CONFIG, LEDGER, BUNDLE, REPORT = "study.yaml", "ledger.jsonl", "bundle", "report
 
 CHECKPOINT = "checkpoint.pt"
 """In the folder of a trial, or of a finalist's run, for as long as it is not over."""
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{12}(\.partial|\.old)?|\.draft-\w+")
+
+DRAFTS = ".draft-"
+"""How the names of folders begin in which several files are made that then move out."""
 
 LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """What file managers leave, unasked, in a folder that somebody looks at."""
@@ -62,9 +68,14 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; what stood there stands there still.
     """
-    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    draft = draft_of(path)
     try:
+        draft.touch(exist_ok=False)
+        usual = draft.stat().st_mode
+        draft.unlink()
         yield draft
+        with suppress(OSError):  # not every file system has permissions
+            draft.chmod(usual)  # some libraries write files that nobody else may read
         sync_to_disk(draft)
         draft.replace(path)
         with suppress(OSError):  # it is there; not every file system has folders that can be waited for
@@ -72,6 +83,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # after success it has moved on
             draft.unlink()
+
+
+def draft_of(path: Path) -> Path:
+    """A new name beside a path for what is to take its place."""
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file or folder of this name was to take another's place, and its writer was killed."""
+    return _DRAFT.fullmatch(name) is not None
 
 
 @contextmanager
@@ -85,7 +106,8 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
     Raises:
         OSError: it cannot be written; what stood there stands there again.
     """
-    stage, old = (target.with_name(f".{target.name}.{os.urandom(6).hex()}.{kind}") for kind in ("partial", "old"))
+    draft = draft_of(target).name
+    stage, old = (target.with_name(f"{draft}.{kind}") for kind in ("partial", "old"))
     try:
         stage.mkdir(parents=True)
         yield stage

@@ -140,7 +140,12 @@ class History:
                 if isinstance(event, EpochFinished):
                     longest = max(longest, event.record.train_seconds + event.record.evaluate_seconds)
                 gap = 0.0 if last is None else event.time - last
-                total += min(max(gap, 0.0), max(_SLEEP, _EPOCHS * longest))  # clocks are set, and machines sleep
+                most = max(_SLEEP, _EPOCHS * longest)  # clocks are set, and machines sleep
+                if isinstance(event, RungReached):  # a compressed run tells nothing before its end
+                    most = math.inf
+                if isinstance(event, TrialFinished):  # nor does one whose first epoch takes too long
+                    most = max(most, event.seconds)
+                total += min(max(gap, 0.0), most)
                 last = event.time
         return total
 

@@ -17,7 +17,7 @@ from autockd.config.space import space_text
 from autockd.data import HeldOut, Task, load_task
 from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import export_trial, row_to_export, winner
-from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, study_argument
+from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, is_draft, study_argument
 from autockd.hashing import content_hash
 from autockd.history import check_changes, check_goes_on, moves, with_moves
 from autockd.judging import evaluate_finals, run_finalists
@@ -33,7 +33,9 @@ from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session, open_session
 from autockd.summary import StudySummary
+from autockd.surroundings import plain_tensors, restoring
 from autockd.tracking import events
+from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT
 
 
 def journal_name(arm: str = "") -> str:
@@ -52,7 +54,11 @@ def run_study(
 ) -> StudySummary:
     """Run a study from its data to its bundle, or what is left of it; see `Study.run` and `Study.resume`."""
     began = time.perf_counter()
-    with open_session(config, folder, watch, uri, experiment, resume=resume) as session:
+    with (
+        restoring(MLFLOW_ENVIRONMENT),
+        plain_tensors(),
+        open_session(config, folder, watch, uri, experiment, resume=resume) as session,
+    ):
         history = session.history
         if history.is_finished and not history.asked_for_more(config):
             _say_changes(session)
@@ -272,15 +278,16 @@ def _report(session: Session) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed writers left behind, and the checkpoints of runs that are over."""
-    runs = [f"{kind}/*/{name}" for kind in ("trials", "finalists") for name in (".*", CHECKPOINT)]
-    drafts = [f".{name}.*" for name in (BUNDLE, CONFIG, REPORT)]
-    for pattern in (*drafts, "teacher/.*", "assistant/.*", "costs/.*", *runs):
-        for scrap in folder.glob(pattern):
-            if scrap.is_dir():
-                shutil.rmtree(scrap, ignore_errors=True)
+    """Remove what killed writers left, and the checkpoints of runs that are over; nothing that a link leads to."""
+    folder = folder.resolve()
+    for place in ("", "teacher/", "assistant/", "costs/", "trials/*/", "finalists/*/"):
+        for path in folder.glob(f"{place}*"):
+            if not (is_draft(path.name) or path.name == CHECKPOINT) or path.parent.resolve() != path.parent:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
             else:
-                scrap.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def _result(session: Session) -> StudySummary:

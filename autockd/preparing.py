@@ -22,7 +22,9 @@ from autockd.data.metrics import METRICS
 from autockd.distillation import Plan, compile_plan, make_method
 from autockd.distillation.space_warnings import space_warnings
 from autockd.errors import ConfigError, ExportError, StudyError
+from autockd.history import History
 from autockd.models import read_state, weights_hash
+from autockd.provenance import provenance
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -30,6 +32,8 @@ from autockd.records import (
     Precision,
     PrecisionChoice,
     PrecisionChosen,
+    StudyResumed,
+    StudyStarted,
     TeacherReady,
     TeacherRecord,
 )
@@ -48,7 +52,7 @@ from autockd.search.stages import (
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session
 from autockd.text import metric_text, plural
-from autockd.tracking import plan_figure
+from autockd.tracking.figures import plain_style, plan_figure
 from autockd.training.networks import kept_model
 from autockd.training.peaks import measure_peaks
 from autockd.training.teacher import TeacherSpec, changed_text
@@ -119,7 +123,8 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     workers = {"parallel": machine.allocation.parallel, "gpus": machine.allocation.gpus}
     if known is not None and known.choice.device == device:
         choice = _on_cores(known.choice, machine.allocation.cpus)
-        peaks = known.peaks if choice == known.choice else machine.call(measure_peaks, choice.threads, device)
+        is_same = choice == known.choice and _is_where_it_was(session.history)
+        peaks = known.peaks if is_same else machine.call(measure_peaks, choice.threads, device)
         now = known.model_copy(update={"time": time.time(), "choice": choice, "peaks": peaks, **workers})
         if known != now.model_copy(update={"time": known.time}):
             session.recorder.record(now)
@@ -127,6 +132,13 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
     session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, **workers))
     return choice
+
+
+def _is_where_it_was(history: History) -> bool:
+    """Whether a study goes on on the machine on which it ran last."""
+    last = [event for event in history.events if isinstance(event, StudyStarted | StudyResumed)][-1].provenance
+    now = provenance(Path.cwd())
+    return (last.host, last.cpus, last.gpus) == (now.host, now.cpus, now.gpus)
 
 
 def _on_cores(choice: PrecisionChoice, cores: int) -> PrecisionChoice:
@@ -288,7 +300,7 @@ def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
             path = session.folder / (f"plan-{arm.label}.png" if arm.label else "plan.png")
             columns = {name: plan.column(name) for name in plan.columns}
             title = f"{arm.label or trial.method.name}: the study's own values"
-            with session.recorder.harmless("the plan was not drawn"):
+            with session.recorder.harmless("the plan was not drawn"), plain_style():
                 plan_figure(columns, plan.run.steps_per_epoch, title).savefig(path)
                 session.recorder.artifact(path)
 

@@ -6,7 +6,7 @@ import contextlib
 import platform
 from pathlib import Path
 
-_CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+_CPUINFO, _MEMINFO, _CGROUP = Path("/proc/cpuinfo"), Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 _SAME_KIND = ("vendor_id", "cpu family", "model", "model name", "flags")
 """Lines that are the same on processors of one kind; clock rates, say, change while one looks."""
 
@@ -35,10 +35,18 @@ def usable_cores() -> int:
 
 
 def memory() -> tuple[int, int] | None:
-    """Bytes of memory in all and available; None where the system does not say."""
+    """Bytes of memory in all and available, in a container of what it may have; None where the system does not say."""
     told = _told(_MEMINFO)
     total, available = (told.get(key, "").split() for key in ("MemTotal", "MemAvailable"))
-    return (int(total[0]) * 1024, int(available[0]) * 1024) if total and available else None
+    if not (total and available):
+        return None
+    all_of_it, free = int(total[0]) * 1024, int(available[0]) * 1024
+    with contextlib.suppress(OSError, ValueError, KeyError):  # no limit, or no such files
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        kept = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(kept["inactive_file"])  # of files, which it gives up for whoever wants more
+        return min(all_of_it, limit), min(free, max(0, limit - used + cached))
+    return all_of_it, free
 
 
 def _described() -> dict[str, str]:

@@ -24,8 +24,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from autockd.config.loading import parse_study, with_absolute_paths
-from autockd.config.saving import save_study
+from autockd.config.loading import parse_study, refuse_mistakes, with_absolute_paths
+from autockd.config.saving import refuse_foreign, save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from autockd.tracking import SinkSummary
 
 _POLL_SECONDS = 0.2
+
+STORE = "MLFLOW_BACKEND_STORE_URI"
+"""MLflow's own environment variable for what its server shows; see `Study.ui_command`."""
+
+_SERVER = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1")
 
 
 def ignore(event: Event) -> None:
@@ -71,9 +76,11 @@ class Study:
         """Make the folder of a new study; relative paths in its configuration count from the current folder.
 
         Raises:
-            StudyError: there is a study of this name already; one that never began, and does not run, is no such.
+            StudyError: there is a study of this name already; one that never began, and does not run, is no such. Or
+                something lies in the folder that the study would write over.
             EnvironmentProblem: the folder cannot be written.
         """
+        refuse_mistakes(config)
         config = with_absolute_paths(without_secrets(config), Path.cwd())
         folder = studies.absolute() / config.name
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
@@ -81,6 +88,7 @@ class Study:
                 f"{folder}: a study of this name exists; go on with it (`autockd resume {study_argument(folder)}`), "
                 f"give the new one another name (`autockd run FILE name={config.name}-2`), or delete the folder"
             )
+        refuse_foreign(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if cls(config, folder).is_running:
@@ -315,16 +323,11 @@ class Study:
         return self.config.tracking.uri or os.environ.get(URI_ENV) or default_uri(self.folder.parent)
 
     def ui_command(self, port: int = 5000) -> list[str]:
-        """Command line of an MLflow server on this study's store, listening on 127.0.0.1 alone.
+        """Command line of an MLflow server on the store that `STORE` names, listening on 127.0.0.1 alone.
 
-        Raises:
-            ConfigError: the study is not tracked in MLflow.
+        The store is no part of it, for its address may hold a password, and commands are there for everybody to see.
         """
-        uri = self.mlflow_uri()
-        if uri is None:
-            raise ConfigError.of("tracking.enabled", "is false: this study is not in MLflow", "run one with it true")
-        server = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-        return [*server, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        return [*_SERVER, "--port", str(port)]
 
     def ui_url(self, port: int = 5000) -> str:
         """Address of this study's page in MLflow's UI: its saved view, or the list of its trials where it has none.
@@ -361,6 +364,7 @@ def check(config: StudyConfig) -> list[str]:
     """
     from autockd.checking import check_study
 
+    refuse_mistakes(config)
     return check_study(config)
 
 

@@ -96,7 +96,8 @@ as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 # What takes long over a slow network is given up; what a broken-off installation would leave half-done is not.
 apt_install() {
-  local how=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends)
+  local patience=(-o Acquire::http::Timeout=15 -o Acquire::https::Timeout=15 -o Acquire::Retries=1)
+  local how=(env DEBIAN_FRONTEND=noninteractive apt-get "${patience[@]}" install -qq --yes --no-install-recommends)
   as_root timeout 300 "${how[@]}" --download-only "$@" >&2 && as_root "${how[@]}" "$@" >&2
 }
 

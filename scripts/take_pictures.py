@@ -23,7 +23,7 @@ from typing import Any
 from autockd.cli.serving import SERVER
 from autockd.errors import AutockdError, EnvironmentProblem
 from autockd.folders import studies_folder
-from autockd.study import Study
+from autockd.study import STORE, Study
 
 REPORT_SIZE = {"width": 1280, "height": 900}
 MLFLOW_SIZE = {"width": 1500, "height": 1600}
@@ -38,7 +38,7 @@ def served(study: Study) -> Iterator[None]:
     """MLflow's server on the study's store, on this machine alone."""
     process = subprocess.Popen(
         study.ui_command(PORT),
-        env=os.environ | SERVER,
+        env=os.environ | SERVER | {STORE: str(study.mlflow_uri())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

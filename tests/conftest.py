@@ -10,6 +10,14 @@ import warnings
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two busy OpenMP threads slow each other down
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # no test writes to whoever's server that is
 os.environ.pop("AUTOCKD_STUDIES", None)
+os.environ.pop("FORCE_COLOR", None)  # what is written is compared
+os.environ.pop("NO_COLOR", None)
+os.environ.pop("TTY_COMPATIBLE", None)
+os.environ.pop("TTY_INTERACTIVE", None)
+os.environ.pop("COLUMNS", None)
+os.environ.pop("LINES", None)
+os.environ["TERM"] = "xterm"
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # the servers of tests are here
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

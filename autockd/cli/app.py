@@ -99,7 +99,7 @@ def list_spaces(as_json: Json = False) -> None:
 def print_space(name: SpaceName, as_json: Json = False) -> None:
     """Print a shipped search space."""
     from autockd.cli.spaces import find_space
-    from autockd.config.loading import read_plain
+    from autockd.config.plain_yaml import read_plain
 
     text = find_space(name).path.read_text(encoding="utf-8")
     if as_json:

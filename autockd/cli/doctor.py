@@ -145,8 +145,12 @@ def _devices() -> Iterator[Check]:
         yield Check("torch", "fail", f"cannot be used: {error}", "reinstall torch and torchvision together")
         return
     for device in found:
-        bf16 = "bf16" if device.bf16 else "no bf16"
-        yield Check("gpu", "ok", f"{device.name}, {gigabytes(device.memory)}, {bf16}")
+        text = f"{device.name}, {gigabytes(device.memory)}, {'bf16' if device.bf16 else 'no bf16'}"
+        if device.computes:
+            yield Check("gpu", "ok", text)
+        else:
+            remedy = "install a torch for it, or set resources.gpus_per_trial to 0"
+            yield Check("gpu", "fail", f"{text}: this torch has no code for it", remedy)
     if not found:
         yield Check("gpu", "ok", "none: trials run on the CPU")
 

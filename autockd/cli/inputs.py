@@ -43,15 +43,20 @@ def _missing_data(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
         yield "task.path", f"there is no file {task.path}", "name an .npz file"
     if isinstance(task, ImageFolder) and not task.path.is_dir():
         yield "task.path", f"there is no folder {task.path}", "name a folder with one folder of images a class"
-    if isinstance(task, HuggingFace) and _is_missing(task.path):
+    if isinstance(task, HuggingFace) and _are_missing(task.path):
         yield "task.path", f"there is no folder {task.path}", "name a local folder, or a hub id such as uoft-cs/cifar10"
-    if isinstance(task, Glue | Text) and _is_missing(task.path):
+    if isinstance(task, Glue | Text) and _are_missing(task.path):
         yield "task.path", f"there is nothing at {task.path}", "name a local folder or file, or a hub id"
     if isinstance(task, Text) and task.test_file is not None and not task.test_file.is_file():
         yield "task.test_file", f"there is no file {task.test_file}", "name a file of test samples, or remove the key"
     if isinstance(task, Torchvision) and not task.download and not task.root.is_dir():
         remedy = "name the data's folder, or set task.download: true and a task.root that you may write"
         yield "task.root", f"there is no folder {task.root}", remedy
+
+
+def _are_missing(path: str) -> bool:
+    """Whether no data are there, nor may be on the hub, where data sets have an owner."""
+    return _is_missing(path) or ("/" not in path and not Path(path).exists())
 
 
 def _is_missing(path: str) -> bool:

@@ -15,7 +15,15 @@ from rich.text import Text
 from autockd.cli.progress import Progress, budget_line, event_line, ranked, standing_line
 from autockd.cli.tables import trials_table
 from autockd.cli.text import printable
-from autockd.records import Evaluated, Event, FinalistFinished, TrialFinished
+from autockd.records import (
+    EpochFinished,
+    Evaluated,
+    Event,
+    FinalistFinished,
+    RungReached,
+    TrialFinished,
+    TrialStarted,
+)
 from autockd.summary import StudySummary, TrialRow
 
 SHOWN_BEST = 5
@@ -25,6 +33,9 @@ SHOWN_STOPPED = 3
 """How many of those that were stopped early it shows, the latest, with the reason."""
 
 _REFRESH_HZ = 4
+
+_SILENT = (EpochFinished, RungReached, TrialStarted)
+"""Events that no line is about; there are so many of them that the study is not summed up for each."""
 
 
 class LiveView:
@@ -63,7 +74,7 @@ class LiveView:
         """Take one more event into account."""
         with self._mutex:
             self._progress.add(event)
-            if self._live and _is_shown_anyway(event):
+            if isinstance(event, _SILENT) or (self._live and _is_shown_anyway(event)):
                 return
             summary = self._progress.summary
             line = event_line(event, summary, time.time()) if summary else None
@@ -79,7 +90,8 @@ class LiveView:
         lines = [standing_line(summary), budget_line(summary, time.time())]
         header = [Text(printable(line)) for line in lines if line]
         rows = shown_trials(summary, time.time())
-        return Group(trials_table(rows, summary.metric, summary.best_trial), *header) if rows else Group(*header)
+        table = [trials_table(rows, summary.metric, summary.best_trial)] if rows else []
+        return Group(*header, *table)  # what a terminal has no room for is cut off below
 
 
 def _can_draw(console: Console) -> bool:

@@ -19,11 +19,13 @@ class Device:
         name: as its driver says.
         memory: bytes.
         bf16: whether it computes in bfloat16.
+        computes: whether this torch has code for it.
     """
 
     name: str
     memory: int
     bf16: bool
+    computes: bool
 
 
 def gpus() -> list[Device]:
@@ -38,9 +40,12 @@ def gpus() -> list[Device]:
 def _gpu(index: int) -> Device:
     import torch
 
+    from autockd.training.peaks import computes_on
+
     properties = torch.cuda.get_device_properties(index)
     with torch.cuda.device(index):
-        return Device(properties.name, properties.total_memory, torch.cuda.is_bf16_supported(including_emulation=False))
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return Device(properties.name, properties.total_memory, has_bf16, computes_on(torch.device("cuda", index)))
 
 
 def nearest_folder(path: Path) -> Path:

@@ -83,11 +83,11 @@ def save_plot(preview: Preview, path: Path) -> None:
     """
     if path.suffix.lower() != ".png":
         raise UsageError(f"--plot: {path} does not end in .png -> name a .png file")
-    from autockd.tracking.figures import plan_figure
+    from autockd.tracking.figures import plain_style, plan_figure
 
-    figure = plan_figure(preview.columns, 1, f"{preview.method}, {preview.epochs} epochs")
     try:
-        figure.savefig(path)
+        with plain_style():
+            plan_figure(preview.columns, 1, f"{preview.method}, {preview.epochs} epochs").savefig(path)
     except OSError as error:
         raise EnvironmentProblem(
             f"--plot: cannot write {path}: {reason_of(error).lower()} -> name a writable folder"

@@ -28,6 +28,8 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
         UsageError: the study is not recorded in MLflow.
         EnvironmentProblem: the port is taken, or MLflow cannot open the store.
     """
+    from autockd.study import STORE
+
     study = _study(name, studies)
     uri = study.mlflow_uri()
     if uri is None:
@@ -40,6 +42,7 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
     _show(_page_here(study, uri, port), browser=browser)
     for variable, value in SERVER.items():
         os.environ.setdefault(variable, value)
+    os.environ[STORE] = uri
     command = study.ui_command(port)
     os.execvp(command[0], command)  # noqa: S606 - its words come from us, without a shell
 

@@ -17,12 +17,11 @@ from autockd.config.kinds import kind_mistakes
 from autockd.config.models import Encoder
 from autockd.config.objective_rules import objective_mistakes
 from autockd.config.packages import package_path
+from autockd.config.plain_yaml import Location, parse_value, parse_yaml
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
 from autockd.config.tasks import Glue, HuggingFace, Text, can_only_be_local
 from autockd.errors import ConfigError, Problem, reason_of
-
-Location = tuple[str | int, ...]
 
 Change = Callable[[StudyConfig], StudyConfig]
 
@@ -31,68 +30,6 @@ _RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/].
 
 _HUB_OR_LOCAL = (Encoder, Glue, HuggingFace, Text)
 """Configurations whose `path` may be a hub id, and is one unless something of that name is there."""
-
-_MERGE = "tag:yaml.org,2002:merge"
-_INT, _FLOAT, *_NO_DATA = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp", "value"))
-
-NUMBERS = {
-    _INT: re.compile(r"[-+]?[0-9]+(?:_[0-9]+)*$|0o[0-7]+$|0x[0-9a-fA-F]+$"),
-    _FLOAT: re.compile(
-        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+$"
-        r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
-    ),
-}
-"""Numbers of YAML 1.2, by their tags, with 1.1's `1_000`: `1e-3` is one, `1:30` is none, and `010` is ten."""
-
-NUMBERS_BEGIN = list("-+.0123456789")
-"""Their first characters."""
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, of YAML 1.1, with YAML 1.2's numbers, without dates, and with no repeated keys."""
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        text = str(self.construct_scalar(node))
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise _refused(f"a key must be a word, not {key!r}", key_node)
-            if key in seen:
-                raise _refused(f"the key {key!r} appears twice", key_node)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _refused(problem: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-
-
-_Loader.add_constructor(_INT, _Loader.construct_yaml_int)
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT, *_NO_DATA)]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-for _tag, _pattern in NUMBERS.items():
-    _Loader.add_implicit_resolver(_tag, _pattern, NUMBERS_BEGIN)
-
-
-def read_plain(text: str, source: str) -> dict[str, Any]:
-    """The data of a study file as it stands there.
-
-    Args:
-        text: of the file.
-        source: names it in messages.
-
-    Raises:
-        ConfigError: it is not plain YAML.
-    """
-    return _parse_yaml(text, source)[0]
 
 
 def load_study(
@@ -139,7 +76,7 @@ def parse_study(
         is_begun: whether a study has begun with it. What is unchanged then was checked by the rules of that time, and
             must be readable whatever rules there are now.
     """
-    data, lines = _parse_yaml(text, source)
+    data, lines = parse_yaml(text, source)
     origins = {location: f"{source}:{line}" for location, line in lines.items()}
     problems: list[Problem] = []
     settings = _smoke_settings(data, source, problems) if smoke else []
@@ -185,46 +122,20 @@ def _smoke_settings(data: Mapping[str, Any], source: str, problems: list[Problem
     return [(str(key), value, f"{source} (smoke)") for key, value in section.items()]
 
 
+def refuse_mistakes(study: StudyConfig) -> None:
+    """See to it that a study which was made in Python keeps the rules that a study file is read by.
+
+    Raises:
+        ConfigError: fields of it do not go together.
+    """
+    if found := [Problem(field, message) for field, message in _mistakes(study)]:
+        raise ConfigError(found)
+
+
 def _mistakes(study: StudyConfig) -> Sequence[tuple[str, str]]:
     """Fields that do not go together, and why; a space is looked at only where what it is of is right."""
     rules = comparison_mistakes if study.compare else space_mistakes
     return [*kind_mistakes(study), *objective_mistakes(study)] or list(rules(study))
-
-
-def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], dict[Location, int]]:
-    try:
-        root = yaml.compose(text, Loader=_Loader)
-        lines = dict(_lines(root, (), ()))
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        where = f"{source}:{mark.line + 1}" if mark else source
-        remedy = "a study file is plain data: remove the tag" if "!" in text and "tag" in problem else ""
-        raise ConfigError.of("YAML", problem, remedy, where) from None
-    if not isinstance(data, dict):
-        raise ConfigError.of("YAML", "a study file must be a mapping of keys to values", "see `autockd cat`", source)
-    return data, lines
-
-
-def _lines(
-    node: yaml.Node | None, location: Location, parents: tuple[yaml.Node, ...]
-) -> Iterator[tuple[Location, int]]:
-    """Where each value of a document stands; refuses a value that contains itself."""
-    if node is None or isinstance(node, yaml.ScalarNode):
-        return
-    if node in parents:
-        raise _refused("a value must not contain itself", node)
-    if isinstance(node, yaml.MappingNode):
-        children: list[tuple[str | int, int, yaml.Node]] = [
-            (str(key.value), key.start_mark.line, value) for key, value in node.value
-        ]
-    else:
-        children = [(index, value.start_mark.line, value) for index, value in enumerate(node.value)]
-    for name, line, value in children:
-        here = (*location, name)
-        yield here, line + 1
-        yield from _lines(value, here, (*parents, node))
 
 
 def _parse_overrides(overrides: Sequence[str], problems: list[Problem]) -> Iterator[tuple[str, Any, str]]:
@@ -236,7 +147,7 @@ def _parse_overrides(overrides: Sequence[str], problems: list[Problem]) -> Itera
             problems.append(Problem(override, "an override reads key=value", "such as search.trials=12", origin))
             continue
         try:
-            yield key, yaml.load(value, Loader=_Loader), origin  # noqa: S506 - a SafeLoader
+            yield key, parse_value(value), origin
         except (yaml.YAMLError, ValueError):
             problems.append(Problem(key, f"{value!r} is not a YAML value", "quote it", origin))
 

@@ -143,9 +143,9 @@ class ResourceConfig(Config):
 
     @field_validator("gpus_per_trial")
     @classmethod
-    def _more_than_one_are_whole(cls, gpus: float | None) -> float | None:
-        if gpus is not None and gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"a trial has a part of one GPU, or whole ones, not {gpus:g}")
+    def _is_one_at_most(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1:
+            raise ValueError(f"a trial runs on one GPU, or a part of it, and others would be idle; not on {gpus:g}")
         return gpus
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"

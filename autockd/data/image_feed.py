@@ -23,6 +23,11 @@ _FEWEST, _MOST_VALUES = 32, 2**22
 tens of times as much, and trials that share a GPU have a part of its memory."""
 
 
+_LARGE = 2**15
+"""Values of an image from which on its padding is not resident: workers then share the images, of which there is no
+other copy."""
+
+
 def fitting_batch(values: int) -> int:
     """Images of a forward pass that memory has room for.
 
@@ -73,20 +78,24 @@ class ImageFeed:
         self._views = views
         self._normalise = normalise
         self._fitting = fitting_batch(images.shape[1:].numel())
-        self._padded = views.pad(images.to(self._device))
+        self._is_large = images.shape[1:].numel() > _LARGE
+        images = images.to(self._device)
+        self._images = images if self._is_large else views.pad(images)
 
     tokens = None
 
     def __len__(self) -> int:
-        return len(self._padded)
+        return len(self._images)
 
     def width(self, rows: Tensor) -> None:
         """None: images are of one size."""
 
     def read(self, rows: Tensor, views: Tensor, width: int | None = None) -> Tensor:
         """float32 [B, C, H, W]."""
-        images = self._views.render(self._padded, rows.to(self._device), views.to(self._device))
-        return self._normalise(images)
+        images, rows, views = self._images, rows.to(self._device), views.to(self._device)
+        if self._is_large:
+            images, rows = self._views.pad(images[rows]), torch.arange(len(rows), device=self._device)
+        return self._normalise(self._views.render(images, rows, views))
 
     def arrange(self, order: EpochOrder, batch_size: int) -> EpochOrder:
         """As it is: images of one size cost the same in any batch."""

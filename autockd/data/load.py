@@ -16,7 +16,7 @@ from autockd.data.sources.digits import read_digits
 from autockd.data.sources.folder import read_folder
 from autockd.data.sources.glue import read_glue
 from autockd.data.sources.huggingface import read_huggingface
-from autockd.data.sources.images import equalise
+from autockd.data.sources.images import equalise, require_memory
 from autockd.data.sources.npz import read_npz
 from autockd.data.sources.raw import Indices, RawImages, data_error, listed
 from autockd.data.sources.raw_text import RawTexts, TextPart
@@ -121,6 +121,7 @@ def _read_splits(raw: RawImages, config: ImageTaskConfig) -> tuple[Split, Split,
     rows = choose_rows(raw, config)
     test = raw.test or raw.train
     sources = {"train": (raw.train, rows.train), "validation": (raw.train, rows.validation), "test": (test, rows.test)}
+    require_memory(sum(len(chosen) for _, chosen in sources.values()), raw.train.read(rows.train[:1]))
     images = equalise({name: samples.read(chosen) for name, (samples, chosen) in sources.items()})
     train, validation, held = (
         Split(images[name], torch.from_numpy(samples.targets[chosen])) for name, (samples, chosen) in sources.items()

@@ -36,6 +36,7 @@ from autockd.export.texts import TextStudent
 from autockd.hashing import file_hash
 from autockd.models import count_parameters
 from autockd.records import Record
+from autockd.surroundings import plain_tensors
 
 DESCRIPTION, PARITY, FIGURES, CARD = "autockd.json", "parity.json", "figures.json", "README.md"
 ONNX, INT8 = "model.onnx", "model.int8.onnx"
@@ -109,6 +110,7 @@ class Bundle:
         path = self.folder / name
         return path if path.exists() else None
 
+    @plain_tensors()
     def predict(self, inputs: Inputs, batch_size: int | None = None) -> Tensor:
         """Logits, float32 [N, outputs] on the CPU.
 
@@ -123,6 +125,7 @@ class Bundle:
         return self.student.in_torch()(inputs, batch_size or self.student.batch_size)
 
 
+@plain_tensors()
 def write_bundle(
     folder: Path,
     student: Student,
@@ -164,6 +167,7 @@ def write_bundle(
     return BundleInfo(folder.absolute(), manifest_hash, parity, figures)
 
 
+@plain_tensors()
 def load_bundle(folder: Path) -> Bundle:
     """Verify a bundle against its manifest and load it; runs no code from the folder.
 

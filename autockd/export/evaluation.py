@@ -9,10 +9,12 @@ from autockd.data.task import Split
 from autockd.errors import DataError, ExportError
 from autockd.export.bundle import Bundle
 from autockd.export.student import Runtime
+from autockd.surroundings import plain_tensors
 
 RuntimeName = Literal["torch", "onnx", "int8"]
 
 
+@plain_tensors()
 def evaluate_bundle(
     bundle: Bundle, split: Split, batch_size: int | None = None, runtime: RuntimeName = "torch"
 ) -> float:

@@ -47,6 +47,8 @@ class ImageStudent:
         """
         path = folder / WEIGHTS
         shapes = tensor_shapes(path)
+        if len(config.classes) > max((max(shape, default=0) for shape in shapes.values()), default=0):
+            raise ExportError(f"{path}: no tensor is large enough for {len(config.classes)} classes -> {AGAIN}")
         if isinstance(config.architecture, CifarResNet):
             _refuse_too_large(config.architecture, [math.prod(shape) for shape in shapes.values()], path)
         try:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from autockd.config.models import Encoder
 from autockd.errors import ModelError, cannot_write, reason_of
+from autockd.folders import DRAFTS, whole_file
 from autockd.hashing import content_hash
 from autockd.models.attention import ATTENTION, register_attention, use_quick_attention
 from autockd.models.dropout import use_quick_dropout
@@ -158,11 +159,12 @@ def save_encoder(model: TextEncoder, folder: Path, tokenizer: Any) -> None:
     tokenizer.backend_tokenizer.no_padding()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder, prefix=".draft-") as name, quiet_transformers():
+        with TemporaryDirectory(dir=folder, prefix=DRAFTS) as name, quiet_transformers():
             tokenizer.save_pretrained(name)
             model.hf.save_pretrained(name, max_shard_size="1TB", save_original_format=False)
             for file in sorted(Path(name).iterdir(), key=lambda file: (file.name == ENCODER_WEIGHTS, file.name)):
-                file.replace(folder / file.name)
+                with whole_file(folder / file.name) as draft:
+                    file.replace(draft)
     except OSError as error:
         raise cannot_write("encoder", folder, error) from error
 

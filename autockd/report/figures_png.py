@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autockd.report.charts import GREY, Axis, Chart, Panel, Series
-from autockd.tracking.figures import frame
+from autockd.tracking.figures import frame, plain_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,7 +30,7 @@ _HOLLOW = ("hollow circle", "hollow square")
 def save_chart(chart: Chart, folder: Path) -> Path:
     """Draw a chart into `<folder>/<its name>.png`; its path."""
     path = folder / f"{chart.name}.png"
-    with warnings.catch_warnings():
+    with plain_style(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of letters that the font lacks, in names that others chose
         chart_figure(chart).savefig(path, dpi=_DPI)
     return path

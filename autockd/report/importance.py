@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 from autockd.report.content import ImportanceRecord
 from autockd.summary import TrialRow
@@ -63,10 +65,18 @@ def _shares(
             )
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=_SEED)
-    return {
-        str(name): float(share)
-        for name, share in optuna.importance.get_param_importances(study, evaluator=evaluator).items()
-    }
+    with _unlogged():
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    return {str(name): float(share) for name, share in found.items()}
+
+
+def _unlogged() -> AbstractContextManager[Any]:
+    """Within this MLflow logs no model of scikit-learn's by itself, where somebody has it do that: fANOVA fits one."""
+    if "mlflow" not in sys.modules:
+        return nullcontext()
+    from mlflow.utils.autologging_utils import disable_autologging
+
+    return cast(AbstractContextManager[Any], disable_autologging())
 
 
 def _distribution(dimension: Mapping[str, Any]) -> Any:

@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
+import torch
+
 from autockd.config.schema import StudyConfig
 from autockd.data.task import Task
 from autockd.errors import AutockdError, EnvironmentProblem, reason_of
@@ -106,6 +108,9 @@ class Cluster:
                 raise error.cause from None
             if is_out_of_memory(error.cause):
                 raise self._out_of_memory(error.cause) from error
+            if isinstance(error.cause, torch.AcceleratorError):
+                why = reason_of(error.cause)
+                raise EnvironmentProblem(f"the GPU of a worker failed ({why}) -> resume once it works") from error
             raise
         except ray.exceptions.RayError as error:
             raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error

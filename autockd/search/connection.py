@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
 from autockd.processor import usable_cores
 from autockd.search.preload import preloading, start_first
+from autockd.surroundings import restoring
 
 LOCAL = "local"
 
@@ -51,6 +52,12 @@ workers run, and make each an environment. They run in this one.
 _ONE_ATTEMPT = {"RAY_gcs_server_port_wait_time_s": "1"}
 """One attempt of Ray's to reach a cluster takes 40 s at most; by itself it makes 20."""
 
+_ONE = threading.Lock()
+_TWICE = (
+    "Ray runs in this process already, for somebody else, and a process has one -> call ray.shutdown() first, or run "
+    "the study in a process of its own"
+)
+
 _PATIENCE = 5.0
 """Seconds until something must listen at an address."""
 
@@ -73,7 +80,28 @@ def connecting(address: str, *, preload: str | None = None) -> Iterator[Callable
         ConfigError: the address is of a kind that cannot work.
         EnvironmentProblem: there is no cluster, or it does not let this process in.
     """
-    _import_ray(address)  # not beside the imports of others: threads can stand in each other's way there
+    if not _ONE.acquire(blocking=False):
+        raise EnvironmentProblem(_TWICE)
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    try:
+        with restoring(RAY_ENVIRONMENT):
+            _import_ray(address)  # not beside the imports of others: threads can stand in each other's way there
+            logger.setLevel(logging.CRITICAL)  # what Tune says of a lost worker, a page long, is recorded in a sentence
+            with _connected(address, preload) as wait:
+                yield wait
+    finally:
+        logger.setLevel(level)
+        _ONE.release()
+    wait()  # for what went wrong at the end
+
+
+@contextmanager
+def _connected(address: str, preload: str | None) -> Iterator[Callable[[], None]]:
+    import ray
+
+    if ray.is_initialized():
+        raise EnvironmentProblem(_TWICE)
     is_there, is_over = threading.Event(), threading.Event()
     problems: list[BaseException] = []
 
@@ -104,7 +132,6 @@ def connecting(address: str, *, preload: str | None = None) -> Iterator[Callable
     finally:
         is_over.set()
         thread.join()
-    wait()  # for what went wrong at the end
 
 
 @contextmanager
@@ -128,8 +155,6 @@ def _import_ray(address: str) -> None:
 
     # As in RAY_ENVIRONMENT, where this process had imported Ray before.
     ray_constants.ENABLE_RAY_CLUSTER = ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
-    # What Tune says of a lost worker, a page long, the study records in a sentence.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _explained(error: BaseException, address: str) -> BaseException:
@@ -241,6 +266,8 @@ def _explain(error: Exception) -> str:
         )
     if "timed out during startup" in text:
         return "Ray did not start in time; this machine is too busy, or short of memory: go on when it is less so"
+    if isinstance(error, OSError):
+        return f"Ray could not start ({text}); set HOME to a folder that can be written, or RAY_AUTH_TOKEN"
     if "Version mismatch" in text:
         return f"{text}; install the same versions here and there"
     return f"Ray does not answer ({text})"
@@ -249,13 +276,6 @@ def _explain(error: Exception) -> str:
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
     """Set variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
+    with restoring(values):
+        os.environ.update(values)
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -12,8 +12,6 @@ from autockd.limits import trials_on_one_gpu
 TRIALS_PER_GPU = 4
 """Trials that share a GPU where the study does not say: small students leave most of it idle."""
 
-_ROUNDING = 1e-9
-
 
 @dataclass(frozen=True)
 class Allocation:
@@ -95,5 +93,4 @@ def _slots(node: Mapping[str, float], cpus: int, gpus: float) -> int:
     slots = int(node.get("CPU", 0) // cpus)
     if not gpus:
         return slots
-    there = node.get("GPU", 0)
-    return min(slots, int(there) * trials_on_one_gpu(gpus) if gpus < 1 else int(there / gpus + _ROUNDING))
+    return min(slots, int(node.get("GPU", 0)) * trials_on_one_gpu(gpus))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ray import tune
@@ -61,9 +63,6 @@ def drive(
 ) -> None:
     """Let Tune run a trainable that reports as TrialTrainable does; the rest is as in `run_search`."""
     shutil.rmtree(study / _TUNE, ignore_errors=True)
-    _leave_environments_alone()
-    _count_memory_as_a_loss()
-
     searcher = StudySearcher(book, lambda number: why_lost(book.folder(study, number)))
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(share)),
@@ -84,7 +83,8 @@ def drive(
         ),
     )
     try:
-        tuner.fit()
+        with _adapted(class_cache, _environments()), _adapted(actor_manager, LOSSES), _adapted(tune_controller, LOSSES):
+            tuner.fit()
     except Exception as error:
         if (own := _own(error)) is not None:
             raise own from error
@@ -108,24 +108,32 @@ def _own(error: BaseException | None) -> AutockdError | None:
     return error
 
 
-def _leave_environments_alone() -> None:
-    """Trials run in the environment that Ray starts its workers in.
+def _environments() -> dict[str, Any]:
+    """Tune's settings with which trials run in the environment that Ray starts its workers in.
 
     Tune would change it by a variable that Lightning reads, and Ray then starts other workers than those that have
     imported everything ahead; and by the driver's AWS keys, which Ray writes into logs that anybody may read.
     """
-    class_cache.DEFAULT_ENV_VARS = {}
-    names = class_cache.ENV_VARS_TO_PROPAGATE
-    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in names if not is_secret(name)}
+    kept = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret(name)}
+    return {"DEFAULT_ENV_VARS": {}, "ENV_VARS_TO_PROPAGATE": kept}
 
 
-def _count_memory_as_a_loss() -> None:
-    """A worker that Ray ends because memory is short is lost like any other.
+LOSSES = {"RayActorError": (RayActorError, OutOfMemoryError)}
+"""What a lost worker's error is to Tune: also that of one which Ray ends because memory is short. By itself Tune would
+end the search for that."""
 
-    Ray tells of it by an error of another kind, which Tune does not know from a worker, and ends the search for.
-    """
-    for module in (actor_manager, tune_controller):
-        module.RayActorError = (RayActorError, OutOfMemoryError)
+
+@contextmanager
+def _adapted(module: ModuleType, values: Mapping[str, Any]) -> Iterator[None]:
+    """Set a module's names for a while."""
+    before = {name: getattr(module, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(module, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(module, name, value)
 
 
 class _StopAll(tune.Stopper):  # type: ignore[misc]

@@ -29,7 +29,7 @@ from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
-from autockd.training.peaks import measure_peaks
+from autockd.training.peaks import computes_on, measure_peaks
 from autockd.training.precision import Wanted, choose_precision, insisted
 from autockd.training.probes import remembered
 from autockd.training.teacher import TeacherSpec, prepare_teacher
@@ -73,7 +73,7 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
         EnvironmentProblem: Ray counts a GPU that torch cannot use.
         ConfigError: steps are to be recorded, and cannot be.
     """
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not (torch.cuda.is_available() and computes_on(torch.device(device))):
         raise EnvironmentProblem(
             f"resources.gpus_per_trial: Ray has GPUs that torch {torch.__version__} on {platform.node()} cannot use -> "
             "install a torch that can, or set it to 0"

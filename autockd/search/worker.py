@@ -42,8 +42,8 @@ BROKEN = "gpu_failure.txt"
 PROFILE = "trace.json"
 """In a trial's folder: the trace of some of its steps."""
 
-CHECKPOINT_EVERY = 30.0
-"""Seconds of training between two checkpoints."""
+CHECKPOINT_EVERY, CHECKPOINT_SHARE = 30.0, 0.05
+"""Seconds of training between two checkpoints, and the share of a trial's time that these may take at most."""
 
 
 Measure = Callable[[TrialConfig, Task, Path, int], dict[str, float]]
@@ -101,7 +101,7 @@ class TrialWorker:
         self._checkpoint = self._folder / CHECKPOINT
         self._meter = Meter(setting.gpus)
         self._watchdog = Watchdog(self._folder, setting.hang_factor, proposal.slowest_epoch)
-        self._saved = time.monotonic()
+        self._saved, self._saving = time.monotonic(), 0.0
         self._is_new = True
         self._legs = _legs(proposal)
         self._leg = 0
@@ -169,8 +169,10 @@ class TrialWorker:
             "report": self._report.model_dump_json(),
             "trainer": self._trainer.state_dict() if self._trainer else None,
         }
+        began = time.monotonic()
         save_checkpoint(self._checkpoint, state)
         self._saved = time.monotonic()
+        self._saving = self._saved - began
 
     def forget(self) -> None:
         """The trial's end is recorded: its checkpoint is of no use."""
@@ -198,8 +200,10 @@ class TrialWorker:
     def _train(self, records: list[EpochRecord]) -> RungResult | None:
         """Train until a rung, the end of a leg, or until a report is due."""
         trainer = self._trainer or self._start_leg()
-        if time.monotonic() - self._saved > CHECKPOINT_EVERY:
+        if time.monotonic() - self._saved > max(CHECKPOINT_EVERY, self._saving / CHECKPOINT_SHARE):
+            self._watchdog.expect(FIRST_PATIENCE)  # a disk that many write to at once may be slow
             self.save()
+            self._watchdog.expect()
         deadline = time.monotonic() + REPORT_EVERY
         for record in self._epochs:
             self._note_life(record)
@@ -317,8 +321,10 @@ class TrialWorker:
         can_split = make_method(self._proposal.config.method).is_mean_over_samples
         if self._micro_batches > 1 or not can_split:
             why = "with half of each batch at a time, too" if can_split else "and its loss cannot be computed in parts"
-            reason = f"out of memory ({why}); a smaller batch_size or student would fit: {text}"
-            return self._failed(reason, of_its_point=True)
+            is_shared = 0 < self._setting.gpus < 1
+            share = f"more of the GPU (resources.gpus_per_trial is {self._setting.gpus:.3g}) or " if is_shared else ""
+            reason = f"out of memory ({why}); {share}a smaller batch_size or student would fit: {text}"
+            return self._failed(reason, of_its_point=not is_shared)
         self._micro_batches = 2
         self._trainer, self._is_new = None, True
         return None

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Within this pictures are drawn, and saved, as matplotlib draws them where nobody has changed its settings."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
 
 COLORS = ("#2a78d6", "#eb6834", "#1baf7a", "#8a4fd0", "#c9a400", "#5f6b7a")
 _SHARES = {"hard_weight": "psi (hard_weight)", "smoothing": "phi (smoothing)"}

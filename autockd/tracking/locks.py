@@ -33,7 +33,7 @@ class FileLock:
             OSError: the lock file cannot be written.
         """
         deadline = time.monotonic() + patience
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         while not _flock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() >= deadline:
                 os.close(descriptor)

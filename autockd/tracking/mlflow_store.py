@@ -200,9 +200,9 @@ class MlflowStore:
         labels = [RunTag(key, value) for key, value in (_clean(tags, _MAX_TAG) | digest).items()]
         metrics = [Metric(_clean_key(p.key), p.value, p.timestamp, p.step) for p in update.points]
         while len(metrics) > _POINTS_PER_BATCH:
-            self._client.log_batch(run.run_id, metrics=metrics[:_POINTS_PER_BATCH])
+            self._client.log_batch(run.run_id, metrics=metrics[:_POINTS_PER_BATCH], synchronous=True)
             metrics = metrics[_POINTS_PER_BATCH:]
-        self._client.log_batch(run.run_id, metrics=metrics, params=params, tags=labels)
+        self._client.log_batch(run.run_id, metrics=metrics, params=params, tags=labels, synchronous=True)
         run.params |= new.keys()
         run.digest = update.digest
 
@@ -223,7 +223,7 @@ def _left_behind(uri: str, experiment: str, location: str) -> str:
     if database is None or uri != default_uri(database.parent):  # whose files go elsewhere because somebody said so
         return ""
     old, new = Path(unquote(urlsplit(location).path)), database.parent / _ARTIFACTS
-    if old.name != _ARTIFACTS or old.resolve() == new:
+    if old.name != _ARTIFACTS or old.resolve() == new.resolve():
         return ""
     return (
         f"MLflow keeps the files of experiment {experiment!r} in {old}, beside which the studies were when it was "

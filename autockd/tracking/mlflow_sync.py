@@ -8,17 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from autockd.errors import EnvironmentProblem, StudyError
+from autockd.surroundings import restoring
 from autockd.tracking.ledger import in_use, read_events
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.mlflow_sink import SinkSummary
-from autockd.tracking.mlflow_store import MlflowStore
+from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT, MlflowStore
 from autockd.tracking.redaction import redact
 
 _PAUSES = (0.3, 1.0)
 """Seconds between one try and the next, where a request fails."""
 
 
+@restoring(MLFLOW_ENVIRONMENT)
 def sync(
     ledger: Path,
     uri: str,

@@ -126,6 +126,7 @@ class TeacherBank:
         """
         pairs = indices.numpy() * self.identity.views + views.numpy()
         absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
+        self._require_space(len(absent))  # or hours of answers would end where the disk is full
         for start in range(0, len(absent), _FLUSH_EVERY):
             if self._before_answers is not None:
                 self._before_answers()
@@ -143,7 +144,7 @@ class TeacherBank:
         Raises:
             EnvironmentProblem: there is not as much as so many entries may take, each of them a page.
         """
-        needed = entries * max(_PAGE, 4 * self.identity.outputs)
+        needed = min(entries * max(_PAGE, 4 * self.identity.outputs), self._logits.nbytes)
         if shutil.disk_usage(self.folder).free < needed:
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise cannot_write("teacher bank", self.folder, full, instead=ANOTHER_CACHE)

@@ -20,6 +20,14 @@ _COPIED = 1 << 26
 """Bytes of the copy on a CPU, far beyond what one core has of its caches; on a GPU sixteen times as many."""
 
 
+def computes_on(device: torch.device) -> bool:
+    """Whether torch has code for a GPU: of old ones it may know the name alone."""
+    try:
+        return torch.ones(1, device=device).add(1).item() == 2
+    except torch.AcceleratorError:
+        return False
+
+
 def measure_peaks(threads: int, device: str, size: int = SMALL) -> Peaks:
     """Time large matrix products and a large copy on this worker, the best of a few rounds.
 

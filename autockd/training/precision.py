@@ -74,6 +74,11 @@ def without_tf32(device: torch.device) -> Iterator[None]:
         convolutions.fp32_precision = before
 
 
+def as_named(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Within this what is called fp32 is that on a GPU too."""
+    return without_tf32(device) if precision == "fp32" else contextlib.nullcontext()
+
+
 def memory_format(choice: PrecisionChoice) -> torch.memory_format:
     """Memory format of the model and its inputs."""
     return torch.channels_last if choice.channels_last else torch.contiguous_format
@@ -113,7 +118,8 @@ def choose_precision(
             continue
         least = min(seconds.values(), default=math.inf)
         timing = partial(_time_step, make_model(), inputs, training, variant, device, least, recorded=recorded)
-        seconds[variant] = _if_it_fits(timing)
+        with as_named(variant.precision, device):
+            seconds[variant] = _if_it_fits(timing)
         if seconds[variant] > _HOPELESS * least:
             hopeless.add(variant.precision)
     torch.set_num_threads(threads_before)

@@ -19,7 +19,7 @@ from autockd.hashing import content_hash
 from autockd.processor import cpu_kind
 from autockd.records import PrecisionChoice
 
-_STEPS = 2
+_STEPS = 3
 """Raised where a training step is computed otherwise than before, and takes another time."""
 
 AGAIN = "; timed here before"

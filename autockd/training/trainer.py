@@ -27,7 +27,7 @@ from autockd.training.batches import Batch, Batches
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import based_on, build_network, make_feed, trim_network
 from autockd.training.optimizer import clip_gradients, make_optimizer, set_learning_rate
-from autockd.training.precision import autocast, memory_format
+from autockd.training.precision import as_named, autocast, memory_format
 from autockd.training.program import StepProgram
 from autockd.training.tracing import StepTracer
 from autockd.training.work import epoch_work
@@ -135,7 +135,8 @@ class Trainer:
         """
         while self.progress.epoch < self.trial.training.epochs:
             began = time.perf_counter()
-            totals = self._train_epoch(self.progress.epoch + 1)
+            with as_named(self.precision.precision, self.device):
+                totals = self._train_epoch(self.progress.epoch + 1)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # once an epoch, or its time would count as the evaluation's
             trained = time.perf_counter()

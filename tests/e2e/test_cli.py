@@ -16,7 +16,7 @@ from place import STUDY, Place
 
 from autockd import __version__
 from autockd.cli.app import app, main
-from autockd.config.loading import read_plain
+from autockd.config.plain_yaml import read_plain
 
 COMMANDS = {
     "ls": {"--json"},

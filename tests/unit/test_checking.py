@@ -12,7 +12,7 @@ import torch
 from encoders import make_text_task
 from torchvision.ops import StochasticDepth
 
-from autockd.checking import _has_dropout, check_models, check_pick, normalisation_told
+from autockd.checking import _has_dropout, check_models, check_pick, check_study, normalisation_told
 from autockd.config.budget import check_budget
 from autockd.config.methods import HintonKD, NoDistillation
 from autockd.config.models import Encoder
@@ -142,6 +142,12 @@ def test_what_given_weights_see_is_told_unless_the_study_says_it(task: Task, tmp
     (told,) = normalisation_told(config, task)
     assert told.startswith(f"weights of student are given, and images are normalised by the mean ({task.mean[0]:.3g})")
     assert told.endswith("set task.mean and task.std")
+    save_weights(build_network(plain.student.model, task, seed=0), tmp_path / "student.safetensors")
+    searched = config.search.model_copy(update={"trials": 2})
+    assert any(
+        sentence.startswith("weights of student are given")
+        for sentence in check_study(config.model_copy(update={"search": searched}))
+    )
     said = config.model_copy(update={"task": config.task.model_copy(update={"mean": (0.5,), "std": (0.5,)})})
     assert normalisation_told(said, task) == []
 

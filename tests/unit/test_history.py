@@ -16,6 +16,7 @@ from autockd.records import (
     EpochFinished,
     Event,
     Provenance,
+    RungReached,
     StudyFinished,
     StudyResumed,
     StudyStarted,
@@ -273,6 +274,12 @@ def test_a_machine_that_slept_searched_no_longer() -> None:
     record = epoch_record(1, train_seconds=3000.0, evaluate_seconds=500.0)
     long: list[Event] = [started(0.0), trial_began(0.0), EpochFinished(time=3600.0, trial=0, record=record)]
     assert History([*long, ended(7200.0)]).arm_seconds("") == 7200.0
+
+
+def test_a_compressed_run_took_its_time_though_it_tells_no_epoch() -> None:
+    reached = RungReached(time=5000.0, trial=0, rung=0, epochs=9, value=0.5, stopped=False, peers=0, threshold=None)
+    told: list[Event] = [started(0.0), trial_began(0.0), reached, ended(5010.0)]
+    assert History(told).arm_seconds("") == 5010.0
 
 
 def test_another_pick_is_refused_once_the_test_split_is_open_for_finalists() -> None:

@@ -26,7 +26,8 @@ student: {model: {family: cifar_resnet}}
 """
 
 
-LEFT_BY_A_RUN = (CHECKPOINT, f".{CHECKPOINT}.4711", ".best.safetensors.4711")
+RANDOM = "0123456789ab"
+LEFT_BY_A_RUN = (CHECKPOINT, f".{CHECKPOINT}.{RANDOM}", f".best.safetensors.{RANDOM}")
 
 
 def study(*overrides: str) -> StudyConfig:
@@ -78,6 +79,7 @@ def test_a_study_that_is_stopped_before_it_began_is_started_again(
 def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_path: Path) -> None:
     found = {
         *(CONFIG, LEDGER, f"{LEDGER}.lock", journal_name(), journal_name("kd"), "plan.png", ".mine"),
+        *(f".{CONFIG}.swp", "teacher/.git/config"),
         *(f"{BUNDLE}/model.safetensors", f"{BUNDLE}/manifest.json", f"{REPORT}/report.html"),
         *("teacher/model.safetensors", "assistant/model.safetensors", "costs/ab.json"),
         *(f"trials/0001/{name}" for name in ("best.safetensors", "last.safetensors", "trace.json", "hang.txt")),
@@ -85,8 +87,9 @@ def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_p
     }
     left_behind = {
         *(f".{BUNDLE}.0123456789ab.partial/model.safetensors", f".{BUNDLE}.0123456789ab.old/manifest.json"),
-        *(f".{CONFIG}.4711", f".{REPORT}.4711.partial/report.html", f".{REPORT}.4711.old/report.html"),
-        *("teacher/.model.safetensors.4711", "assistant/.model.safetensors.4711", "costs/.ab.json.4711"),
+        *(f".{CONFIG}.{RANDOM}", f".{REPORT}.{RANDOM}.partial/report.html", f".{REPORT}.{RANDOM}.old/report.html"),
+        *(f"teacher/.model.safetensors.{RANDOM}", "teacher/.draft-ab_9xyz0/config.json"),
+        *(f"assistant/.model.safetensors.{RANDOM}", f"costs/.ab.json.{RANDOM}"),
         *(f"{run}/{name}" for run in ("trials/0000", "trials/0001", "finalists/0001-7") for name in LEFT_BY_A_RUN),
     }
     for name in found | left_behind:
@@ -96,4 +99,20 @@ def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_p
     there = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {str(path.relative_to(tmp_path)) for path in there} == found
     assert all(path.read_text() == str(path.relative_to(tmp_path)) for path in there)
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".mine"]
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == {".mine", f".{CONFIG}.swp"}
+
+
+def test_nothing_is_swept_that_a_link_leads_to(tmp_path: Path) -> None:
+    study, home = tmp_path / "study", tmp_path / "home"
+    kept = [home / f".notes.{RANDOM}", home / CHECKPOINT, home / "assistant" / f".notes.{RANDOM}"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    (study / "trials").mkdir(parents=True)
+    (study / "trials" / "0000").symlink_to(home)
+    (study / "teacher").symlink_to(home)
+    (study / "assistant").symlink_to(home / "assistant")
+    (study / f".{BUNDLE}.{RANDOM}.partial").symlink_to(home)
+    _sweep(study)
+    assert [path.read_text() for path in kept] == ["mine"] * 3
+    assert not (study / f".{BUNDLE}.{RANDOM}.partial").is_symlink()

@@ -31,7 +31,17 @@ from autockd.preparing import (
     _warn_of_answers,
     _warn_of_chance,
 )
-from autockd.records import BankRecord, Event, Noted, Precision, PrecisionChoice, PrecisionChosen, TeacherRecord
+from autockd.provenance import provenance
+from autockd.records import (
+    BankRecord,
+    Event,
+    Noted,
+    Precision,
+    PrecisionChoice,
+    PrecisionChosen,
+    StudyStarted,
+    TeacherRecord,
+)
 from autockd.search.resources import Allocation
 from autockd.search.stages import check_bank, fill_bank, probe_precision, ready_teacher
 from autockd.session import open_session
@@ -219,13 +229,31 @@ class Machine:
         return self._answers[function]
 
 
-def going_on(machine: Machine, task: Task, folder: Path) -> tuple[PrecisionChoice, list[Event]]:
+def going_on(machine: Machine, task: Task, folder: Path, host: str = "") -> tuple[PrecisionChoice, list[Event]]:
     """The arithmetic of a study that goes on there after `KNOWN`, and what it writes down about it."""
     told: list[Event] = []
     study = parse_study(STUDY.format(wanted="auto"), "study.yaml", folder)
+    before = provenance(folder)
+    began = StudyStarted(
+        time=0.0,
+        study="s",
+        config=study.model_dump(mode="json"),
+        config_hash="c",
+        metric="accuracy",
+        direction="maximize",
+        task_fingerprint="data",
+        provenance=before.model_copy(update={"host": host or before.host}),
+    )
     with open_session(study, folder, told.append, None, "digits", resume=False) as session:
-        choice = _precision(replace(session, history=History([KNOWN])), task, machine)  # type: ignore[arg-type]
+        choice = _precision(replace(session, history=History([began, KNOWN])), task, machine)  # type: ignore[arg-type]
     return choice, told
+
+
+def test_on_another_machine_of_its_kind_the_peaks_are_that_ones(task: Task, tmp_path: Path) -> None:
+    peaks = Peaks(fp32=9e10, bf16=9e11, copy_rate=9e10, threads=4, device="cpu")
+    choice, (told,) = going_on(Machine({measure_peaks: peaks}), task, tmp_path, host="elsewhere")
+    assert choice == KNOWN.choice
+    assert told == KNOWN.model_copy(update={"time": told.time, "peaks": peaks})
 
 
 def test_on_the_same_machine_the_arithmetic_is_known_and_nothing_is_written_down(task: Task, tmp_path: Path) -> None:

@@ -63,11 +63,28 @@ def test_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch, tmp_pat
     path = tmp_path / "meminfo"
     path.write_text("MemTotal:       24000000 kB\nMemFree: 7 kB\nMemAvailable:   18000000 kB\n", encoding="utf-8")
     monkeypatch.setattr(processor, "_MEMINFO", path)
+    monkeypatch.setattr(processor, "_CGROUP", tmp_path / "no container")
     assert processor.memory() == (24_000_000 * 1024, 18_000_000 * 1024)
     path.write_text("MemTotal: 24000000 kB\n", encoding="utf-8")
     assert processor.memory() is None
     monkeypatch.setattr(processor, "_MEMINFO", tmp_path / "missing")
     assert processor.memory() is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [("max", (16 << 30, 8 << 30)), (4 << 30, (4 << 30, 3 << 30)), (64 << 30, (16 << 30, 8 << 30))],
+)
+def test_memory_of_a_container_is_what_it_may_have(
+    limit: object, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "meminfo").write_text(f"MemTotal: {16 << 20} kB\nMemAvailable: {8 << 20} kB\n", encoding="utf-8")
+    (tmp_path / "memory.max").write_text(f"{limit}\n", encoding="utf-8")
+    (tmp_path / "memory.current").write_text(f"{2 << 30}\n", encoding="utf-8")
+    (tmp_path / "memory.stat").write_text(f"anon 7\ninactive_file {1 << 30}\n", encoding="utf-8")
+    monkeypatch.setattr(processor, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(processor, "_CGROUP", tmp_path)
+    assert processor.memory() == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,11 +93,28 @@ def test_another_study_takes_no_name_of_one_that_runs(tmp_path: Path) -> None:
     Study.create(config, tmp_path)
 
 
+@pytest.mark.parametrize("name", [CONFIG, "teacher", "assistant"])
+def test_what_somebody_put_where_a_study_is_to_be_is_not_written_over(name: str, tmp_path: Path) -> None:
+    config = study(tmp_path)
+    own = tmp_path / config.name / name
+    own.parent.mkdir()
+    own.write_text("name: s  # mine\n")
+    with pytest.raises(StudyError, match=rf"{name}: autockd did not write it, .* -> move it elsewhere"):
+        Study.create(config, tmp_path)
+    assert own.read_text() == "name: s  # mine\n"
+
+
 def test_a_study_that_was_made_in_python_has_no_path_that_depends_on_where_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = study(tmp_path).model_dump() | {"task": {"source": "text", "path": "./reviews.csv", "label_column": "stars"}}
+    encoder: dict[str, Any] = {"model": {"family": "encoder", "path": "base"}}
+    data = {
+        "name": "s",
+        "teacher": encoder,
+        "student": encoder,
+        "task": {"source": "text", "path": "./reviews.csv", "label_column": "stars"},
+    }
     Study.create(StudyConfig.model_validate(data), tmp_path / "studies")
     again = Study.open("s", tmp_path / "studies").config.task
     assert getattr(again, "path", None) == str(tmp_path / "reviews.csv")

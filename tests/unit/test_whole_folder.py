@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autockd import folders
-from autockd.folders import LITTER, entries_of, whole_file, whole_folder
+from autockd.folders import LITTER, entries_of, is_draft, whole_file, whole_folder
 
 
 @pytest.fixture
@@ -85,7 +85,16 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(
         with whole_file(target) as draft:
             draft.write_text("new")
     assert found == [(draft.suffix, "old"), (target.parent.name, "new")]
+    assert is_draft(draft.name)
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_file_has_the_permissions_that_any_new_file_gets(target: Path) -> None:
+    """Whatever a library writes it with: others are to read weights as they read what lies beside them."""
+    (target.parent / "plain").touch()
+    with whole_file(target) as draft:
+        draft.touch(mode=0o600)
+    assert target.stat().st_mode == (target.parent / "plain").stat().st_mode
 
 
 def test_a_file_whose_writer_fails_leaves_the_old_one_and_nothing_else(target: Path) -> None:

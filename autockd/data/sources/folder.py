@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from autockd.config.tasks import ImageFolder
-from autockd.data.sources.images import Item, decode
+from autockd.data.sources.images import Item, decode, open_image
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, listed
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -94,7 +94,5 @@ def _is_plain(path: Path, folder: Path) -> bool:
 
 
 def _items(files: Sequence[Path], rows: Indices) -> Iterator[Item]:
-    from PIL import Image
-
     for row in rows:
-        yield str(files[row]), partial(Image.open, files[row])
+        yield str(files[row]), partial(open_image, files[row])

@@ -22,7 +22,8 @@ LABELS = "u?int|bool|(large_)?string"
 _SAVED = "state.json"
 """What `Dataset.save_to_disk` leaves in a folder, where it is one data set without splits."""
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+"""With an owner: a bare name may be one of the library's own readers, which read whatever is in the current folder."""
 
 
 def load_splits(path: str, subset: str | None, revision: str | None, **options: Any) -> Any:
@@ -47,7 +48,8 @@ def load_splits(path: str, subset: str | None, revision: str | None, **options: 
         import datasets
 
         if (folder / _SAVED).exists():
-            return {"train": datasets.load_from_disk(source)}
+            saved = datasets.load_from_disk(source)
+            return {"train": saved.with_format(None)}  # which may have been one of tensors, or of some columns
         return datasets.load_dataset(source, name=subset, revision=revision, **options)
 
 

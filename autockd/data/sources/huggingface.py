@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from autockd.data.sources.hub import (
     split_name,
     split_named,
 )
-from autockd.data.sources.images import Item, decode
+from autockd.data.sources.images import Item, decode, open_image
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error
 
 _ROWS_AT_A_TIME = 1000
@@ -76,7 +78,11 @@ def _label_column(dataset: Any, config: HuggingFace) -> str:
 def _opened(decoder: Any, value: Any) -> Any:
     if value is None:
         raise ValueError("there is none")
-    return decoder.decode_example(value)
+    if value["bytes"] is not None:
+        return open_image(io.BytesIO(value["bytes"]))
+    if value["path"] and Path(value["path"]).is_file():
+        return open_image(Path(value["path"]))
+    return decoder.decode_example(value)  # in an archive, or somewhere else
 
 
 def _samples(dataset: Any, column: str, targets: Indices, image_size: int | None) -> Samples:

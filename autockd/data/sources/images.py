@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import torch
@@ -21,10 +22,23 @@ Pixels = NDArray[np.uint8]
 Item = tuple[str, Callable[[], "Image"]]
 """An image that is yet to be opened, and how messages name it."""
 
-_RESIZE_CHUNK = 1024
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "AVIF", "GIF", "TIFF", "PPM")
+"""Pillow looks at a file's content, and would hand what is PostScript, whatever its name, to an interpreter."""
+
+_RESIZE_CHUNK, _COPIES = 1024, 2
 _EXIF_ORIENTATION = 0x0112
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def open_image(source: Path | BinaryIO) -> Image:
+    """An image of one of the formats that are read, decoded when its pixels are asked for.
+
+    Raises what Pillow raises.
+    """
+    from PIL import Image
+
+    return Image.open(source, formats=_FORMATS)
 
 
 def array_samples(images: Pixels, targets: Indices, image_size: int | None) -> Samples:
@@ -79,7 +93,7 @@ def decode(items: Iterable[Item], count: int, image_size: int | None) -> torch.T
         uint8 [count, C, H, W], C = 1 or 3.
 
     Raises:
-        DataError: an image cannot be read, sizes differ, or all of them would take more memory than is free.
+        DataError: an image cannot be read, or sizes differ.
     """
     pixels = np.empty((0, 0, 0, 0), dtype=np.uint8)
     first = ""
@@ -87,7 +101,6 @@ def decode(items: Iterable[Item], count: int, image_size: int | None) -> torch.T
         image = _read(name, open_image, image_size)
         if index == 0:
             first = name
-            _require_memory(count, image)
             pixels = np.empty((count, *image.shape), dtype=np.uint8)
         if image.shape[1:] != pixels.shape[2:]:
             raise _sizes_differ(first, pixels.shape[2:], name, image.shape[1:])
@@ -97,12 +110,22 @@ def decode(items: Iterable[Item], count: int, image_size: int | None) -> torch.T
     return torch.from_numpy(pixels)
 
 
-def _require_memory(count: int, image: Pixels) -> None:
-    """Linux gives out more memory than there is, and kills whoever uses it."""
-    found, needed = memory(), count * image.nbytes
+def require_memory(count: int, image: torch.Tensor) -> None:
+    """See to it that all images of a data set find room, twice: here, and where workers read them.
+
+    Linux gives out more memory than there is, and kills whoever uses it.
+
+    Args:
+        count: images of all splits.
+        image: one of them, uint8 [..., H, W].
+
+    Raises:
+        DataError: less is free.
+    """
+    found, needed = memory(), _COPIES * count * image.nbytes
     if found is not None and needed > found[1]:
-        message = f"{count:,} images of {_size(image.shape[1:])} take {needed / 1e9:.1f} GB of memory"
-        message += f", and {found[1] / 1e9:.1f} GB are free"
+        message = f"{count:,} images of {_size(tuple(image.shape[-2:]))} take {needed / 1e9:.1f} GB of memory, workers'"
+        message += f" copy included, and {found[1] / 1e9:.1f} GB are free"
         raise data_error("task", message, "set limit_train and limit_test, or a smaller image_size")
 
 

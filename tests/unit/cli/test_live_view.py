@@ -7,12 +7,14 @@ import threading
 import time
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
 
 from autockd.cli.live import SHOWN_BEST, LiveView, shown_trials
 from autockd.cli.output import console
 from autockd.cli.progress import Progress
-from autockd.records import Event, TrialFinished, TrialStarted
+from autockd.records import EpochFinished, Event, RungReached, TrialFinished, TrialStarted
 from autockd.summary import summarise
 
 
@@ -138,6 +140,35 @@ def test_events_may_come_from_many_threads(story: list[Event]) -> None:
             thread.join()
     lines = stream.getvalue().splitlines()
     assert sorted(line.split(" (")[0] for line in lines[1:]) == sorted(f"trial {number}" for number in range(30))
+
+
+def test_nothing_is_summed_up_for_what_no_line_is_about(story: list[Event], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is an epoch for each moment of a large study, and Tune waits meanwhile."""
+    summed = []
+    plain = Progress.summary.fget
+    assert plain is not None
+
+    def counted(self: Progress) -> object:
+        summed.append(1)
+        return plain(self)
+
+    monkeypatch.setattr(Progress, "summary", property(counted))
+    silent = [event for event in story if isinstance(event, EpochFinished | RungReached | TrialStarted)]
+    assert len(silent) > 3
+    with LiveView(console(io.StringIO())) as view:
+        for event in story:
+            view(event)
+    assert len(summed) == len(story) - len(silent)
+
+
+def test_the_best_so_far_stands_above_what_may_be_cut_off(story: list[Event]) -> None:
+    screen = Console(file=Terminal(), force_terminal=True, width=100)
+    with LiveView(screen) as view:
+        for event in story:
+            view(event)
+        shown = view._render()
+    assert isinstance(shown, Group)
+    assert [type(part) for part in shown.renderables] == [Text, Text, Table]
 
 
 def test_an_error_inside_leaves_the_terminal_as_it_was(story: list[Event]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from autockd.cli.looking import show_study, sync_study, trial_number
+from autockd.cli.looking import show_study, stop_study, sync_study, trial_number
 from autockd.config import StudyConfig
 from autockd.errors import UsageError
+from autockd.folders import LEDGER
 from autockd.records import Event
+from autockd.search.halt import STOP
 from autockd.study import Study
 from autockd.tracking import Ledger, SinkSummary
 
@@ -40,6 +44,27 @@ def test_time_is_left_and_trials_run_in_a_study_that_runs(
     assert ("1 running" in err, "1 not ended" in err) == (is_running, not is_running)
     assert (" left" in err) == is_running
     assert ("autockd resume" in err) != is_running
+
+
+def test_a_study_that_runs_is_told_to_stop_and_waited_for(stopped: Study, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever runs it looks for that file; its lock is what says that it runs."""
+    opened, told = threading.Event(), []
+
+    def drive() -> None:
+        with Ledger(stopped.folder / LEDGER):
+            opened.set()
+            deadline = time.monotonic() + 20
+            while not (stopped.folder / STOP).exists() and time.monotonic() < deadline:
+                time.sleep(0.02)
+            told.append((stopped.folder / STOP).exists())
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    opened.wait(20)
+    stop_study("tiny", stopped.folder.parent)
+    thread.join()
+    assert told == [True]
+    assert "go on with: autockd resume" in capsys.readouterr().err
 
 
 def test_what_is_no_trial_is_refused_with_the_command_that_shows_them(tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def test_a_file_whose_trials_would_all_be_the_same_is_not_valid(tmp_path: Path) 
         ({"source": "huggingface", "path": "./no-such-folder"}, "task.path"),
         ({"source": "text", "path": "{missing}/reviews.csv"}, "task.path"),
         ({"source": "text", "path": "reviews.csv"}, "task.path"),
+        ({"source": "text", "path": "pandas"}, "task.path"),
         ({"source": "text", "path": "owner/reviews"}, None),
         ({"source": "glue", "task": "rte"}, None),
     ],

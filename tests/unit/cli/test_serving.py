@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +14,7 @@ from autockd.cli.serving import serve
 from autockd.config import StudyConfig
 from autockd.config.schema import TrackingConfig
 from autockd.errors import EnvironmentProblem, StudyError, UsageError
-from autockd.study import Study
+from autockd.study import STORE, Study
 
 
 def create(studies: Path, **tracking: object) -> Study:
@@ -26,6 +27,12 @@ def create(studies: Path, **tracking: object) -> Study:
         "tracking": tracking,
     }
     return Study.create(StudyConfig.model_validate(config), studies)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_without_any_study_it_says_how_to_get_one(tmp_path: Path) -> None:
@@ -73,6 +80,25 @@ def test_a_store_that_mlflow_cannot_open_is_no_bug_of_ours(tmp_path: Path, monke
     assert "-> mend that, or name another store" in message
     assert message.endswith(f"`autockd sync {study.folder}`")
     assert "hunter2pass" not in message
+
+
+def test_a_password_of_the_store_is_no_part_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are there for everybody on the machine to see."""
+    uri, started = "postgresql://me:hunter2pass@db/mlflow", []
+
+    def start(program: str, command: list[str]) -> None:
+        started.append((*command, os.environ[STORE]))
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv(STORE, "")
+    monkeypatch.setattr(os, "execvp", start)
+    monkeypatch.setattr(Study, "ui_url", lambda *_: "http://127.0.0.1")
+    create(tmp_path)
+    serve("tiny", tmp_path, free_port(), browser=False)
+    ((*command, store),) = started
+    assert store == uri
+    assert "--host 127.0.0.1" in " ".join(command)
+    assert "hunter2pass" not in " ".join(command)
 
 
 def test_waiting_ends_when_the_server_listens_and_when_patience_does() -> None:

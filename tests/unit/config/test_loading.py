@@ -265,6 +265,15 @@ def test_yaml_aliases_repeat_a_section() -> None:
     assert study.student.model == study.teacher.model
 
 
+def test_aliases_that_multiply_beyond_measure_are_refused_before_they_are_walked() -> None:
+    levels = [f"l{level}: &l{level} [{', '.join([f'*l{level - 1}'] * 9)}]\n" for level in range(1, 12)]
+    assert "no more than 100,000 values" in problem("l0: &l0 [x]\n" + "".join(levels)).message
+
+
+def test_values_too_deep_for_a_reader_are_refused() -> None:
+    assert problem(f"note: {'[' * 5000}{']' * 5000}\n").field == "YAML"
+
+
 # -- files and paths
 
 

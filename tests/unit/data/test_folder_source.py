@@ -55,6 +55,13 @@ def test_images_of_a_class_may_lie_in_folders_of_its_own(plain: Path) -> None:
     assert torch.bincount(targets).tolist() == [40, 10, 10]
 
 
+def test_what_is_no_image_whatever_its_name_is_handed_to_no_interpreter(plain: Path, tmp_path: Path) -> None:
+    """Pillow goes by content, and would have Ghostscript draw what is PostScript."""
+    (plain / "ash" / "00.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n%%EndComments\n")
+    with pytest.raises(DataError, match=r"00\.png is not a readable image: cannot identify image file"):
+        load(plain)
+
+
 def test_a_class_whose_name_is_no_text_is_named(plain: Path) -> None:
     fill(plain / b"\xe9bene".decode("utf-8", "surrogateescape"), 10)
     with pytest.raises(DataError, match=r"class folder '\\udce9bene' in .* is no UTF-8 -> rename it"):
@@ -168,9 +175,10 @@ def test_a_class_with_one_image_is_named(plain: Path) -> None:
 def test_images_that_do_not_fit_into_memory_are_refused_once_the_first_is_open(
     plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autockd.data.sources.images.memory", lambda: (10_000, 18 * 30))
-    load(plain, validation_fraction=0.25)  # 18 training images of 30 bytes
-    monkeypatch.setattr("autockd.data.sources.images.memory", lambda: (10_000, 18 * 30 - 1))
-    with pytest.raises(DataError, match=r"task: 18 images of 5x6 take 0\.0 GB .* -> set limit_train") as raised:
+    needed = 2 * 30 * 30  # 30 images of 30 bytes, of all splits, and as much where workers read them
+    monkeypatch.setattr("autockd.data.sources.images.memory", lambda: (10_000, needed))
+    load(plain, validation_fraction=0.25)
+    monkeypatch.setattr("autockd.data.sources.images.memory", lambda: (10_000, needed - 1))
+    with pytest.raises(DataError, match=r"task: 30 images of 5x6 take 0\.0 GB .* -> set limit_train") as raised:
         load(plain, validation_fraction=0.25)
     assert "free" in str(raised.value)

@@ -93,9 +93,10 @@ def test_other_labels_become_classes_in_sorted_order(
 
 def test_one_data_set_saved_to_disk_is_read(tmp_path: Path, trees: Path) -> None:
     with datasets.Dataset.from_parquet(str(next(trees.glob("train-*")))) as dataset:
-        dataset.save_to_disk(tmp_path / "saved")
+        dataset.with_format("numpy", columns=["label"]).save_to_disk(tmp_path / "saved")
     task, held_out = load(tmp_path / "saved", test_split=None, validation_fraction=0.5)
     assert len(task.train) + len(task.validation) + len(held_out.split) == 24
+    assert task.classes == ("ash", "beech", "cedar")
     with pytest.raises(DataError, match="there is no split 'test' -> name one of 'train', or null"):
         load(tmp_path / "saved")
 
@@ -206,7 +207,9 @@ def test_missing_labels_are_named(tmp_path: Path) -> None:
         load(path)
 
 
-@pytest.mark.parametrize("path", ["./absent", "/absent/folder", "a/b/c", "no spaces", "-x", "../x/y"])
+@pytest.mark.parametrize(
+    "path", ["./absent", "/absent/folder", "a/b/c", "no spaces", "-x", "../x/y", "csv", "imagefolder"]
+)
 def test_neither_a_folder_nor_a_hub_id(path: str) -> None:
     with pytest.raises(DataError, match=r"task\.path: '.*' is neither an existing folder nor a hub id"):
         load(path)

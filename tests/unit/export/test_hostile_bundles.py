@@ -191,6 +191,7 @@ FORGED: dict[str, tuple[Harm, str]] = {
     "config not UTF-8": (lambda f: (f / "autockd.json").write_bytes(b'{"study": "\xff"}'), r"autockd\.json: "),
     "unknown key": (_config(hook="os.system"), r"autockd\.json: image\.hook"),
     "class names": (_config(classes=["a", "b", "c", "d"]), r"does not fit ResNet6n2: .* linear\.weight"),
+    "classes beyond memory": (_config(classes=[""] * 10**6), r"no tensor is large enough for 1000000 classes"),
     "channels": (_config(channels=3), r"mean has 1 values for 3 channels"),
     "deviation of zero": (_config(std=[0.0]), r"autockd\.json: image\.std"),
     "image size": (_config(image_size=[8, 10**9]), r"autockd\.json: image\.image_size"),

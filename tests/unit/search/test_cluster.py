@@ -103,6 +103,13 @@ def test_memory_that_runs_out_outside_of_a_trial_is_the_machines_problem(
 
 
 @pytest.mark.usefixtures("store")
+def test_a_gpu_that_fails_outside_of_a_trial_is_the_machines_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, torch.AcceleratorError("CUDA error: unspecified launch failure"))
+    with pytest.raises(EnvironmentProblem, match=r"GPU of a worker failed \(CUDA error: unspecified .*\) -> resume"):
+        cluster(1.0).call(work)
+
+
+@pytest.mark.usefixtures("store")
 def test_other_errors_are_told_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ModelError("weights: no such file"))
     with pytest.raises(ModelError, match="no such file"):

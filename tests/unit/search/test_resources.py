@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
 from autockd.config.schema import ResourceConfig
 from autockd.errors import EnvironmentProblem
@@ -45,7 +46,6 @@ def test_trials_share_a_cluster(
     [
         ({"cpus_per_trial": 3}, {"CPU": 2.0}),
         ({"gpus_per_trial": 1}, {"CPU": 2.0}),
-        ({"gpus_per_trial": 2}, {"CPU": 2.0, "GPU": 1.0}),
         ({}, {}),
     ],
 )
@@ -76,7 +76,6 @@ def test_it_says_how_it_was_decided() -> None:
         ({"cpus_per_trial": 4}, [{"CPU": 2.0}, {"CPU": 8.0}], [0, 2]),
         ({}, [{}, {"CPU": 2.0}], [0, 2]),
         ({"gpus_per_trial": 1}, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 64.0}], [1, 2, 0]),
-        ({"gpus_per_trial": 2}, [{"CPU": 8.0, "GPU": 3.0}, {"CPU": 8.0, "GPU": 3.0}], [1, 1]),
         ({"gpus_per_trial": 0.6}, [{"CPU": 8.0, "GPU": 2.0}], [2]),
         ({"gpus_per_trial": 0}, [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 2.0}], [8, 2]),
     ],
@@ -97,7 +96,11 @@ def test_a_node_has_no_more_trials_than_run_at_all() -> None:
 @pytest.mark.parametrize(
     ("asked", "node", "needs"),
     [
-        ({"gpus_per_trial": 2}, {"CPU": 8.0, "GPU": 1.0}, "1 CPU cores and 2 GPUs of one node, but .* 16 and 2 on 2"),
+        (
+            {"cpus_per_trial": 9, "gpus_per_trial": 1},
+            {"CPU": 8.0, "GPU": 1.0},
+            "9 CPU cores and 1 GPUs of one node, but there are 16 and 2 on 2",
+        ),
         ({"cpus_per_trial": 3}, {"CPU": 2.0}, "3 CPU cores and 0 GPUs of one node, but there are 4 and 0 on 2 nodes"),
     ],
 )
@@ -106,3 +109,9 @@ def test_what_only_all_nodes_together_have_is_not_enough(
 ) -> None:
     with pytest.raises(EnvironmentProblem, match=needs):
         allocate(ResourceConfig.model_validate(asked), [node, node])
+
+
+@pytest.mark.parametrize("gpus", [1.5, 2.0])
+def test_a_trial_runs_on_one_gpu(gpus: float) -> None:
+    with pytest.raises(ValidationError, match=f"a trial runs on one GPU, or a part of it, .* not on {gpus:g}"):
+        ResourceConfig(gpus_per_trial=gpus)

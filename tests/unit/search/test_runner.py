@@ -6,11 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ray import tune
 from ray.air.execution._internal import actor_manager
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError
-from ray.tune.execution import tune_controller
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayError
+from ray.tune.execution import class_cache, tune_controller
 
-from autockd.search.runner import LOST, _count_memory_as_a_loss, why_lost
+from autockd.search.finalists import FinalistBook
+from autockd.search.halt import Halt
+from autockd.search.runner import LOSSES, LOST, _adapted, drive, why_lost
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import BROKEN
 
@@ -36,15 +39,44 @@ class Manager(actor_manager.RayActorManager):
 
 
 @pytest.mark.parametrize("error", [ActorDiedError(), OutOfMemoryError("the node is running low on memory")])
-def test_a_worker_that_memory_is_taken_from_is_lost_like_any_other(
-    error: RayError, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (actor_manager, tune_controller):
-        monkeypatch.setattr(module, "RayActorError", module.RayActorError)  # and back, after this
+def test_a_worker_that_memory_is_taken_from_is_lost_like_any_other(error: RayError) -> None:
     told: list[object] = []
     actor = SimpleNamespace(actor_id=1, _on_error=lambda _, error: told.append(error))
     task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda _, error: told.append(error))
-    _count_memory_as_a_loss()
-    Manager()._actor_task_failed(task, error)
+    with _adapted(actor_manager, LOSSES):
+        Manager()._actor_task_failed(task, error)
     assert told == [error, error]
-    assert isinstance(error, tune_controller.RayActorError)
+    assert actor_manager.RayActorError is RayActorError, "as it was"
+
+
+def test_while_tune_runs_it_is_adapted_and_afterwards_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def names() -> tuple[object, ...]:
+        losses = (module.RayActorError for module in (actor_manager, tune_controller))
+        return (*losses, class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE)
+
+    class Tuner:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def fit(self) -> None:
+            seen.append(names())
+
+    seen: list[tuple[object, ...]] = []
+    monkeypatch.setattr("autockd.search.runner.tune.Tuner", Tuner)
+    before = names()
+    drive(
+        FinalistBook([], (), print, parallel=1),
+        tune.Trainable,
+        {"cpu": 1},
+        tmp_path,
+        Halt(tmp_path),
+        trials=1,
+        retries=0,
+    )
+    (((one, other, variables, propagated)),) = seen
+    assert one == other == LOSSES["RayActorError"]
+    assert variables == {}
+    assert not any("SECRET" in name for name in propagated)
+    assert names() == before

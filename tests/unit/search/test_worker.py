@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ def report_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def checkpoint_each_report(monkeypatch: pytest.MonkeyPatch, report_each_epoch: None) -> None:
     monkeypatch.setattr(worker_module, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(worker_module, "CHECKPOINT_SHARE", math.inf)
 
 
 def worker_of(setting: WorkerSetting, task: Task, config: TrialConfig, number: int = 0, **proposal: Any) -> TrialWorker:
@@ -395,6 +397,16 @@ def test_it_tries_halves_once(
     assert (outcome.state, outcome.micro_batches, len(crowded.met)) == ("failed", 2, 2)
     assert "out of memory" in outcome.reason
     assert "batch_size" in outcome.reason
+    assert outcome.of_its_point
+
+
+def test_on_a_shared_gpu_more_of_it_may_be_what_a_trial_needs(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial, crowd: Callable[[int], Crowded]
+) -> None:
+    crowd(1)
+    outcome = outcome_of(run(worker_of(replace(setting, gpus=0.25), task, make_trial("none"))))
+    assert "more of the GPU (resources.gpus_per_trial is 0.25) or a smaller batch_size or student" in outcome.reason
+    assert not outcome.of_its_point, "the sampler has no reason to keep away from it"
 
 
 def test_a_loss_of_the_whole_batch_is_not_split(

@@ -272,7 +272,7 @@ def test_a_disk_without_space_is_told_of_and_ends_no_process(
     open_bank: Open, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank = open_bank()
-    usage = shutil.disk_usage(bank.folder)._replace(free=1 << 20)
+    usage = shutil.disk_usage(bank.folder)._replace(free=1 << 10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(EnvironmentProblem, match=r"bank: cannot write .* free space there, or set AUTOCKD_CACHE"):
         bank.logits(*pairs)
