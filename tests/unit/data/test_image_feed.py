@@ -55,6 +55,18 @@ def test_a_feed_reads_the_views_that_it_is_asked_for(task: ImageTask) -> None:
     assert torch.equal(inputs, Normalisation.of(task, CPU)(torch.stack(by_hand)))
 
 
+def test_large_images_are_padded_a_batch_at_a_time_and_not_copied(
+    task: ImageTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, resident = EpochOrder.of(task, 1), make_feed(task)
+    monkeypatch.setattr("autockd.data.image_feed._LARGE", 10)
+    large = make_feed(task)
+    asked = order.indices[:50], order.views[:50]
+    assert torch.equal(large.read(*asked), resident.read(*asked))
+    assert large._images.data_ptr() == task.images.data_ptr()
+    assert len(large) == len(resident)
+
+
 def test_images_are_trained_on_in_the_order_of_the_epoch(task: ImageTask) -> None:
     order = EpochOrder.of(task, 2)
     assert make_feed(task).arrange(order, 32) is order
