@@ -197,8 +197,7 @@ def _refuse_another_pick(history: History, config: StudyConfig) -> None:
     if history.test_opened and history.config.finalists.seeds and config.export.pick != history.config.export.pick:
         raise StudyError(
             f"export.pick: {config.name} has chosen its winner among its finalists by {history.config.export.pick!r}, "
-            f"and opened its test split; go on with that, and export another student by "
-            f"`autockd export {config.name} --pick {config.export.pick!r} --to FOLDER`"
+            "and opened its test split; go on with that, and have `autockd export` write another student by its --pick"
         )
 
 

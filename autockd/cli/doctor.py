@@ -194,7 +194,7 @@ def _mlflow() -> Iterator[Check]:
         yield _database(URI_ENV, uri, path)
     elif uri.startswith(_DATABASES):
         yield _database_server(uri)
-    elif uri and urlsplit(uri).scheme in ("", "file"):
+    elif uri and uri != "databricks" and urlsplit(uri).scheme in ("", "file"):
         yield _file_store(uri)
     elif uri:
         yield Check(URI_ENV, "ok", f"{redact(uri)}: neither a server nor a database, and not tried")

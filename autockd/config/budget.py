@@ -1,10 +1,18 @@
-"""Whether a search has trials that differ; known from its configuration alone."""
+"""Whether a search has trials that differ, and what they may ask for; known from its configuration alone."""
 
 from __future__ import annotations
 
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError
 from autockd.text import plural
+
+
+def resource_mistakes(study: StudyConfig) -> list[tuple[str, str]]:
+    """Fields of the resources that ask for what no trial can use, and why."""
+    gpus = study.resources.gpus_per_trial
+    if gpus is None or gpus <= 1:
+        return []
+    return [("resources.gpus_per_trial", f"is {gpus:g}, and a trial runs on one GPU, or on a part of it")]
 
 
 def check_budget(config: StudyConfig) -> None:

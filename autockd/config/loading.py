@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from autockd.config.budget import resource_mistakes
 from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import kind_mistakes
 from autockd.config.models import Encoder
@@ -135,7 +136,8 @@ def refuse_mistakes(study: StudyConfig) -> None:
 def _mistakes(study: StudyConfig) -> Sequence[tuple[str, str]]:
     """Fields that do not go together, and why; a space is looked at only where what it is of is right."""
     rules = comparison_mistakes if study.compare else space_mistakes
-    return [*kind_mistakes(study), *objective_mistakes(study)] or list(rules(study))
+    mistakes = [*kind_mistakes(study), *resource_mistakes(study), *objective_mistakes(study)]
+    return mistakes or list(rules(study))
 
 
 def _parse_overrides(overrides: Sequence[str], problems: list[Problem]) -> Iterator[tuple[str, Any, str]]:

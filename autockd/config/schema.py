@@ -138,16 +138,8 @@ class ResourceConfig(Config):
     cpus_per_trial: PositiveInt = 1
     """CPU cores of a trial."""
     gpus_per_trial: float | None = Field(default=None, ge=0)
-    """GPUs of a trial, fractions allowed; null is 0 without a GPU, else a share with which as many run as may, four at
-    most on a GPU."""
-
-    @field_validator("gpus_per_trial")
-    @classmethod
-    def _is_one_at_most(cls, gpus: float | None) -> float | None:
-        if gpus is not None and gpus > 1:
-            raise ValueError(f"a trial runs on one GPU, or a part of it, and others would be idle; not on {gpus:g}")
-        return gpus
-
+    """GPU of a trial, one at most, fractions allowed; null is 0 without a GPU, else a share with which as many run as
+    may, four at most on a GPU."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of training; auto times a step, once for a study on such a machine; fp32 or bf16 repeats anywhere."""
     teacher_precision: Literal["auto", "fp32", "bf16"] = "auto"

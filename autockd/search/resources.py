@@ -56,7 +56,7 @@ def allocate(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> Al
     """
     cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
     wanted = config.gpus_per_trial
-    share = _gpu_share(config, nodes) if wanted is None else wanted
+    share = _gpu_share(config, nodes) if wanted is None else min(wanted, 1.0)
     slots = sum(_slots(node, config.cpus_per_trial, share) for node in nodes)
     where = f" on {len(nodes)} nodes" if len(nodes) > 1 else ""
     if slots < 1:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from autockd.errors import EnvironmentProblem
 from autockd.tracking.locks import FileLock
+from autockd.surroundings import restoring
 from autockd.tracking.mlflow_lookup import (
     DIGEST,
     KIND,
@@ -254,15 +255,12 @@ def new_client(uri: str) -> Any:
 def unhurried() -> Iterator[None]:
     """Within this a server may take minutes for an answer, as it does for a large file that it hands on."""
     name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
-    before = os.environ.get(name)
-    if before != MLFLOW_ENVIRONMENT[name]:  # the user's own
+    if os.environ.get(name) not in (None, MLFLOW_ENVIRONMENT[name]):  # the user's own
         yield
         return
-    os.environ[name] = _UPLOAD_SECONDS
-    try:
+    with restoring([name]):
+        os.environ[name] = _UPLOAD_SECONDS
         yield
-    finally:
-        os.environ[name] = before
 
 
 @contextlib.contextmanager

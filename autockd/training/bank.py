@@ -144,7 +144,8 @@ class TeacherBank:
         Raises:
             EnvironmentProblem: there is not as much as so many entries may take, each of them a page.
         """
-        needed = min(entries * max(_PAGE, 4 * self.identity.outputs), self._logits.nbytes)
+        there = (self.folder / "logits.f32").stat().st_blocks * 512  # of a sparse file
+        needed = min(entries * max(_PAGE, 4 * self.identity.outputs), max(0, self._logits.nbytes - there))
         if shutil.disk_usage(self.folder).free < needed:
             full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise cannot_write("teacher bank", self.folder, full, instead=ANOTHER_CACHE)

@@ -287,7 +287,7 @@ def test_another_pick_is_refused_once_the_test_split_is_open_for_finalists() -> 
     opened = History([before, TestOpened(time=3.0, subjects=("teacher",))])
     changed = study("finalists.seeds=3", "export.pick=parameters <= 2000")
     assert check_goes_on(History([before]), changed, "data") == ("export.pick:  -> parameters <= 2000",)
-    with pytest.raises(StudyError, match=r"export.pick: .*autockd export .* --pick 'parameters <= 2000' --to FOLDER"):
+    with pytest.raises(StudyError, match=r"export.pick: .*go on with that, and have `autockd export` write another"):
         check_goes_on(opened, changed, "data")
     alone = History([started(), TestOpened(time=3.0, subjects=("teacher",))])
     assert check_goes_on(alone, study("export.pick=parameters <= 2000"), "data") != ()

@@ -10,6 +10,7 @@ import torch
 
 from autockd.surroundings import plain_tensors, restoring
 from autockd.tracking.figures import plain_style
+from autockd.tracking.mlflow_store import unhurried
 
 
 def test_variables_are_put_back_whether_they_were_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,19 @@ def test_variables_are_put_back_whether_they_were_there_or_not(monkeypatch: pyte
         change()
     assert os.environ["AUTOCKD_THERE"] == "before"
     assert "AUTOCKD_ABSENT" not in os.environ
+
+
+@pytest.mark.parametrize(("before", "within"), [(None, "600"), ("10", "600"), ("45", "45")])
+def test_an_upload_may_take_long_unless_somebody_has_said_how_long(
+    before: str | None, within: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "MLFLOW_HTTP_REQUEST_TIMEOUT"
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with unhurried():
+        assert os.environ[name] == within
+    assert os.environ.get(name) == before
 
 
 def test_tensors_are_those_of_a_process_that_has_set_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,9 @@ from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, li
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 SUFFIXES = frozenset({*_JPEG, ".png", ".bmp", ".webp", ".avif", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 """Files that count as images, in lower case; other files are not looked at."""
+
+_PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev"})
+"""Names of folders, in lower case, that hold folders of classes."""
 
 _LAYOUT = "lay the images out as train/<class>/*.png and test/<class>/*.png, or as <class>/*.png"
 
@@ -34,6 +38,9 @@ def read_folder(config: ImageFolder) -> RawImages:
     if not path.is_dir():
         raise data_error("task.path", f"there is no folder {path}", "name an existing folder")
     split = bool(_folders(path / "train"))
+    parts = [each.name for each in _folders(path) if each.name.lower() in _PARTS and _folders(each)]
+    if parts and not split:
+        raise data_error("task.path", f"{path} has {listed(parts)}, which are parts and no classes", _LAYOUT)
     train_root, test_root = (path / "train", path / "test") if split else (path, None)
     classes = _classes(train_root)
     train = _samples(train_root, classes, config.image_size)
@@ -81,16 +88,25 @@ def _samples(root: Path, classes: Sequence[str | None], image_size: int | None) 
 
 
 def _images(folder: Path) -> list[Path]:
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and _is_plain(path, folder)]
+    files = [path for path in _within(folder) if path.suffix.lower() in SUFFIXES]
     if not files:
         known = " ".join(sorted(SUFFIXES))
         raise data_error("task.path", f"the class folder {folder} has no image ({known})", "add images, or remove it")
     return sorted(files)
 
 
-def _is_plain(path: Path, folder: Path) -> bool:
-    """Whether it is a file that nothing hides."""
-    return path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _within(folder: Path) -> Iterator[Path]:
+    """What lies in a folder and in those below it, whether it can be opened or not; nothing hidden.
+
+    Links to folders are followed, once each.
+    """
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(here))
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and os.path.realpath(Path(here, name)) not in seen
+        ]
+        yield from (Path(here, name) for name in names if not name.startswith("."))
 
 
 def _items(files: Sequence[Path], rows: Indices) -> Iterator[Item]:

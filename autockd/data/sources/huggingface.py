@@ -79,17 +79,20 @@ def _opened(decoder: Any, value: Any) -> Any:
     if value is None:
         raise ValueError("there is none")
     if value["bytes"] is not None:
-        return open_image(io.BytesIO(value["bytes"]))
-    if value["path"] and Path(value["path"]).is_file():
-        return open_image(Path(value["path"]))
-    return decoder.decode_example(value)  # in an archive, or somewhere else
+        image = open_image(io.BytesIO(value["bytes"]))
+    elif value["path"] and Path(value["path"]).is_file():
+        image = open_image(Path(value["path"]))
+    else:
+        return decoder.decode_example(value)  # in an archive, or somewhere else
+    return image if decoder.mode is None else image.convert(decoder.mode)
 
 
 def _samples(dataset: Any, column: str, targets: Indices, image_size: int | None) -> Samples:
     import datasets
 
     encoded = dataset.select_columns(column).cast_column(column, datasets.Image(decode=False))
-    decoder = datasets.Image()
+    feature = dataset.features[column]
+    decoder = feature if isinstance(feature, datasets.Image) else datasets.Image()
 
     def items(rows: Indices) -> Iterator[Item]:
         for start in range(0, len(rows), _ROWS_AT_A_TIME):

@@ -418,6 +418,15 @@ def test_an_override_that_cannot_be_applied(override: str, message: str) -> None
     assert found.source == "command line"
 
 
+@pytest.mark.parametrize("gpus", [1.5, 2])
+def test_a_trial_asks_for_one_gpu_at_most(gpus: float) -> None:
+    text = f"resources: {{gpus_per_trial: {gpus}}}\n"
+    assert problem(text).field == "resources.gpus_per_trial"
+    assert f"is {gpus:g}, and a trial runs on one GPU" in problem(text).message
+    begun = parse_study(BASE + text, "study.yaml", Path("/s"), is_begun=True)
+    assert begun.resources.gpus_per_trial == gpus, "what has begun can be read whatever rules came later"
+
+
 # -- smoke
 
 SMOKE = "training: {epochs: 100, batch_size: 64}\nsmoke: {training.epochs: 25, search.trials: 2}\n"

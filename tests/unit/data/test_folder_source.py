@@ -50,9 +50,26 @@ def test_images_of_a_class_may_lie_in_folders_of_its_own(plain: Path) -> None:
     fill(plain / "ash" / "2024" / "june", 30, value=0)
     fill(plain / "ash" / ".thumbnails", 5, value=0)
     (plain / "beech" / "broken.png").mkdir()
+    fill(plain.parent / "july", 4, value=0)
+    (plain / "ash" / "july").symlink_to(plain.parent / "july")
+    (plain / "ash" / "round").symlink_to(plain / "ash")
     task, held_out = load(plain)
     targets = torch.cat([split.targets for split in (task.train, task.validation, held_out.split)])
-    assert torch.bincount(targets).tolist() == [40, 10, 10]
+    assert torch.bincount(targets).tolist() == [44, 10, 10]
+
+
+def test_an_image_that_a_link_leads_to_and_that_is_not_there_is_named(plain: Path) -> None:
+    (plain / "ash" / "zz.png").symlink_to(plain / "not fetched.png")
+    with pytest.raises(DataError, match=r"zz\.png is not a readable image"):
+        load(plain)
+
+
+def test_parts_of_a_data_set_are_no_classes(tmp_path: Path) -> None:
+    for part in ("training", "testing"):
+        for name in ("a", "b"):
+            fill(tmp_path / "photos" / part / name, 5)
+    with pytest.raises(DataError, match=r"'testing', 'training', which are parts and no classes -> lay the images out"):
+        load(tmp_path / "photos")
 
 
 def test_what_is_no_image_whatever_its_name_is_handed_to_no_interpreter(plain: Path, tmp_path: Path) -> None:

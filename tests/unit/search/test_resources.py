@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import ValidationError
 
 from autockd.config.schema import ResourceConfig
 from autockd.errors import EnvironmentProblem
@@ -27,6 +26,7 @@ from autockd.search.resources import TRIALS_PER_GPU, allocate
         ({"parallel_trials": 4}, {"CPU": 16.0, "GPU": 4.0}, 4, {"CPU": 1, "GPU": 1}),
         ({"parallel_trials": 3}, {"CPU": 16.0, "GPU": 2.0}, 3, {"CPU": 1, "GPU": 0.5}),
         ({"gpus_per_trial": 1}, {"CPU": 16.0, "GPU": 2.0}, 2, {"CPU": 1, "GPU": 1}),
+        ({"gpus_per_trial": 2}, {"CPU": 16.0, "GPU": 2.0}, 2, {"CPU": 1, "GPU": 1}),  # as it was allowed once
         ({"gpus_per_trial": 0.1}, {"CPU": 16.0, "GPU": 1.0}, 10, {"CPU": 1, "GPU": 0.1}),
         ({"gpus_per_trial": 0.3}, {"CPU": 16.0, "GPU": 1.0}, 3, {"CPU": 1, "GPU": 0.3}),
         ({"gpus_per_trial": 0}, {"CPU": 4.0, "GPU": 1.0}, 4, {"CPU": 1}),
@@ -109,9 +109,3 @@ def test_what_only_all_nodes_together_have_is_not_enough(
 ) -> None:
     with pytest.raises(EnvironmentProblem, match=needs):
         allocate(ResourceConfig.model_validate(asked), [node, node])
-
-
-@pytest.mark.parametrize("gpus", [1.5, 2.0])
-def test_a_trial_runs_on_one_gpu(gpus: float) -> None:
-    with pytest.raises(ValidationError, match=f"a trial runs on one GPU, or a part of it, .* not on {gpus:g}"):
-        ResourceConfig(gpus_per_trial=gpus)
