@@ -18,8 +18,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from autockd.errors import EnvironmentProblem
-from autockd.tracking.locks import FileLock
 from autockd.surroundings import restoring
+from autockd.tracking.locks import FileLock
 from autockd.tracking.mlflow_lookup import (
     DIGEST,
     KIND,
