@@ -6,7 +6,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
                      ledger.jsonl    every event, in order
                      optuna.journal  the sampler's memory
                      teacher/        the teacher's weights
-                     trials/NNNN/    best.safetensors, last.safetensors
+                     trials/NNNN/    best.safetensors
                      finalists/NNNN-SEED/    the same of finalists' runs
                      bundle/         the exported student
                      *.png           pictures of the schedules

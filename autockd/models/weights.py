@@ -5,7 +5,6 @@ A state is a mapping from a tensor's name to the tensor, as `nn.Module.state_dic
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,19 +58,6 @@ def save_weights(model_or_state: nn.Module | Mapping[str, torch.Tensor], path: P
             save_file(tensors, draft)
     except (OSError, SafetensorError) as error:
         raise cannot_write("weights", path, error) from error
-
-
-def link_weights(path: Path, other: Path) -> None:
-    """Give a file of weights a second name, in one move; a copy where the file system has no hard links.
-
-    Raises:
-        EnvironmentProblem: the file cannot be written.
-    """
-    try:
-        with whole_file(other) as draft:
-            os.link(path, draft)
-    except OSError:
-        save_weights(read_state(path), other)
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:

@@ -19,7 +19,10 @@ FIRST = {"env_vars": {_FIRST: "1"}}
 """Ray's runtime environment of the worker that makes things ready. So Ray starts one of its own for that: a worker that
 has run a function never becomes a trial's."""
 
-_ALWAYS = ("autockd.search.stages", "autockd.search.trainable", "torch._dynamo")  # the last, by the first optimizer
+_ALWAYS = ("autockd.search.stages", "torch._dynamo")  # the last, by the first optimizer
+_TRIALS = ("autockd.search.trainable",)
+"""What the first worker does without: all else waits for it, and Tune takes a second."""
+
 _MODULES = {
     "image": _ALWAYS,
     "text": (
@@ -64,13 +67,15 @@ def preload() -> None:
     """
     kind = os.environ.get(_KIND)
     if kind is not None:
-        thread = threading.Thread(target=_import, args=(_MODULES[kind],))
+        is_first = _FIRST in os.environ
+        modules = _MODULES[kind] if is_first else (*_TRIALS, *_MODULES[kind])
+        thread = threading.Thread(target=_import, args=(modules,), kwargs={"stands_back": not is_first})
         thread.start()
         thread.join()
 
 
-def _import(modules: tuple[str, ...]) -> None:
-    if sys.platform == "linux" and _FIRST not in os.environ:  # elsewhere it would be of the whole process
+def _import(modules: tuple[str, ...], *, stands_back: bool) -> None:
+    if stands_back and sys.platform == "linux":  # elsewhere it would be of the whole process
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
     for name in modules:

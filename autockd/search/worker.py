@@ -19,7 +19,6 @@ from autockd.distillation import make_method
 from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed
 from autockd.folders import CHECKPOINT
 from autockd.models import save_weights
-from autockd.models.weights import link_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
 from autockd.search.meter import Meter
 from autockd.search.proposal import Proposal
@@ -270,12 +269,8 @@ class TrialWorker:
         trainer = self._trainer
         assert trainer is not None, "only a trained student is finished"
         self._folder.mkdir(parents=True, exist_ok=True)
-        best, last = self._folder / "best.safetensors", self._folder / "last.safetensors"
+        best = self._folder / "best.safetensors"
         save_weights(trainer.best_weights, best)
-        if trainer.progress.best_epoch == trainer.progress.epoch:
-            link_weights(best, last)
-        else:
-            save_weights(trainer.last_weights, last)
         return TrialOutcome(
             state="complete",
             value=trainer.progress.best_metric,

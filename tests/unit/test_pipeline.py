@@ -82,8 +82,8 @@ def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_p
         *(f".{CONFIG}.swp", "teacher/.git/config"),
         *(f"{BUNDLE}/model.safetensors", f"{BUNDLE}/manifest.json", f"{REPORT}/report.html"),
         *("teacher/model.safetensors", "assistant/model.safetensors", "costs/ab.json"),
-        *(f"trials/0001/{name}" for name in ("best.safetensors", "last.safetensors", "trace.json", "hang.txt")),
-        *("finalists/0001-7/best.safetensors", "finalists/0001-7/last.safetensors"),
+        *(f"trials/0001/{name}" for name in ("best.safetensors", "trace.json", "hang.txt")),
+        "finalists/0001-7/best.safetensors",
     }
     left_behind = {
         *(f".{BUNDLE}.0123456789ab.partial/model.safetensors", f".{BUNDLE}.0123456789ab.old/manifest.json"),

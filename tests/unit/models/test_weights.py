@@ -11,7 +11,6 @@ from torch import nn
 
 from autockd.errors import EnvironmentProblem, ModelError
 from autockd.models import ResNet6n2, count_parameters, load_weights, read_state, save_weights, weights_hash
-from autockd.models.weights import link_weights
 
 State = dict[str, torch.Tensor]
 
@@ -87,25 +86,6 @@ def test_a_failed_save_keeps_the_old_file(model: ResNet6n2, tmp_path: Path) -> N
         save_weights(model, path)
     assert list(tmp_path.iterdir()) == [path]
     assert (path / "old").exists()
-
-
-@pytest.mark.parametrize("has_links", [True, False])
-def test_a_second_name_outlives_a_new_file_under_the_first(
-    model: ResNet6n2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
-) -> None:
-    def refuse(*paths: object) -> None:
-        raise OSError("this file system has no hard links")
-
-    if not has_links:
-        monkeypatch.setattr(os, "link", refuse)
-    best, last = tmp_path / "best.safetensors", tmp_path / "last.safetensors"
-    save_weights(other(), last)
-    save_weights(model, best)
-    link_weights(best, last)
-    assert best.samefile(last) == has_links
-    save_weights(other(), best)
-    assert weights_hash(read_state(last)) == weights_hash(model.state_dict())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors"]
 
 
 @pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state_dict", "model"])
