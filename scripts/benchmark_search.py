@@ -11,7 +11,7 @@ except in the waterfall, where each run lacks one technique, and is compared wit
 
     profile   what                                             time
     tiny      digits, ResNet-20 -> ResNet-8, both narrow        about 8 minutes on 2 cores: tries that all of it works
-    ci        digits at 32x32, ResNet-110 -> ResNet-8           about 5 minutes on 2 cores, no files needed
+    ci        digits at 32x32, ResNet-110 -> ResNet-8           4 to 6 minutes on 2 cores, no files needed
     cpu       CIFAR-10, the same pair; SST-2, MiniLM-L6 -> L2    an hour or more on 2 cores
     gpu       20,000 images of CIFAR-10, 6,000 sentences       about 25 minutes on one H100, reckoned, never run
 """
