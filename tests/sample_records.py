@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from autockd.records import EpochRecord, Provenance, TeacherRecord
+from autockd.config import StudyConfig
+from autockd.records import EpochRecord, Provenance, StudyStarted, TeacherRecord
 
 PROVENANCE = Provenance(
     autockd="0.1.0", python="3.11", platform="Linux", host="ada", cpus=2, gpus=(), versions={}, git_commit=None
 )
+
+
+def study_started(study: StudyConfig, **changes: Any) -> StudyStarted:
+    """The start of a study of classes, but for what changes."""
+    values: dict[str, Any] = {
+        "time": 0.0,
+        "study": study.name,
+        "config": study.model_dump(mode="json"),
+        "config_hash": "c",
+        "metric": "accuracy",
+        "direction": "maximize",
+        "task_fingerprint": "data",
+        "provenance": PROVENANCE,
+    }
+    return StudyStarted(**values | changes)
 
 
 def teacher_record(**changes: Any) -> TeacherRecord:

@@ -177,8 +177,6 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
 
 def _keeps_every_core_busy(study: StudyConfig) -> bool:
     """Whether a study runs a trial on each core of this machine, so that no worker that Ray starts is in vain."""
-    import torch
-
     config, cores = study.resources, usable_cores()
     if config.address != LOCAL or torch.cuda.is_available() or config.cpus_per_trial > 1:
         return False

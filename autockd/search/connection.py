@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
 from autockd.processor import usable_cores
 from autockd.search.preload import preloading, start_first
-from autockd.surroundings import restoring
+from autockd.surroundings import environment, restoring
 
 LOCAL = "local"
 
@@ -189,11 +189,11 @@ def _connect(address: str, preload: str | None) -> None:
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
-        with _environment(_workers_kept() | (preloading(preload) if preload else {})), _no_more_than_needed():
+        with environment(_workers_kept() | (preloading(preload) if preload else {})), _no_more_than_needed():
             ray.init(address=address, **_machine(), include_dashboard=False, **options)
         return
     _check_somebody_listens(address)
-    with _environment(_ONE_ATTEMPT):
+    with environment(_ONE_ATTEMPT):
         ray.init(address=address, **options)
 
 
@@ -271,11 +271,3 @@ def _explain(error: Exception) -> str:
     if "Version mismatch" in text:
         return f"{text}; install the same versions here and there"
     return f"Ray does not answer ({text})"
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for a while."""
-    with restoring(values):
-        os.environ.update(values)
-        yield

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from autockd.errors import EnvironmentProblem
-from autockd.surroundings import restoring
+from autockd.surroundings import environment
 from autockd.tracking.locks import FileLock
 from autockd.tracking.mlflow_lookup import (
     DIGEST,
@@ -258,8 +258,7 @@ def unhurried() -> Iterator[None]:
     if os.environ.get(name) not in (None, MLFLOW_ENVIRONMENT[name]):  # the user's own
         yield
         return
-    with restoring([name]):
-        os.environ[name] = _UPLOAD_SECONDS
+    with environment({name: _UPLOAD_SECONDS}):
         yield
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from sample_records import PROVENANCE, teacher_record
+from sample_records import study_started, teacher_record
 
 from autockd.config import parse_study
 from autockd.config.schema import FinalistsConfig
@@ -20,7 +20,6 @@ from autockd.folders import LEDGER
 from autockd.judging import _choose, _require_same, _searched, _starts, evaluate_finals, run_finalists
 from autockd.records import (
     FinalistsChosen,
-    StudyStarted,
     TestOpened,
     TrialFinished,
     TrialOutcome,
@@ -52,18 +51,7 @@ def session(tmp_path: Path, make_trial: MakeTrial) -> Iterator[Session]:
     """One whose search is over: two baselines of the same method, and two points of the space."""
     study = parse_study(STUDY, "study.yaml", tmp_path)
     with open_session(study, tmp_path, ignore, None, "digits", resume=False) as found:
-        found.recorder.record(
-            StudyStarted(
-                time=0.0,
-                study="s",
-                config=study.model_dump(mode="json"),
-                config_hash="c",
-                metric="accuracy",
-                direction="maximize",
-                task_fingerprint="data",
-                provenance=PROVENANCE,
-            )
-        )
+        found.recorder.record(study_started(study))
         search(found, 0, "baseline", make_trial("kd"), 0.95)
         search(found, 1, "baseline", make_trial("kd", {"temperature": 2.0}), 0.96)
         search(found, 2, "sampled", make_trial("continuation", learning_rate=0.2), 0.9, learning_rate=0.2)

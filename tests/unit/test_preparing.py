@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from sample_records import teacher_record
+from sample_records import study_started, teacher_record
 
 from autockd.config import parse_study
 from autockd.config.models import Encoder
@@ -39,7 +39,6 @@ from autockd.records import (
     Precision,
     PrecisionChoice,
     PrecisionChosen,
-    StudyStarted,
     TeacherRecord,
 )
 from autockd.search.resources import Allocation
@@ -234,16 +233,7 @@ def going_on(machine: Machine, task: Task, folder: Path, host: str = "") -> tupl
     told: list[Event] = []
     study = parse_study(STUDY.format(wanted="auto"), "study.yaml", folder)
     before = provenance(folder)
-    began = StudyStarted(
-        time=0.0,
-        study="s",
-        config=study.model_dump(mode="json"),
-        config_hash="c",
-        metric="accuracy",
-        direction="maximize",
-        task_fingerprint="data",
-        provenance=before.model_copy(update={"host": host or before.host}),
-    )
+    began = study_started(study, provenance=before.model_copy(update={"host": host or before.host}))
     with open_session(study, folder, told.append, None, "digits", resume=False) as session:
         choice = _precision(replace(session, history=History([began, KNOWN])), task, machine)  # type: ignore[arg-type]
     return choice, told

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from autockd.config.tasks import ImageFolder
-from autockd.data.sources.images import Item, decode, open_image
+from autockd.data.sources.images import Item, decode, opened
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error, listed
 
 _JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
@@ -111,4 +111,4 @@ def _within(folder: Path) -> Iterator[Path]:
 
 def _items(files: Sequence[Path], rows: Indices) -> Iterator[Item]:
     for row in rows:
-        yield str(files[row]), partial(open_image, files[row])
+        yield str(files[row]), partial(opened, files[row])

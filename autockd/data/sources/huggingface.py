@@ -21,7 +21,7 @@ from autockd.data.sources.hub import (
     split_name,
     split_named,
 )
-from autockd.data.sources.images import Item, decode, open_image
+from autockd.data.sources.images import Item, decode, opened
 from autockd.data.sources.raw import Indices, RawImages, Samples, data_error
 
 _ROWS_AT_A_TIME = 1000
@@ -75,13 +75,13 @@ def _label_column(dataset: Any, config: HuggingFace) -> str:
     return choose_column(dataset, "label_column", config.label_column, candidates, "class labels, integers or strings")
 
 
-def _opened(decoder: Any, value: Any) -> Any:
+def _image_of(decoder: Any, value: Any) -> Any:
     if value is None:
         raise ValueError("there is none")
     if value["bytes"] is not None:
-        image = open_image(io.BytesIO(value["bytes"]))
+        image = opened(io.BytesIO(value["bytes"]))
     elif value["path"] and Path(value["path"]).is_file():
-        image = open_image(Path(value["path"]))
+        image = opened(Path(value["path"]))
     else:
         return decoder.decode_example(value)  # in an archive, or somewhere else
     return image if decoder.mode is None else image.convert(decoder.mode)
@@ -98,7 +98,7 @@ def _samples(dataset: Any, column: str, targets: Indices, image_size: int | None
         for start in range(0, len(rows), _ROWS_AT_A_TIME):
             chunk = rows[start : start + _ROWS_AT_A_TIME].tolist()
             for row, value in zip(chunk, encoded[chunk][column], strict=True):
-                yield f"row {row} of {split_name(dataset)}", partial(_opened, decoder, value)
+                yield f"row {row} of {split_name(dataset)}", partial(_image_of, decoder, value)
 
     def read(rows: Indices) -> torch.Tensor:
         return decode(items(rows), len(rows), image_size)

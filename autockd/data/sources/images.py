@@ -31,7 +31,7 @@ _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
-def open_image(source: Path | BinaryIO) -> Image:
+def opened(source: Path | BinaryIO) -> Image:
     """An image of one of the formats that are read, decoded when its pixels are asked for.
 
     Raises what Pillow raises.
