@@ -46,7 +46,7 @@ def check_study(config: StudyConfig) -> list[str]:
         whose = " of each method" if config.compare else ""
         found.append(
             f"finalists: the best {config.finalists.top}{whose}, the baselines and the study's own values again, with "
-            f"{config.finalists.seeds} fresh seeds each"
+            f"{plural(config.finalists.seeds, 'fresh seed')} each"
         )
     return found
 
@@ -55,9 +55,10 @@ def _described(arm: Arm, task: Task) -> str:
     """Such as `trial: kd, 10 epochs of 30 steps; 24 trials over learning_rate 0.05 to 0.3 (log)`."""
     trial, search = trial_config(arm.study, {}), arm.study.search
     run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
+    whose, epochs = f"{arm.label}: " if arm.label else "", plural(trial.training.epochs, "epoch")
     return (
-        f"{f'{arm.label}: ' if arm.label else ''}trial: {trial.method.name}, {trial.training.epochs} epochs of "
-        f"{run.steps_per_epoch} steps; {search.trials} trials over "
+        f"{whose}trial: {trial.method.name}, {epochs} of "
+        f"{plural(run.steps_per_epoch, 'step')}; {plural(search.trials, 'trial')} over "
         f"{space_text(search.space) if arm.label else ', '.join(search.space) or 'no dimension'}"
     )
 
@@ -204,7 +205,7 @@ def check_plans(config: StudyConfig, task: Task) -> None:
         try:
             compile_plan(trial, len(task.train), 1.0)
         except TrialFailed as error:
-            problems.append(error.as_problem(f"{field}.smoothing_start", config.name))
+            problems.append(error.as_problem(f"{field}.smoothing_start"))
     if problems:
         raise ConfigError(problems)
 

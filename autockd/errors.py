@@ -137,6 +137,11 @@ def reason_of(error: BaseException, *, with_file: bool = False) -> str:
     return (plain or " ".join(str(error).split()))[:_REASON_LENGTH] or type(error).__name__
 
 
+def unexpected(error: Exception) -> str:
+    """What an error says that nobody expected, with its kind; one of ours speaks for itself."""
+    return str(error) if isinstance(error, AutockdError) else f"{type(error).__name__}: {error}"
+
+
 def cannot_write(what: str, path: Path, error: Exception, *, instead: str = "") -> EnvironmentProblem:
     """The error for what cannot be written, with the remedy that the system's reason asks for.
 

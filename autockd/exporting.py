@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -34,6 +33,7 @@ from autockd.export import (
 from autockd.export.description import SeedSummary
 from autockd.export.evaluation import RuntimeName
 from autockd.folders import LEDGER, study_argument
+from autockd.history import History
 from autockd.models import TextEncoder, load_tokenizer, load_weights
 from autockd.provenance import provenance
 from autockd.records import Evaluated, Exported, FinalistFinished, TrialStarted
@@ -85,7 +85,7 @@ def export_trial(
         StudyError: the trial left no student.
         ExportError: the target exists, or the bundle does not reproduce the student.
     """
-    started = _started(folder, row.trial)
+    started = History(events(folder / LEDGER)).starts[row.trial]
     trial = TrialConfig.model_validate(started.config)
     architecture, model = _trained(folder, trial, row, run, task)
     own = (row.trial, None if run is None else run.seed)
@@ -206,9 +206,9 @@ def chosen_row(summary: StudySummary, trial: int | None, pick: str = "") -> Tria
     number = summary.best_trial if trial is None else trial
     row = next((row for row in summary.trials if row.trial == number), None)
     if row is None:
-        what = "no trial has succeeded yet" if trial is None else f"there is no trial {trial}"
-        command = f"autockd status {shlex.quote(summary.folder or summary.study)}"
-        raise StudyError(f"{summary.study}: {what}; it has {len(summary.trials)}, and `{command}` shows them")
+        last = len(summary.trials) - 1
+        what = "no trial has succeeded yet" if trial is None else f"there is no trial {trial}, the last one is {last}"
+        raise StudyError(f"{summary.study}: {what}")
     return row
 
 
@@ -294,10 +294,3 @@ def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
     if is_on_hub(task):
         raise ExportError(f"{bundle}: its data set {task.path!r} is not on this machine; name it yourself, --data FILE")
     return task
-
-
-def _started(folder: Path, trial: int) -> TrialStarted:
-    for event in events(folder / LEDGER):
-        if isinstance(event, TrialStarted) and event.trial == trial:
-            return event
-    raise StudyError(f"{folder}: the ledger has no trial {trial}")

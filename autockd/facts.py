@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from autockd.limits import Work
+from autockd.limits import Record, Work
 
 TrialState = Literal["complete", "pruned", "failed"]
 
+Direction = Literal["maximize", "minimize"]
+"""Where a metric is better."""
 
-class Record(BaseModel):
-    """Base of all records: frozen, unknown keys refused; a NaN survives the way through JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+def sign_of(direction: Direction) -> int:
+    """What a metric is multiplied by so that more is better."""
+    return 1 if direction == "maximize" else -1
 
 
 Precision = Literal["fp32", "bf16"]

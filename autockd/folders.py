@@ -29,17 +29,22 @@ LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 """What file managers leave, unasked, in a folder that somebody looks at."""
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` as the home that it means; as it is written where there is no such user."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises then
+
+
 def studies_folder() -> Path:
     """The folder of all studies: $AUTOCKD_STUDIES, or `studies` in the current folder."""
-    return Path(os.environ.get(STUDIES_ENV) or "studies").expanduser().absolute()
+    return expanded(os.environ.get(STUDIES_ENV) or "studies").absolute()
 
 
 def cache_folder() -> Path:
     """Trained teachers and banks of this node: $AUTOCKD_CACHE, or `autockd` in the user's cache folder."""
     if named := os.environ.get(CACHE_ENV):
-        return Path(named).expanduser().absolute()
+        return expanded(named).absolute()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base).expanduser().absolute() / "autockd"
+    return expanded(base).absolute() / "autockd"
 
 
 def study_argument(folder: Path) -> str:

@@ -71,6 +71,11 @@ class History:
         return StudyConfig.model_validate(configs[-1])
 
     @property
+    def starts(self) -> dict[int, TrialStarted]:
+        """How each trial began, by number."""
+        return {event.trial: event for event in self.events if isinstance(event, TrialStarted)}
+
+    @property
     def teacher(self) -> TeacherRecord | None:
         """The teacher that trials learned from."""
         event = self._last(TeacherReady)

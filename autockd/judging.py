@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from autockd.config.models import ModelConfig
@@ -12,7 +12,8 @@ from autockd.data import HeldOut, Task
 from autockd.errors import StudyError
 from autockd.exporting import row_to_export
 from autockd.folders import LEDGER
-from autockd.records import Evaluated, Event, FinalistsChosen, TestOpened, TrialStarted
+from autockd.history import History
+from autockd.records import Evaluated, FinalistsChosen, TestOpened, TrialStarted
 from autockd.report.finalists import finalist_trials
 from autockd.report.picking import barred_trials
 from autockd.search.cluster import Cluster
@@ -39,7 +40,7 @@ def run_finalists(session: Session, task: Task, setting: WorkerSetting, machine:
     if chosen is None or not chosen.seeds:
         return True
     told = events(session.folder / LEDGER)
-    starts, parallel = _starts(told), machine.allocation.parallel
+    starts, parallel = History(told).starts, machine.allocation.parallel
     finalists = [starts[trial] for trial in chosen.trials]
     book = FinalistBook(finalists, chosen.seeds, session.recorder.record, parallel=parallel, history=told)
     retries = session.config.resources.max_failures
@@ -74,7 +75,7 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
     the best.
     """
     recorder, history = session.recorder, session.history
-    summary, starts = session.summary, _starts(events(session.folder / LEDGER))
+    summary, starts = session.summary, History(events(session.folder / LEDGER)).starts
     known = teacher.record.metric
     taught = Subject("teacher", None, teacher.config.model, teacher.weights, validation=known, kind="teacher")
     subjects = [taught, *_finalists(session, summary, starts, teacher)]
@@ -160,7 +161,3 @@ def _searched(
 
 def _student(start: TrialStarted, teacher: TeacherSpec) -> ModelConfig:
     return based_on(TrialConfig.model_validate(start.config).student, teacher.folder)
-
-
-def _starts(told: Iterable[Event]) -> dict[int, TrialStarted]:
-    return {event.trial: event for event in told if isinstance(event, TrialStarted)}

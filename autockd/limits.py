@@ -12,11 +12,13 @@ def trials_on_one_gpu(share: float) -> int:
     return int(1 / share + _ROUNDING)
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Base of all records: frozen, unknown keys refused; a NaN survives the way through JSON."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
-class Peaks(_Record):
+class Peaks(Record):
     """The most that one worker can do, measured: large matrix products, and a large copy."""
 
     fp32: float
@@ -33,7 +35,7 @@ class Peaks(_Record):
         return max(work.flop / max(self.fp32, self.bf16), work.bytes / self.copy_rate)
 
 
-class Work(_Record):
+class Work(Record):
     """What has to be done at the least, whoever does it.
 
     Counted from the network's layers: multiplications and additions of matrix products and convolutions, and the bytes
@@ -48,7 +50,7 @@ class Work(_Record):
         return Work(flop=self.flop * factor, bytes=self.bytes * factor)
 
 
-class Bound(_Record):
+class Bound(Record):
     """How close a study came to the least time that its machine needs for it.
 
     The bound is one pass of the teacher, and the trials' training steps, at the machine's peaks on all workers at once.

@@ -34,6 +34,7 @@ from autockd.search.worker import WorkerSetting
 from autockd.session import Session, open_session
 from autockd.summary import StudySummary
 from autockd.surroundings import plain_tensors, restoring
+from autockd.text import plural
 from autockd.tracking import events
 from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT
 
@@ -181,9 +182,10 @@ def _search_arm(
         book.cut("the test split is open")
     elif is_past:  # so was its share of the time
         book.cut("the next method is being searched")
-    if arm.label and not book.closed and not book.is_over:
-        recorder.choice(f"{arm.label}: {arm.study.search.trials} trials over {space_text(arm.study.search.space)}")
-    if arm.study.search.space and arm.study.search.sampler != "random" and not book.closed and not book.is_over:
+    search, is_new = arm.study.search, not book.closed and not book.is_over
+    if is_new and arm.label:
+        recorder.choice(f"{arm.label}: {plural(search.trials, 'trial')} over {space_text(search.space)}")
+    if is_new and search.space and search.sampler != "random":
         recorder.choice(_say_informed(arm, parallel))
     if not book.is_over:
         with halt.search(None if share is None else share - before):
@@ -299,5 +301,7 @@ def _result(session: Session) -> StudySummary:
     summary = session.summary
     if summary.best is None:
         reasons = "; ".join(dict.fromkeys(row.reason.splitlines()[0] for row in summary.trials if row.reason))
-        raise NoTrialSucceeded(f"none of {len(summary.trials)} trials succeeded: {reasons or 'only baselines ran'}")
+        raise NoTrialSucceeded(
+            f"none of {plural(len(summary.trials), 'trial')} succeeded: {reasons or 'only baselines ran'}"
+        )
     return summary

@@ -357,4 +357,4 @@ def _say_latencies(found: Sequence[Latency]) -> str:
     ranges = {name: sorted(each.milliseconds[name] for each in found) for name in names}
     said = ", ".join(f"{name} {values[0]:.3g} to {values[-1]:.3g}" for name, values in ranges.items())
     students = len({each.model_dump_json() for each in found})
-    return f"latency of {students} students, measured once for all trials: {said} ({found[0].how})"
+    return f"latency of {plural(students, 'student')}, measured once for all trials: {said} ({found[0].how})"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autockd.errors import reason_of
+from autockd.errors import reason_of, unexpected
 from autockd.records import Event, Noted
 from autockd.tracking import Ledger, MlflowSink
 from autockd.tracking.redaction import redact_record
@@ -57,7 +57,7 @@ class Recorder:
         try:
             yield
         except Exception as error:  # whatever a chart or the disk has against it
-            self.warn(f"{what} ({reason_of(error)})")
+            self.warn(f"{what} ({reason_of(error) if isinstance(error, OSError) else unexpected(error)})")
 
     def artifact(self, path: Path) -> None:
         """Copy a file to the study's run in MLflow."""

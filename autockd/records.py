@@ -12,18 +12,18 @@ from pydantic import Field, TypeAdapter
 from autockd.facts import (
     BankRecord,
     Diagnosis,
+    Direction,
     EpochRecord,
     Precision,
     PrecisionChoice,
     Provenance,
-    Record,
     RungResult,
     TeacherRecord,
     TrialOutcome,
     TrialReport,
     TrialState,
 )
-from autockd.limits import Bound, Peaks
+from autockd.limits import Bound, Peaks, Record
 
 TrialRole = Literal["baseline", "default", "enqueued", "sampled"]
 
@@ -38,7 +38,7 @@ class StudyStarted(Record):
     config_hash: str
     metric: str
     """Name of the validation metric, such as accuracy."""
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     task_fingerprint: str
     test_fingerprint: str = ""
     """Of the test split, which nobody sees before it is opened; empty in ledgers of older versions."""

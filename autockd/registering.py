@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from autockd.errors import AutockdError
+from autockd.errors import unexpected
 from autockd.export import load_bundle
 from autockd.folders import BUNDLE, LEDGER, study_argument
 from autockd.history import History
@@ -70,10 +70,8 @@ def register_bundle(folder: Path, uri: str, experiment: str, *, patience: float 
             return Outcome(candidate)
         with unhurried():
             found = _within(patience, uri, experiment, candidate)
-    except AutockdError as error:
-        reason = str(error)
     except Exception as error:  # whatever MLflow, a driver or the network raises, the study is finished
-        reason = f"{type(error).__name__}: {error}"
+        reason = unexpected(error)
     else:
         return Outcome(str(found), is_new=found.is_new)
     return Outcome(

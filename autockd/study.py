@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Self
 from autockd.config.loading import parse_study, refuse_mistakes, with_absolute_paths
 from autockd.config.saving import refuse_foreign, save_study
 from autockd.config.schema import StudyConfig
-from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of
+from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of, unexpected
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
 from autockd.report.studies import list_studies, summary_of
@@ -209,7 +209,7 @@ class Study:
         try:
             self.report()
         except Exception as error:  # whatever a chart, or a folder that somebody uses for more, has against it
-            warn(f"the report was not written anew: {reason_of(error)}")
+            warn(f"the report was not written anew: {unexpected(error)}")
         files = [self.folder / CONFIG, *sorted(self.folder.glob("*.png")), *shown_of(self.folder / REPORT)]
         found = sync(self.folder / LEDGER, uri, self.experiment, artifacts=files)
         return replace(found, registered=register_bundle(self.folder, uri, self.experiment).text)
@@ -278,6 +278,7 @@ class Study:
             force: whether to replace what lies there.
 
         Raises:
+            UsageError: both a trial and a pick are given, or the pick cannot be read.
             StudyError: there is no such trial with a student.
             ConfigError: int8 without ONNX.
             ExportError: the bundle cannot be written or does not reproduce the student.
@@ -376,7 +377,7 @@ def evaluate(
     Args:
         bundle: the bundle's folder.
         config: a study whose task to evaluate on; None takes the data set that the bundle names.
-        split: `test` or `validation`.
+        split: `test`, `validation`, or another test split that the data set has, such as `mismatched`.
         runtime: `torch`, `onnx` or `int8`.
 
     Raises:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from autockd.facts import Direction, sign_of
 from autockd.limits import Bound
 from autockd.records import (
     AssistantReady,
@@ -79,7 +80,7 @@ class StudySummary(Record):
     asked: int
     """Trials that the study is to have."""
     metric: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     finished: bool
     started: float
     resumed: float | None = None
@@ -122,7 +123,8 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     """The summary of events, in order; None where no study begins among them."""
     fields: dict[str, object] = {}
     trials: dict[int, TrialRow] = {}
-    final: dict[object, Evaluated | FinalistFinished] = {}
+    finalists: dict[tuple[int, int], FinalistFinished] = {}
+    evaluated: dict[str, Evaluated] = {}
     for event in events:
         match event:
             case StudyStarted():
@@ -135,9 +137,9 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
             case TrialStarted() | EpochFinished() | RungReached() | TrialFinished():
                 trials[event.trial] = _advance(trials.get(event.trial), event)
             case FinalistFinished():
-                final[event.trial, event.seed] = event
+                finalists[event.trial, event.seed] = event
             case Evaluated():
-                final[event.label] = event
+                evaluated[event.label] = event
             case Exported():
                 fields["bundle"] = event.bundle
             case StudyFinished():
@@ -147,14 +149,14 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     if "study" not in fields:
         return None
     rows = tuple(trials[number] for number in sorted(trials))
-    fields |= {"trials": rows, **_final_fields(final.values())}
-    fields["best_trial"] = best_trial(rows, str(fields["direction"]))
-    return StudySummary.model_validate(fields)
+    fields |= {"trials": rows, "finalists": tuple(finalists.values()), "evaluated": tuple(evaluated.values())}
+    summary = StudySummary.model_validate(fields)
+    return summary.model_copy(update={"best_trial": best_trial(rows, summary.direction)})
 
 
-def best_trial(rows: Iterable[TrialRow], direction: str) -> int | None:
+def best_trial(rows: Iterable[TrialRow], direction: Direction) -> int | None:
     """Number of the best complete trial that is no baseline; the earlier one of equals."""
-    sign = 1 if direction == "maximize" else -1
+    sign = sign_of(direction)
     candidates = [(sign * (row.value or 0.0), -row.trial) for row in rows if row.is_scored and row.role != "baseline"]
     return -max(candidates)[1] if candidates else None
 
@@ -166,15 +168,6 @@ def best_of_arms(summary: StudySummary) -> dict[str, TrialRow]:
         number = best_trial((row for row in summary.trials if row.arm == label), summary.direction)
         found.update((label, row) for row in summary.trials if row.trial == number)
     return found
-
-
-def _final_fields(final: Iterable[Evaluated | FinalistFinished]) -> dict[str, object]:
-    """Runs of finalists and evaluations, each the latest of its name."""
-    found = tuple(final)
-    return {
-        "evaluated": tuple(event for event in found if isinstance(event, Evaluated)),
-        "finalists": tuple(event for event in found if isinstance(event, FinalistFinished)),
-    }
 
 
 def _stage(

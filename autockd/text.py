@@ -32,6 +32,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def spread(length: int, count: int) -> list[int]:
+    """At most `count` indices below `length`, evenly spread, with both ends."""
+    if length <= count:
+        return list(range(length))
+    return [round(index * (length - 1) / (count - 1)) for index in range(count)]
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun: 1 trial, 2 trials."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

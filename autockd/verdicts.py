@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from autockd.records import FinalistFinished, Record, TrialRole
+from autockd.facts import Direction, sign_of
+from autockd.records import Evaluated, FinalistFinished, Record, TrialRole
 from autockd.summary import StudySummary
-from autockd.text import plural
+from autockd.text import metric_text, plural
 
 Verdict = Literal["better", "worse", "cannot be told apart"]
 
@@ -114,7 +115,7 @@ def runs_of(summary: StudySummary) -> list[FinalistFinished]:
     ]
 
 
-def compare_paired(one: Sequence[float], other: Sequence[float], direction: str) -> PairedComparison:
+def compare_paired(one: Sequence[float], other: Sequence[float], direction: Direction) -> PairedComparison:
     """Whether one finalist is better than another, over the same seeds in the same order.
 
     A paired t-test (scipy's `ttest_rel`) at 95 %: `better` or `worse` only where the interval of the mean difference
@@ -144,12 +145,12 @@ def compare_paired(one: Sequence[float], other: Sequence[float], direction: str)
     return PairedComparison(seeds=len(gaps), difference=mean, low=low, high=high, p_value=p_value, verdict=verdict)
 
 
-def winner_of(finalists: Iterable[Finalist], direction: str) -> Finalist | None:
+def winner_of(finalists: Iterable[Finalist], direction: Direction) -> Finalist | None:
     """The best by its mean validation metric over fresh seeds; baselines left out, the earlier trial of equals.
 
     One that breaks `export.pick` does not win, nor one that failed with a seed which others came through with.
     """
-    sign = 1 if direction == "maximize" else -1
+    sign = sign_of(direction)
     candidates = [finalist for finalist in finalists if finalist.role != "baseline" and not finalist.is_barred]
     most = max((len(finalist.seeds) for finalist in candidates), default=0)
     whole = [finalist for finalist in candidates if len(finalist.seeds) == most]
@@ -166,9 +167,9 @@ def spread_text(values: Sequence[float], metric: str) -> str:
     if not values:
         return "-"
     mean, deviation = mean_and_deviation(values)
-    if metric == "accuracy":
-        return f"{100 * mean:.1f} %" if deviation is None else f"{100 * mean:.1f} ± {100 * deviation:.1f} %"
-    return f"{mean:.4f}" if deviation is None else f"{mean:.4f} ± {deviation:.4f}"
+    if deviation is None:
+        return metric_text(mean, metric)
+    return f"{100 * mean:.1f} ± {100 * deviation:.1f} %" if metric == "accuracy" else f"{mean:.4f} ± {deviation:.4f}"
 
 
 def names(finalists: Sequence[Finalist]) -> dict[int, str]:
@@ -190,7 +191,18 @@ def _name(finalist: Finalist, *, is_shared: bool) -> str:
     return f"{kind}{' preset' if is_preset else ''}, trial {finalist.trial}"
 
 
-def judgements(finalists: Sequence[Finalist], metric: str, direction: str) -> tuple[Judgement, ...]:
+def subject_name(row: Evaluated, summary: StudySummary) -> str:
+    """What a final model is called: `student, no distillation`, `best student (continuation, trial 7)`."""
+    if row.subject == "teacher":
+        return "teacher"
+    if row.subject == "baseline":
+        return "student, no distillation" if row.label == "none" else f"student, {row.label}"
+    methods = {trial.trial: trial.arm or trial.method for trial in summary.trials}
+    which = "picked" if row.label == "picked" else "best"
+    return f"{which} student ({methods.get(row.trial or 0, row.label)}, trial {row.trial})"
+
+
+def judgements(finalists: Sequence[Finalist], metric: str, direction: Direction) -> tuple[Judgement, ...]:
     """The best student against every baseline, every preset, and the best of every other method that was compared.
 
     On the test split, over the seeds that both came through with; nothing before it is opened.
@@ -212,16 +224,18 @@ def judgements(finalists: Sequence[Finalist], metric: str, direction: str) -> tu
     return tuple(made)
 
 
-def selection_bias(finalists: Sequence[Finalist], metric: str, direction: str) -> str | None:
+def selection_bias(finalists: Sequence[Finalist], metric: str, direction: Direction) -> str | None:
     """How much of the search's best validation value fresh seeds do not give again, in a sentence."""
-    sign = 1 if direction == "maximize" else -1
+    sign = sign_of(direction)
     whole = [one for one in finalists if one.role != "baseline" and not one.was_stopped]
     top = max(whole, key=lambda one: (sign * one.searched, -one.trial), default=None)
     if top is None:
         return None
     mean = statistics.fmean(top.validation)
-    seen, lost = _value(top.searched, metric), sign * top.bias
-    gives = f"{plural(len(top.seeds), 'fresh seed')} give{'s' if len(top.seeds) == 1 else ''} {_value(mean, metric)}"
+    seen, lost = metric_text(top.searched, metric), sign * top.bias
+    gives = (
+        f"{plural(len(top.seeds), 'fresh seed')} give{'s' if len(top.seeds) == 1 else ''} {metric_text(mean, metric)}"
+    )
     told = f"{_amount(lost, metric)} of it {'was' if metric != 'accuracy' else 'were'} luck"
     if _rounds_to_nothing(lost, metric) or lost < 0:
         told = "none of it was luck"
@@ -237,7 +251,7 @@ def conclusions_of(summary: StudySummary) -> tuple[str, ...]:
     return (*said, bias) if bias else tuple(said)
 
 
-def _rivals(finalists: Sequence[Finalist], best: Finalist, direction: str) -> Iterator[Finalist]:
+def _rivals(finalists: Sequence[Finalist], best: Finalist, direction: Direction) -> Iterator[Finalist]:
     arms = {one.arm for one in finalists if one.role != "baseline"} - {best.arm}
     champions = {
         champion.trial for arm in arms if (champion := winner_of((o for o in finalists if o.arm == arm), direction))
@@ -247,8 +261,8 @@ def _rivals(finalists: Sequence[Finalist], best: Finalist, direction: str) -> It
             yield one
 
 
-def _said(found: PairedComparison, metric: str, direction: str) -> str:
-    sign = 1 if direction == "maximize" else -1
+def _said(found: PairedComparison, metric: str, direction: Direction) -> str:
+    sign = sign_of(direction)
     gain = sign * found.difference
     if found.seeds == 1:
         return f"{found.verdict}: {_signed(gain, metric)}, and one seed says nothing of chance"
@@ -259,10 +273,6 @@ def _said(found: PairedComparison, metric: str, direction: str) -> str:
     if found.verdict == "cannot be told apart":
         return f"{found.verdict}: {_signed(gain, metric)} {interval}"
     return f"{found.verdict} by {_amount(abs(gain), metric)} {interval}"
-
-
-def _value(value: float, metric: str) -> str:
-    return f"{100 * value:.1f} %" if metric == "accuracy" else f"{value:.4f}"
 
 
 def _number(value: float, metric: str) -> str:

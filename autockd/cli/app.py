@@ -157,8 +157,6 @@ def preview(
     else:
         show(plan_table(plan))
         show(plan_curves(plan.columns))
-        if any(plan.columns.get("margin", ())):
-            say("margin: as if E[z_T^2], the teacher's mean squared logit, were 1")
     for note in plan.notes:
         say(f"note: {note}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import platform
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,6 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
 
 from autockd.cli import machine
 from autockd.cli.output import write, write_json
@@ -103,20 +104,24 @@ def _python() -> Check:
 
 
 def _packages() -> Iterator[Check]:
-    for name in ("autockd", *required_packages()):
+    for needed in (Requirement("autockd"), *required_packages()):
+        remedy = f"pip install '{needed}'"
         try:
-            yield Check(name, "ok", metadata.version(name))
+            version = metadata.version(needed.name)
         except metadata.PackageNotFoundError:
-            yield Check(name, "fail", "not installed", f"pip install {name}")
+            yield Check(needed.name, "fail", "not installed", remedy)
+        else:
+            fits = needed.specifier.contains(version, prereleases=True)
+            yield Check(needed.name, "ok" if fits else "fail", version, "" if fits else remedy)
 
 
-def required_packages() -> list[str]:
-    """Names of the packages that autockd depends on, as its own metadata lists them."""
+def required_packages() -> list[Requirement]:
+    """The packages that autockd depends on, with their versions, as its own metadata lists them."""
     try:
         lines = metadata.requires("autockd") or []
     except metadata.PackageNotFoundError:
         return []
-    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+    return [needed for needed in map(Requirement, lines) if needed.marker is None or needed.marker.evaluate()]
 
 
 def _processor() -> Iterator[Check]:

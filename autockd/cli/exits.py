@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from autockd.cli.output import say
-from autockd.errors import AutockdError, disk_problem
+from autockd.errors import AutockdError, disk_problem, unexpected
 
 DEBUG_ENV = "AUTOCKD_DEBUG"
 """Set to anything but 0 for tracebacks, as with --verbose."""
@@ -84,7 +84,7 @@ def _interrupted() -> int:
 
 def _our_bug(error: Exception) -> str:
     return (
-        f"unexpected error: {type(error).__name__}: {error}\n"
+        f"unexpected error: {unexpected(error)}\n"
         f"This is a bug in autockd. Please report it, with the traceback that {DEBUG_ENV}=1 or "
         "`autockd --verbose COMMAND ...` prints."
     )

@@ -8,13 +8,13 @@ from pathlib import Path
 from autockd.config import StudyConfig
 from autockd.config.models import Encoder
 from autockd.config.tasks import Glue, HuggingFace, ImageFolder, Npz, Text, Torchvision, can_only_be_local
-from autockd.errors import ConfigError, Problem
+from autockd.errors import Problem
+from autockd.folders import expanded
 
 
-def check_inputs(study: StudyConfig, source: str) -> None:
-    """Raise a ConfigError with every file or folder that the study needs and that is not there."""
-    if problems := [Problem(field, message, remedy, source) for field, message, remedy in _missing(study)]:
-        raise ConfigError(problems)
+def input_problems(study: StudyConfig, source: str) -> list[Problem]:
+    """Every file or folder that the study of the file `source` needs and that is not there."""
+    return [Problem(field, message, remedy, source) for field, message, remedy in _missing(study)]
 
 
 def _missing(study: StudyConfig) -> Iterator[tuple[str, str, str]]:
@@ -61,4 +61,4 @@ def _are_missing(path: str) -> bool:
 
 def _is_missing(path: str) -> bool:
     """Whether it is not there, and no hub id either."""
-    return can_only_be_local(path) and not Path(path).expanduser().exists()
+    return can_only_be_local(path) and not expanded(path).exists()

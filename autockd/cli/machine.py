@@ -1,4 +1,4 @@
-"""What this machine has: cores, graphics, disks. Read from the system, without running anything on it."""
+"""GPUs and disks of this machine, as far as they can be tried at once."""
 
 from __future__ import annotations
 

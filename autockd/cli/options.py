@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from autockd.folders import expanded
+
 
 def shipped_names(incomplete: str) -> list[str]:
     """Names of shipped search spaces, for a shell that completes a word."""
@@ -17,7 +19,7 @@ def shipped_names(incomplete: str) -> list[str]:
 
 def folder(text: str) -> Path:
     """A folder as it was named; `~` is the user's home."""
-    return Path(text).expanduser()
+    return expanded(text)
 
 
 def study_files(incomplete: str) -> list[str]:

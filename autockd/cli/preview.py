@@ -1,4 +1,4 @@
-"""A study's plan on a terminal: a table of a few epochs, a curve of each coefficient, and a picture."""
+"""A study's plan on a terminal: a table of a few steps, a curve of each coefficient, and a picture."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from autockd.cli.tables import plain_table
 from autockd.errors import EnvironmentProblem, UsageError, reason_of
+from autockd.text import spread
 
 if TYPE_CHECKING:
     from autockd.report.preview import Preview
@@ -24,16 +25,16 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def plan_table(preview: Preview) -> Table:
-    """About a dozen epochs of the plan, the first and the last among them."""
+    """About a dozen steps of the plan, the first and the last among them."""
     names = in_order(preview.columns)
     headings = {"epoch": "right", "of the run": "right"} | {heading(name): "right" for name in names}
     rows = [
         (
-            epoch + 1,
-            f"{preview.progress[epoch]:.0%}",
-            *(f"{preview.columns[name][epoch]:.4g}" for name in names),
+            preview.epoch[step],
+            f"{preview.progress[step]:.0%}",
+            *(f"{preview.columns[name][step]:.4g}" for name in names),
         )
-        for epoch in spread(preview.epochs, _ROWS)
+        for step in spread(len(preview.epoch), _ROWS)
     ]
     return plain_table(headings, rows, f"{preview.method}, {preview.epochs} epochs")
 
@@ -67,13 +68,6 @@ def curve(values: Sequence[float], width: int) -> str:
     return "".join(_BLOCKS[round((value - low) / (high - low) * (len(_BLOCKS) - 1))] for value in picked)
 
 
-def spread(length: int, count: int) -> list[int]:
-    """At most `count` indices below `length`, evenly spread, with both ends."""
-    if length <= count:
-        return list(range(length))
-    return [round(index * (length - 1) / (count - 1)) for index in range(count)]
-
-
 def save_plot(preview: Preview, path: Path) -> None:
     """Draw the plan into a PNG file.
 
@@ -87,7 +81,8 @@ def save_plot(preview: Preview, path: Path) -> None:
 
     try:
         with plain_style():
-            plan_figure(preview.columns, 1, f"{preview.method}, {preview.epochs} epochs").savefig(path)
+            steps_per_epoch = len(preview.epoch) / preview.epochs
+            plan_figure(preview.columns, steps_per_epoch, f"{preview.method}, {preview.epochs} epochs").savefig(path)
     except OSError as error:
         raise EnvironmentProblem(
             f"--plot: cannot write {path}: {reason_of(error).lower()} -> name a writable folder"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from autockd.facts import sign_of
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -152,14 +153,14 @@ def _undistilled(summary: StudySummary) -> TrialRow | None:
 
 def ranked(summary: StudySummary) -> list[TrialRow]:
     """Trials that have a value and were not cut short, best first; baselines too."""
-    sign = 1 if summary.direction == "maximize" else -1
+    sign = sign_of(summary.direction)
     rows = [row for row in summary.trials if row.state == "complete" and row.value is not None]
     return sorted(rows, key=lambda row: (-sign * (row.value or 0.0), row.trial))
 
 
 def _leader(summary: StudySummary) -> TrialRow | None:
     """The best running trial, before any has finished."""
-    sign = 1 if summary.direction == "maximize" else -1
+    sign = sign_of(summary.direction)
     rows = [row for row in summary.trials if row.value is not None and row.state == "running"]
     return max((row for row in rows if row.role != "baseline"), key=lambda row: sign * (row.value or 0.0), default=None)
 

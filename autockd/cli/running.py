@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autockd.cli.inputs import check_inputs
 from autockd.cli.interrupts import ending_at_second_interrupt
 from autockd.cli.looking import show_outcome
 from autockd.cli.output import console, say, write, write_json
 from autockd.cli.spaces import load_file
+from autockd.cli.validating import check_named
 from autockd.config.tasks import is_on_hub
 from autockd.folders import CONFIG, REPORT, studies_folder, study_argument
 from autockd.records import Event, Noted
@@ -39,7 +39,7 @@ def run_file(
 ) -> None:
     """Run the study that FILE names, or one that `change` makes of it, or say what it would do; print the result."""
     config = load_file(file, overrides, smoke=smoke, change=change)
-    check_inputs(config, file)
+    check_named(config, file)
     folder = (studies or studies_folder()).absolute()
     if dry_run:
         _show_dry_run(config, folder, as_json=as_json)

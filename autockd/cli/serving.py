@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from autockd.cli.browser import open_later
 from autockd.cli.output import say, write
-from autockd.errors import AutockdError, EnvironmentProblem, StudyError, UsageError, reason_of
+from autockd.errors import AutockdError, EnvironmentProblem, StudyError, UsageError, reason_of, unexpected
 from autockd.folders import studies_folder, study_argument
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
         remedy = f"use `autockd status {study_argument(study.folder)}`"
         raise UsageError(f"tracking.enabled: study {study.name} is not recorded in MLflow -> {remedy}")
     if uri.startswith(("http://", "https://")):
-        _show(_page_elsewhere(study, uri), browser=browser)
+        _show_elsewhere(study, uri, browser=browser)
         return
     _require_free(port)
     _show(_page_here(study, uri, port), browser=browser)
@@ -61,22 +61,24 @@ def _page_here(study: Study, uri: str, port: int) -> str:
         raise
     except Exception as error:  # whatever MLflow, a driver or the network raises
         raise EnvironmentProblem(
-            f"MLflow cannot open {redact(uri)}: {redact(f'{type(error).__name__}: {error}')} -> mend that, or name "
+            f"MLflow cannot open {redact(uri)}: {redact(unexpected(error))} -> mend that, or name "
             f"another store (tracking.uri, or MLFLOW_TRACKING_URI) and bring the study there with "
             f"`autockd sync {study_argument(study.folder)}`"
         ) from None
 
 
-def _page_elsewhere(study: Study, uri: str) -> str:
-    """The study's page on a server that runs already, or that server if it does not answer."""
+def _show_elsewhere(study: Study, uri: str, *, browser: bool) -> None:
+    """Show the study's page on a server that runs already, or say that the server does not answer."""
     from autockd.tracking.redaction import redact
 
     say(f"study {study.name} is recorded on a server that runs already:")
     try:
-        return study.ui_url()
+        page = study.ui_url()
     except Exception as error:  # whatever MLflow and the network raise, the address is known
         say(f"it does not answer now: {redact(str(error))}")
-        return redact(uri)
+        write(redact(uri))
+    else:
+        _show(page, browser=browser)
 
 
 def _show(url: str, *, browser: bool) -> None:

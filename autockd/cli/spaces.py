@@ -92,8 +92,8 @@ def load_file(
     """
     from autockd.config import load_study, parse_study
 
-    path = Path(file)
-    shipped = None if path.is_file() else next((space for space in shipped_spaces() if space.name == file), None)
+    path, name = Path(file), file.removesuffix(_SUFFIX)
+    shipped = None if path.is_file() else next((space for space in shipped_spaces() if space.name == name), None)
     if shipped is not None:
         text = shipped.path.read_text(encoding="utf-8")
         return parse_study(text, shipped.path.name, Path.cwd(), overrides, smoke=smoke, change=change)

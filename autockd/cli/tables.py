@@ -16,7 +16,17 @@ from autockd.report.content import STATES
 from autockd.report.pareto import pareto_front
 from autockd.summary import StudySummary, TrialRow, best_of_arms
 from autockd.text import count_text, duration, kilobytes, metric_text, plural
-from autockd.verdicts import Finalist, conclusions_of, finalists_of, judgements, names, runs_of, spread_text, winner_of
+from autockd.verdicts import (
+    Finalist,
+    conclusions_of,
+    finalists_of,
+    judgements,
+    names,
+    runs_of,
+    spread_text,
+    subject_name,
+    winner_of,
+)
 
 _OVER = ("complete", "pruned", "failed")
 
@@ -137,17 +147,6 @@ def finalist_lines(summary: StudySummary) -> list[str]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(summary.test_opened))
         lines.append(f"the test split was opened once, at {when}, when all of these runs were over")
     return lines
-
-
-def subject_name(row: Evaluated, summary: StudySummary) -> str:
-    """What a final model is called: `student, no distillation`, `best student (continuation, trial 7)`."""
-    if row.subject == "teacher":
-        return "teacher"
-    if row.subject == "baseline":
-        return "student, no distillation" if row.label == "none" else f"student, {row.label}"
-    methods = {trial.trial: trial.arm or trial.method for trial in summary.trials}
-    which = "picked" if row.label == "picked" else "best"
-    return f"{which} student ({methods.get(row.trial or 0, row.label)}, trial {row.trial})"
 
 
 def front_table(summary: StudySummary) -> Table:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from autockd.cli.inputs import check_inputs
+from autockd.cli.inputs import input_problems
 from autockd.cli.output import write_json
 from autockd.cli.spaces import load_file
 from autockd.config import StudyConfig
-from autockd.config.budget import check_budget
+from autockd.config.budget import budget_problems
 from autockd.errors import ConfigError
 from autockd.text import plural
 
@@ -22,9 +22,9 @@ def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyCon
     """
     try:
         study = load_file(file, overrides)
-        _check(study, file)
+        check_named(study, file)
         if study.smoke:
-            _check(load_file(file, overrides, smoke=True), f"{file} (smoke)")
+            check_named(load_file(file, overrides, smoke=True), f"{file} (smoke)")
     except ConfigError as error:
         if as_json:
             write_json({"valid": False, "problems": [asdict(problem) for problem in error.problems], "config": None})
@@ -32,9 +32,14 @@ def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyCon
     return study
 
 
-def _check(study: StudyConfig, source: str) -> None:
-    check_budget(study)
-    check_inputs(study, source)
+def check_named(study: StudyConfig, source: str) -> None:
+    """See to it that a study has trials of its own, and that the files are there which it names.
+
+    Raises:
+        ConfigError: with every mistake.
+    """
+    if problems := [*budget_problems(study, source), *input_problems(study, source)]:
+        raise ConfigError(problems)
 
 
 def describe(file: str, study: StudyConfig) -> str:

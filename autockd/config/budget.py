@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from autockd.config.schema import StudyConfig
-from autockd.errors import ConfigError
-from autockd.text import plural
+from autockd.errors import ConfigError, Problem
 
 
 def resource_mistakes(study: StudyConfig) -> list[tuple[str, str]]:
@@ -21,12 +20,21 @@ def check_budget(config: StudyConfig) -> None:
     Raises:
         ConfigError: all trials are baselines, or all but the first ones would train the same student again.
     """
+    if problems := budget_problems(config):
+        raise ConfigError(problems)
+
+
+def budget_problems(config: StudyConfig, source: str = "") -> list[Problem]:
+    """What `check_budget` would raise, as mistakes of the file `source`."""
     baselines, trials = len(config.search.baselines), config.search.trials
     if config.compare:
-        return
+        return []
     if trials <= baselines:
-        message = f"is {trials}, and there are {plural(baselines, 'baseline')}, which come first"
-        raise ConfigError.of("search.trials", message, f"set it to {baselines + 1} at least, or name fewer baselines")
+        message = f"is {trials}, and the baselines alone are {baselines}"
+        remedy = f"set it to {baselines + 1} at least, or name fewer baselines"
+        return [Problem("search.trials", message, remedy, source)]
     if not config.search.space and trials > baselines + 1:
         message = f"is empty, so that of {trials} trials all after the first {baselines + 1} would be the same again"
-        raise ConfigError.of("search.space", message, f"name a dimension, or set search.trials to {baselines + 1}")
+        remedy = f"name a dimension, or set search.trials to {baselines + 1}"
+        return [Problem("search.space", message, remedy, source)]
+    return []

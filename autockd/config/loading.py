@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
 from autockd.config.tasks import Glue, HuggingFace, Text, can_only_be_local
 from autockd.errors import ConfigError, Problem, reason_of
+from autockd.folders import expanded
 
 Change = Callable[[StudyConfig], StudyConfig]
 
@@ -261,7 +262,7 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
 
 
 def _is_literal(field: Any) -> bool:
-    return str(get_origin(field.annotation)) == "typing.Literal" and len(get_args(field.annotation)) == 1
+    return get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -278,9 +279,9 @@ def with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
         for name in type(model).model_fields:
             value = getattr(model, name)
             if isinstance(value, Path):
-                changes[name] = (folder / value.expanduser()).resolve()
+                changes[name] = (folder / expanded(value)).resolve()
             elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
-                local = package_path(value) or folder / Path(value).expanduser()
+                local = package_path(value) or folder / expanded(value)
                 changes[name] = str(local.resolve()) if can_only_be_local(value) or local.exists() else value
             elif isinstance(value, BaseModel):
                 changes[name] = resolve(value)

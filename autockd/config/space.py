@@ -68,8 +68,10 @@ class FloatRange(_Range):
 
     @property
     def corners(self) -> tuple[float, ...]:
-        """Values to check the whole range by."""
-        return (self.low, self.high)
+        """Values to check the whole range by: the first and the last that can be proposed."""
+        if self.step is None:
+            return (self.low, self.high)
+        return (self.low, self.low + math.floor((self.high - self.low) / self.step + _TOLERANCE) * self.step)
 
     def contains(self, value: object) -> bool:
         """Whether `value` can be proposed."""
@@ -190,6 +192,10 @@ def as_number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
 
 
+_TOLERANCE = 1e-6
+"""How far from a tick a value may lie, in steps, for what is lost in rounding."""
+
+
 def _on_grid(value: float, low: float, step: float) -> bool:
     ticks = (value - low) / step
-    return math.isclose(ticks, round(ticks), abs_tol=1e-6)
+    return math.isclose(ticks, round(ticks), abs_tol=_TOLERANCE)

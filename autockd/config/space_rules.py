@@ -17,6 +17,7 @@ from autockd.config.space import (
     Choice,
     FloatRange,
     IntRange,
+    Space,
     active_params,
     as_number,
     as_tuple,
@@ -27,8 +28,6 @@ from autockd.config.trial import STUDENT_DIMENSIONS, baseline_config, conditione
 
 Mistake = tuple[str, str]
 """A dotted field and the message about it."""
-
-Space = Mapping[str, AnyDimension]
 
 _BASE = "search.space"
 
@@ -194,11 +193,11 @@ def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]
             if name not in space:
                 yield f"{field}.{name}", f"not a dimension of the space ({', '.join(space) or 'it is empty'})"
             elif not space[name].contains(value):
-                yield (
-                    f"{field}.{name}",
-                    f"the value to try first, {value!r}, lies outside of this dimension; widen the range, "
-                    "change the value, or set search.enqueue_defaults: false",
-                )
+                remedy = "widen the range, or change the value"
+                if field == _BASE:
+                    remedy = "widen the range, change the value, or set search.enqueue_defaults: false"
+                message = f"the value to try first, {value!r}, lies outside of this dimension; {remedy}"
+                yield f"{field}.{name}", message
             elif name not in exists:
                 yield f"{field}.{name}", "does not exist at this point, by its conditions; leave it out"
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from autockd.config.base import Config
 from autockd.config.packages import PREFIX
+from autockd.folders import expanded
 
 ClassMetric = Literal["accuracy", "f1", "accuracy_f1", "matthews"]
 """Metrics of classes; `f1` and `accuracy_f1` are of the class 1 of two."""
@@ -145,7 +146,7 @@ class HuggingFace(_ImageTask):
     @property
     def name(self) -> str:
         """Name of the folder or hub data set, in lower case, without what stands before it."""
-        return Path(self.path).expanduser().resolve().name.lower()
+        return expanded(self.path).resolve().name.lower()
 
 
 class ImageFolder(_ImageTask):
@@ -290,4 +291,4 @@ def can_only_be_local(path: str) -> bool:
 
 def is_on_hub(task: TaskConfig) -> TypeGuard[HuggingFace | Glue | Text]:
     """Whether a data set is fetched from the Hugging Face hub, for nothing here has its path."""
-    return isinstance(task, HuggingFace | Glue | Text) and not Path(task.path).expanduser().exists()
+    return isinstance(task, HuggingFace | Glue | Text) and not expanded(task.path).exists()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from autockd.config.tasks import MetricName
+from autockd.facts import Direction
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
@@ -101,7 +102,7 @@ class Metric:
     """
 
     name: MetricName
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     compute: Callable[[Tensor, Tensor], float]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from autockd.data.texts import Texts
 from autockd.data.views import Views
-
-Direction = Literal["maximize", "minimize"]
+from autockd.facts import Direction
 
 
 @dataclass(frozen=True)

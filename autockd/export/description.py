@@ -12,6 +12,7 @@ from autockd.config.models import CifarResNet, Encoder, TorchvisionModel
 from autockd.config.schema import Licence
 from autockd.config.tasks import MetricName, TaskConfig
 from autockd.config.training import TrainingConfig
+from autockd.facts import Direction
 from autockd.records import Provenance, Record
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -60,7 +61,7 @@ class _Description(Record):
 
     format_version: Literal[1] = 1
     metric: MetricName = "accuracy"
-    direction: Literal["maximize", "minimize"] = "maximize"
+    direction: Direction = "maximize"
     validation: float | None = None
     """The metric on the validation split, as recorded: of a student with a test metric in fp32, of another as its trial
     found it, in the arithmetic of its training."""

@@ -15,6 +15,7 @@ from autockd.data.task import Split
 from autockd.errors import ExportError
 from autockd.export.latency import CallTime, onnx_timings
 from autockd.export.student import Student
+from autockd.facts import sign_of
 from autockd.records import Record
 
 Precision = Literal["fp32", "int8"]
@@ -123,8 +124,7 @@ def _warnings(models: Mapping[str, ModelFigures], metric: str) -> Iterator[str]:
     fp32, int8 = models["fp32"], models.get("int8")
     if int8 is None or int8.validation is None or fp32.validation is None:
         return
-    rises = METRICS[metric].direction == "maximize"
-    loss = (fp32.validation - int8.validation) * (1 if rises else -1)
+    loss = sign_of(METRICS[metric].direction) * (fp32.validation - int8.validation)
     if loss > MOST_LOSS or math.isnan(loss):
         yield (
             f"the int8 model's validation {metric} is {int8.validation:.4f}, that of fp32 {fp32.validation:.4f}: it "

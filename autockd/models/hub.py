@@ -15,6 +15,7 @@ from typing import Any
 
 from autockd.config.models import Encoder
 from autockd.errors import ModelError, reason_of
+from autockd.folders import expanded
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9_][\w.-]*)?")
 _KERNELS = ("attn_implementation", "attn_implementation_internal", "experts_implementation")
@@ -39,7 +40,7 @@ def base_folder(config: Encoder) -> Path:
 def _found(config: Encoder) -> Path:
     if config.path is None:
         raise ModelError("path: an encoder starts from another one -> name a local folder or a hub id")
-    folder = Path(config.path).expanduser()
+    folder = expanded(config.path)
     if folder.is_dir():
         if config.revision is not None:
             raise ModelError(f"revision: {folder} is a local folder, which has none -> leave revision out")

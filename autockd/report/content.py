@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from autockd.facts import Direction, sign_of
 from autockd.records import Provenance, Record
 from autockd.summary import TrialRow
 from autockd.verdicts import PairedComparison
@@ -143,7 +144,7 @@ class ReportContent(Record):
     note: str
     finished: bool
     metric: str
-    direction: Literal["maximize", "minimize"]
+    direction: Direction
     task: str
     """The data set, in words."""
     task_fingerprint: str
@@ -210,11 +211,11 @@ class ReportContent(Record):
         return any(standing.seeds for standing in self.standings)
 
 
-def undistilled_among(standings: Sequence[Standing], direction: str) -> Standing | None:
+def undistilled_among(standings: Sequence[Standing], direction: Direction) -> Standing | None:
     """The student without distillation: the baseline, or the best by validation where that is a method like others."""
     same = [standing for standing in standings if standing.method == "none"]
     baseline = next((standing for standing in same if standing.kind == "baseline"), None)
-    sign = 1 if direction == "maximize" else -1
+    sign = sign_of(direction)
 
     def worth(standing: Standing) -> float:
         known = standing.validation or (() if standing.searched is None else (standing.searched,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autockd.facts import sign_of
 from autockd.records import FinalistFinished
 from autockd.summary import StudySummary, TrialRow
 from autockd.verdicts import finalists_of, runs_of, winner_of
@@ -15,7 +16,7 @@ def finalist_trials(summary: StudySummary, top: int, barred: frozenset[int] = fr
         top: how many of the best; of each compared method. Two trials at the same point are one.
         barred: trials that cannot win, and so are not among the best.
     """
-    sign = 1 if summary.direction == "maximize" else -1
+    sign = sign_of(summary.direction)
     whole = [row for row in summary.trials if row.state == "complete" and row.value is not None]
     chosen = {row.trial for row in whole if row.role == "baseline"}
     presets = [row for row in summary.trials if row.role == "default" and row.state in ("complete", "pruned")]
@@ -35,6 +36,6 @@ def winning_run(summary: StudySummary) -> FinalistFinished | None:
     winner = winner_of(finalists_of(summary), summary.direction)
     if winner is None:
         return None
-    sign = 1 if summary.direction == "maximize" else -1
+    sign = sign_of(summary.direction)
     runs = [run for run in runs_of(summary) if run.trial == winner.trial and run.value is not None]
     return max(runs, key=lambda run: (sign * (run.value or 0.0), -run.seed))

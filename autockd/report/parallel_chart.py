@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from autockd.facts import sign_of
 from autockd.report.charts import GREY, Axis, Chart, Label, Look, Panel, Series, look_of, metric_title, scale_of
 from autockd.report.content import Kind, ReportContent
 from autockd.report.gathering import value_text
@@ -76,7 +77,7 @@ def _shaded(
     content: ReportContent, rows: Sequence[TrialRow], lines: Mapping[int, tuple[float, ...]]
 ) -> Iterator[Series]:
     """Five series, the best last and so on top; within one, a gap between trials."""
-    sign = 1 if content.direction == "maximize" else -1
+    sign = sign_of(content.direction)
     ranked = sorted(rows, key=lambda row: (sign * (row.value or 0.0), -row.trial))
     for shade, color in enumerate(_SHADES):
         mine = [row for place, row in enumerate(ranked) if place * len(_SHADES) // len(ranked) == shade]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from autockd.facts import sign_of
 from autockd.summary import StudySummary, TrialRow
 
 
@@ -14,7 +15,7 @@ def pareto_front(summary: StudySummary) -> tuple[TrialRow, ...]:
     always to be low. Of trials that are equal in all, the first stays. Baselines are there to compare with, and have no
     place on it.
     """
-    sign = 1 if summary.direction == "maximize" else -1
+    sign = sign_of(summary.direction)
     rows = {
         row.trial: row
         for row in summary.trials

@@ -5,27 +5,34 @@ from __future__ import annotations
 import itertools
 
 from autockd.config.arms import Arm, arms_of
+from autockd.config.methods import ContinuationKD
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
 from autockd.distillation.space_warnings import NOMINAL_STEPS, space_warnings
 from autockd.errors import ConfigError, TrialFailed
 from autockd.records import Record
+from autockd.text import spread
 
 SCHEDULED = ("annealing", "continuation")
 """Methods whose coefficients are worth looking at."""
 
+_MOST_STEPS = 1000
+
 
 class Preview(Record):
-    """A plan at the last step of every epoch.
+    """A plan at its training steps, or where there are many, at a thousand of them: first and last, evenly spread.
 
-    The margin is in units of E[z_T^2], the teacher's mean squared logit, which is not known before it is trained.
+    The margin is in units of E[z_T^2], the teacher's mean squared logit, which is not known before it is trained; an
+    absolute one in that of the squared logits.
     """
 
     method: str
     epochs: int
+    epoch: list[int]
+    """To which each step belongs, from 1."""
     progress: list[float]
-    """Fraction of the run, 0..1."""
+    """How far the run has come with each step: 0 at the first, 1 at the last."""
     columns: dict[str, list[float]]
     """hard_weight (psi), smoothing (phi), margin, learning_rate, ... as far as the method has them."""
     notes: tuple[str, ...]
@@ -46,15 +53,14 @@ def preview(study: StudyConfig) -> Preview:
     except TrialFailed as error:
         message = f"{error.message}, if an epoch has {NOMINAL_STEPS} steps"
         raise ConfigError.of("method.smoothing_start", message, error.remedy, study.name) from error
-    epochs = trial.training.epochs
-    last = [epoch * NOMINAL_STEPS - 1 for epoch in range(1, epochs + 1)]
-    columns = {name: [plan.column(name)[step] for step in last] for name in plan.columns}
+    steps = spread(plan.run.steps, _MOST_STEPS)
     return Preview(
         method=trial.method.name,
-        epochs=epochs,
-        progress=[epoch / epochs for epoch in range(1, epochs + 1)],
-        columns=columns,
-        notes=(*_notes(arms, trial, plan), *_compared(arms)),
+        epochs=trial.training.epochs,
+        epoch=[step // NOMINAL_STEPS + 1 for step in steps],
+        progress=[step / (plan.run.steps - 1) for step in steps],
+        columns={name: plan.table[steps, column].tolist() for column, name in enumerate(plan.columns)},
+        notes=(*_notes(arms, trial, plan), *_margin_unit(trial), *_compared(arms)),
     )
 
 
@@ -81,6 +87,13 @@ def _notes(arms: tuple[Arm, ...], trial: TrialConfig, plan: Plan) -> tuple[str, 
         *itertools.chain.from_iterable(space_warnings(arm.study, None) for arm in arms),
         *_teacher_seen(trial, plan),
     )
+
+
+def _margin_unit(trial: TrialConfig) -> tuple[str, ...]:
+    method = trial.method
+    if not isinstance(method, ContinuationKD) or not method.margin or method.margin_mode == "absolute":
+        return ()
+    return ("margin: as if E[z_T^2], the teacher's mean squared logit, were 1",)
 
 
 def _compared(arms: tuple[Arm, ...]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from autockd.facts import Direction
 from autockd.records import Evaluated
 from autockd.report.content import Kind, Standing, preset_among, undistilled_among
 from autockd.summary import StudySummary, TrialRow, best_of_arms
@@ -122,7 +123,7 @@ def _with_distinct_names(standings: Sequence[Standing]) -> list[Standing]:
     ]
 
 
-def _with_comparisons(standings: Sequence[Standing], direction: str) -> list[Standing]:
+def _with_comparisons(standings: Sequence[Standing], direction: Direction) -> list[Standing]:
     """Each against the student without distillation and against the preset, wherever both have fresh seeds."""
     plain, preset = undistilled_among(standings, direction), preset_among(standings)
     return [
@@ -136,7 +137,7 @@ def _with_comparisons(standings: Sequence[Standing], direction: str) -> list[Sta
     ]
 
 
-def _compared(one: Standing, other: Standing | None, direction: str) -> PairedComparison | None:
+def _compared(one: Standing, other: Standing | None, direction: Direction) -> PairedComparison | None:
     """Over the seeds that both have, on the test split if both were tested, else on validation."""
     if other is None or other.trial == one.trial or not (one.seeds and other.seeds):
         return None

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from autockd.facts import sign_of
 from autockd.report.content import STATES, ReportContent, Standing
 from autockd.text import count_text, duration, metric_text, plural
 from autockd.verdicts import PairedComparison
@@ -143,7 +144,7 @@ def _arms(content: ReportContent) -> Iterator[str]:
     known = [arm for arm in content.arms if arm.best_value is not None]
     if len(content.arms) < 2 or not known:
         return
-    sign = 1 if content.direction == "maximize" else -1
+    sign = sign_of(content.direction)
     ranked = sorted(known, key=lambda arm: -sign * (arm.best_value or 0.0))
     listed = ", ".join(f"{arm.arm} {metric_text(arm.best_value, content.metric)}" for arm in ranked)
     counts = {arm.trials for arm in content.arms}

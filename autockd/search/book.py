@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, baseline_config, conditioned_space, trial_config
 from autockd.distillation import make_method
+from autockd.facts import Direction
 from autockd.records import (
     EpochFinished,
     EpochRecord,
@@ -59,7 +60,7 @@ class StudyBook:
         record: Callable[[Event], None],
         *,
         parallel: int,
-        direction: str,
+        direction: Direction,
         history: Iterable[Event] = (),
         arm: str = "",
         first: int = 0,
@@ -99,14 +100,14 @@ class StudyBook:
         enqueue_first_trials(study, self._optuna, skip=len(self._trials))
 
     @property
-    def finished(self) -> bool:
+    def all_proposed(self) -> bool:
         """Whether every trial that was asked for has been proposed."""
         return len(self._trials) >= self._study.search.trials and not self._orphans
 
     @property
     def is_over(self) -> bool:
         """Whether every trial that was asked for has an outcome."""
-        return self.finished and self.running == 0
+        return self.all_proposed and self.running == 0
 
     @property
     def left(self) -> int:
@@ -141,7 +142,7 @@ class StudyBook:
         if self._orphans:
             is_full = self.running - len(self._orphans) >= self._parallel
             return None if is_full else self._proposal(self._starts[self._orphans.popleft()])
-        while not self.finished and self.running < self._parallel and self._tell_up_to(self._next - self._lag):
+        while not self.all_proposed and self.running < self._parallel and self._tell_up_to(self._next - self._lag):
             number = self._next
             self._optuna.sampler = self._sampler(number)
             trial = self._optuna.ask()

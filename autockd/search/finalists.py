@@ -71,7 +71,7 @@ class FinalistBook:
         self._waiting = deque(number for number in range(len(self._runs)) if number not in self._closed)
 
     @property
-    def finished(self) -> bool:
+    def all_proposed(self) -> bool:
         """Whether every run has been proposed."""
         return not self._waiting
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 
+from autockd.facts import Direction
 from autockd.records import TrialOutcome
 from autockd.search.proposals import ROLE, quiet_experiments
 
@@ -20,7 +21,7 @@ _STATES = {
 }
 
 
-def new_optuna_study(name: str, journal: Path, direction: str, objectives: Sequence[str] = ()) -> optuna.Study:
+def new_optuna_study(name: str, journal: Path, direction: Direction, objectives: Sequence[str] = ()) -> optuna.Study:
     """An empty Optuna study in a new journal; a killed writer's lock goes with the old one.
 
     Args:

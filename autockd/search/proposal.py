@@ -54,7 +54,7 @@ class Book(Protocol):
     """What gives proposals out and takes their results: a study's book of trials, or that of its finalists."""
 
     @property
-    def finished(self) -> bool:
+    def all_proposed(self) -> bool:
         """Whether everything has been proposed."""
 
     @property

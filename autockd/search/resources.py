@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from autockd.config.schema import ResourceConfig
 from autockd.errors import EnvironmentProblem
 from autockd.limits import trials_on_one_gpu
+from autockd.text import plural
 
 TRIALS_PER_GPU = 4
 """Trials that share a GPU where the study does not say: small students leave most of it idle."""
@@ -65,13 +66,13 @@ def allocate(config: ResourceConfig, nodes: Sequence[Mapping[str, float]]) -> Al
             f"there are {cpus:g} and {gpus:g}{where}; lower resources.cpus_per_trial or resources.gpus_per_trial"
         )
     parallel = min(slots, config.parallel_trials or slots)
-    each = f"{config.cpus_per_trial} core{'s' if config.cpus_per_trial > 1 else ''}"
+    each = plural(config.cpus_per_trial, "core")
     each += f" and {share:g} GPU" if share else ""
     return Allocation(
         parallel,
         config.cpus_per_trial,
         share,
-        f"{parallel} trials at a time with {each} each, of {cpus:g} cores and {gpus:g} GPUs{where}",
+        f"{plural(parallel, 'trial')} at a time with {each} each, of {cpus:g} cores and {gpus:g} GPUs{where}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from autockd.config.schema import StoppingConfig
+from autockd.facts import Direction
 from autockd.records import RungReached, RungResult
 from autockd.search.stopping import judge
 
@@ -18,7 +19,7 @@ class Rungs:
         lag: see `proposal_lag`; all trials that far back are over, so a verdict does not depend on who was faster.
     """
 
-    def __init__(self, config: StoppingConfig, direction: str, lag: int) -> None:
+    def __init__(self, config: StoppingConfig, direction: Direction, lag: int) -> None:
         self._config = config
         self._direction = direction
         self._lag = lag

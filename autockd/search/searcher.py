@@ -46,7 +46,7 @@ class StudySearcher(Searcher):  # type: ignore[misc]
             raise self._problem
         proposal = self._again.pop(0) if self._again else self._book.propose()
         if proposal is None:
-            is_over = self._book.finished and not self._running  # one that runs may have to be suggested again
+            is_over = self._book.all_proposed and not self._running  # one that runs may have to be suggested again
             return Searcher.FINISHED if is_over else None
         self._running[trial_id] = proposal
         return {**asdict(proposal), "config": proposal.config.model_dump(mode="json")}

@@ -16,6 +16,7 @@ import numpy as np
 from autockd.config.methods import AnnealingKD, ContinuationKD
 from autockd.config.schema import StoppingConfig
 from autockd.config.trial import TrialConfig
+from autockd.facts import Direction
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def rung_epochs(config: StoppingConfig, epochs: int) -> tuple[int, ...]:
     return tuple(sorted(rung for rung in rungs if rung < epochs))
 
 
-def judge(value: float, peers: Sequence[float], config: StoppingConfig, direction: str) -> Verdict:
+def judge(value: float, peers: Sequence[float], config: StoppingConfig, direction: Direction) -> Verdict:
     """Whether a trial goes on: it must reach the best 1/reduction_factor of its peers.
 
     Args:

@@ -16,7 +16,7 @@ from autockd.config.methods import MethodConfig
 from autockd.config.trial import TrialConfig
 from autockd.data.task import Task
 from autockd.distillation import make_method
-from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed
+from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed, unexpected
 from autockd.folders import CHECKPOINT
 from autockd.models import save_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
@@ -309,7 +309,7 @@ class TrialWorker:
         """A failed outcome; None where the trial can go on with less memory, from its checkpoint or anew."""
         if isinstance(error, torch.AcceleratorError) and not is_out_of_memory(error):
             self._leave()
-        text = f"{type(error).__name__}: {error}"
+        text = unexpected(error)
         if not is_out_of_memory(error):
             where = "".join(traceback.format_tb(error.__traceback__)[-2:])
             return self._failed(f"{text}\n{where}".strip())

@@ -25,12 +25,13 @@ _SHARES = {"hard_weight": "psi (hard_weight)", "smoothing": "phi (smoothing)"}
 _PANELS = {"margin": "margin", "learning_rate": "learning_rate"}
 
 
-def plan_figure(columns: Mapping[str, Sequence[float]], steps_per_epoch: int, title: str) -> Figure:
+def plan_figure(columns: Mapping[str, Sequence[float]], steps_per_epoch: float, title: str) -> Figure:
     """Phi, psi, margin and learning rate over a run, each value held until the next step.
 
     Args:
-        columns: coefficients of a plan by name, a number for every training step; others than those four are left out.
-        steps_per_epoch: training steps of one epoch, the unit of the horizontal axis.
+        columns: coefficients of a plan by name, a number for every training step, or for steps evenly spread; others
+            than those four are left out.
+        steps_per_epoch: how many of these steps an epoch has, the unit of the horizontal axis.
         title: stands above.
     """
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def plan_figure(columns: Mapping[str, Sequence[float]], steps_per_epoch: int, ti
     return figure
 
 
-def _draw_columns(axis: Any, columns: Mapping[str, Sequence[float]], steps_per_epoch: int) -> None:
+def _draw_columns(axis: Any, columns: Mapping[str, Sequence[float]], steps_per_epoch: float) -> None:
     frame(axis)
     for color, (label, values) in zip(COLORS, columns.items(), strict=False):
         # Step t rules from t to t + 1, so the last value is drawn up to the end of the run.

@@ -12,6 +12,7 @@ from typing import Any
 
 from autockd.config.training import TRAINING_DIMENSIONS
 from autockd.config.trial import STUDENT_DIMENSIONS
+from autockd.facts import Direction
 from autockd.hashing import content_hash
 from autockd.records import (
     BankRecord,
@@ -237,7 +238,7 @@ def evaluation_metrics(event: Evaluated, metric: str) -> Metrics:
     }
 
 
-def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: str) -> Metrics:
+def finalist_metrics(finalists: Sequence[Finalist], metric: str, direction: Direction) -> Metrics:
     """Means over fresh seeds, and deviations: under `best` for the winner, its method's `preset`, baselines' methods.
 
     So the same keys say the same of every study; the other finalists stand in its note.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from autockd.facts import Direction
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -46,7 +47,8 @@ class Projection:
     def __init__(self) -> None:
         self.study: str | None = None
         self.study_id: str | None = None
-        self._metric, self._direction = "", "maximize"
+        self._metric = ""
+        self._direction: Direction = "maximize"
         self._began = 0.0
         self._resumed = 0
         self._note: StudyNote | None = None
@@ -56,7 +58,7 @@ class Projection:
         self._objectives: tuple[str, ...] = ()
         self._runs: dict[int | None, RunDraft] = {}
         self._seen: set[tuple[object, ...]] = set()
-        self._finished: set[int] = set()
+        self._finished = 0
         self._baselines: set[int] = set()
         self._best: float | None = None
 
@@ -111,12 +113,10 @@ class Projection:
         assert self.study_id is not None, "a study starts before its trials"
         if event.role == "baseline":
             self._baselines.add(event.trial)
-        run = self._runs.get(event.trial)
-        if run is None:
-            run = self._runs[event.trial] = RunDraft(event.trial, fields.trial_name(event), milliseconds(event.time))
-            run.tell(event.time, params=fields.trial_params(event, self._space))
-        run.tell(event.time, tags=fields.trial_tags(event, self.study_id))
-        run.reopen()
+        run = RunDraft(event.trial, fields.trial_name(event), milliseconds(event.time))
+        tags, params = fields.trial_tags(event, self.study_id), fields.trial_params(event, self._space)
+        run.tell(event.time, tags=tags, params=params)
+        self._runs[event.trial] = run
 
     def _tell(self, run: RunDraft, event: Event) -> None:
         match event:
@@ -170,11 +170,11 @@ class Projection:
         run.tell(event.time, metrics=fields.trial_metrics(event, self._metric, self._objectives), step=event.epochs)
         run.tell(event.time, tags=fields.outcome_tags(event))
         run.end(_STATUS[event.state], milliseconds(event.time))
-        self._finished.add(event.trial)
+        self._finished += 1
         if event.state == "complete" and event.value is not None and event.trial not in self._baselines:
             self._best = event.value if self._best is None else self._better(self._best, event.value)
         study = self._runs[None]
-        study.tell(event.time, metrics={"best_so_far": self._best}, step=len(self._finished))
+        study.tell(event.time, metrics={"best_so_far": self._best}, step=self._finished)
         seconds = round(event.time - self._began)
         study.tell(event.time, metrics={"best_so_far_by_second": self._best}, step=seconds)
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from autockd.errors import EnvironmentProblem
+from autockd.facts import Direction
 from autockd.tracking.mlflow_lookup import find_runs, pages
 from autockd.tracking.mlflow_store import alone, new_client
 
@@ -60,7 +61,7 @@ class Candidate:
     model: Path
     example: Mapping[str, np.ndarray]
     metric: str
-    direction: str
+    direction: Direction
     test: float | None
     test_mean: float | None = None
     test_fingerprint: str

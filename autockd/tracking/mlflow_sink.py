@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from autockd.errors import unexpected
 from autockd.records import Event
 from autockd.tracking.ledger import read_events
 from autockd.tracking.mlflow_projection import Projection
@@ -252,4 +253,4 @@ class MlflowSink:
     def _count(self, error: Exception) -> None:
         with self._mutex:
             self._errors += 1
-            self._last_error = redact(f"{type(error).__name__}: {error}")
+            self._last_error = redact(unexpected(error))

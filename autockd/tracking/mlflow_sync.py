@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from autockd.errors import EnvironmentProblem, StudyError
+from autockd.errors import EnvironmentProblem, StudyError, unexpected
 from autockd.surroundings import restoring
 from autockd.tracking.ledger import in_use, read_events
 from autockd.tracking.mlflow_projection import Projection
@@ -61,7 +61,7 @@ def sync(
                 _patiently(store, partial(store.log_artifact, path))
     except Exception as error:
         raise EnvironmentProblem(
-            f"MLflow at {redact(uri)} does not take the study: {redact(f'{type(error).__name__}: {error}')}; "
+            f"MLflow at {redact(uri)} does not take the study: {redact(unexpected(error))}; "
             "nothing is lost: mend it, then sync again"
         ) from None
     return SinkSummary(

@@ -32,8 +32,8 @@ _POINTER = re.compile(r"(?:^|_)(?:FILE|PATH|DIR|FOLDER|SOCK)$|^(?:OLD)?PWD$")
 _MIN_ENV_LENGTH = 8
 """Shorter values of the environment are too likely to be ordinary words."""
 
-_PLACES = frozenset({"bundle", "weights_path"})
-"""Fields of records that say where in the study's folder something is: what is written there must be found again."""
+_PLACE = "bundle"
+"""A field of records that says where in the study's folder something is, and must be found again."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # One slash alone is what a URI has left after a detour through a path.
@@ -81,7 +81,7 @@ def redact(text: str) -> str:
 def redact_value(key: str, value: Any) -> Any:
     """A value that stands under `key`, without credentials; mappings and sequences are walked through.
 
-    Numbers, booleans and None come back as they are, unless the key itself is secret and the value is set.
+    Booleans and None come back as they are, and so do numbers, unless the key itself is secret.
     """
     if isinstance(value, Mapping):
         return {name: redact_value(str(name), inner) for name, inner in value.items()}
@@ -95,7 +95,7 @@ def redact_value(key: str, value: Any) -> Any:
 def redact_record(record: SomeRecord) -> SomeRecord:
     """A record without credentials: itself, where it holds none. Where the study keeps its files is left as it is."""
     data = record.model_dump()
-    clean = {key: value if key in _PLACES else redact_value(key, value) for key, value in data.items()}
+    clean = {key: value if key == _PLACE else redact_value(key, value) for key, value in data.items()}
     return record if clean == data else record.model_validate(clean)
 
 

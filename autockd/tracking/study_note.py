@@ -10,8 +10,18 @@ from typing import Any
 
 from autockd.records import EpochFinished, Evaluated, Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
+from autockd.text import metric_text
 from autockd.tracking.redaction import redact
-from autockd.verdicts import Finalist, conclusions_of, finalists_of, names, runs_of, spread_text, winner_of
+from autockd.verdicts import (
+    Finalist,
+    conclusions_of,
+    finalists_of,
+    names,
+    runs_of,
+    spread_text,
+    subject_name,
+    winner_of,
+)
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~])")
 _LONGEST = 80
@@ -64,8 +74,8 @@ def _result(summary: StudySummary) -> Iterator[str]:
     if winner_of(finalists, summary.direction) is not None:
         yield from _over_seeds(summary, finalists)
     elif summary.evaluated:
-        heads = ("model", "trial", f"validation {summary.metric}", f"test {summary.metric}", "parameters", "bytes")
-        yield _table(heads, [_row(event) for event in summary.evaluated])
+        heads = ("model", f"validation {summary.metric}", f"test {summary.metric}", "parameters", "bytes")
+        yield _table(heads, [_row(event, summary) for event in summary.evaluated])
     if arms := dict.fromkeys(row.arm for row in summary.trials if row.arm):
         columns = ("compared method", "trials", "best trial", f"validation {summary.metric}")
         best = best_of_arms(summary)
@@ -75,7 +85,7 @@ def _result(summary: StudySummary) -> Iterator[str]:
 def _arm(arm: str, summary: StudySummary, best: TrialRow | None) -> list[str]:
     """A compared method with the best of its trials."""
     count = str(sum(row.arm == arm for row in summary.trials))
-    return [arm, count, *((str(best.trial), f"{best.value:.4g}") if best else ("", ""))]
+    return [arm, count, *((str(best.trial), metric_text(best.value, summary.metric)) if best else ("", ""))]
 
 
 def _over_seeds(summary: StudySummary, finalists: Sequence[Finalist]) -> Iterator[str]:
@@ -113,7 +123,7 @@ def _outcome(summary: StudySummary, finalists: Sequence[Finalist]) -> str:
     if best is None or best.value is None:
         return f"No student: {counts}."
     name = f"trial {best.trial} ({_plain(best.arm or best.method)})"
-    value = f"validation {_plain(summary.metric)} {best.value:.4g}; {counts}."
+    value = f"validation {_plain(summary.metric)} {metric_text(best.value, summary.metric)}; {counts}."
     return f"The best of the search is {name}, {value}" if finalists else f"The best student is **{name}**, {value}"
 
 
@@ -138,11 +148,9 @@ def _chosen(summary: StudySummary) -> TrialRow | None:
     return next((row for row in summary.trials if winner and row.trial == winner.trial), summary.best)
 
 
-def _row(event: Evaluated) -> list[str]:
-    subject = "student" if event.subject == "baseline" else event.subject
-    name = event.label if event.label == subject else f"{subject}, {event.label}"
-    trial = "" if event.trial is None else str(event.trial)
-    return [name, trial, f"{event.validation:.4g}", f"{event.test:.4g}", f"{event.parameters:,}", f"{event.bytes:,}"]
+def _row(event: Evaluated, summary: StudySummary) -> list[str]:
+    metrics = (metric_text(value, summary.metric) for value in (event.validation, event.test))
+    return [subject_name(event, summary), *metrics, f"{event.parameters:,}", f"{event.bytes:,}"]
 
 
 def _settings(search: Mapping[str, Any], compared: int) -> Iterator[str]:

@@ -20,6 +20,7 @@ from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.distillation import LossParts, compile_plan, make_method
+from autockd.facts import sign_of
 from autockd.models.fused import FusedResNet
 from autockd.models.resnet import ResNet6n2
 from autockd.records import EpochRecord, PrecisionChoice
@@ -134,7 +135,7 @@ class FusedTrainer:
     def _record(self, place: int, metric: float, totals: Sequence[float], spent: tuple[float, float]) -> EpochRecord:
         samples = len(self.task.train)
         loss, hard, soft, active = (total / samples for total in totals)
-        sign = 1 if self.task.direction == "maximize" else -1
+        sign = sign_of(self.task.direction)
         best, best_epoch = self.best[place]
         if best_epoch == 0 or sign * metric > sign * best:
             best, best_epoch = self.best[place] = (metric, self.epoch)

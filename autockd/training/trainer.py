@@ -19,6 +19,7 @@ from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.distillation import LossParts, Row, compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
+from autockd.facts import sign_of
 from autockd.limits import Work
 from autockd.models import count_parameters
 from autockd.records import EpochRecord, PrecisionChoice
@@ -259,7 +260,7 @@ class Trainer:
 
     def _is_better(self, metric: float) -> bool:
         """Than all epochs so far."""
-        sign = 1 if self.task.direction == "maximize" else -1
+        sign = sign_of(self.task.direction)
         return self.progress.best_epoch == 0 or sign * metric > sign * self.progress.best_metric
 
     def _keep_best(self, metric: float) -> None:

@@ -66,7 +66,7 @@ class Book:
         self._closed: list[int] = []
 
     @property
-    def finished(self) -> bool:
+    def all_proposed(self) -> bool:
         return self._proposed == self._config.search.trials
 
     @property
@@ -77,7 +77,7 @@ class Book:
         return study / str(number)
 
     def propose(self) -> Proposal | None:
-        if self.finished:
+        if self.all_proposed:
             return None
         self._proposed += 1
         return Proposal(self._proposed - 1, trial_config(self._config, {}))

@@ -40,7 +40,7 @@ class Book:
         self._ended: dict[int, str] = {}
 
     @property
-    def finished(self) -> bool:
+    def all_proposed(self) -> bool:
         return self._proposed == self._trials
 
     @property
@@ -56,7 +56,7 @@ class Book:
         return study / str(number)
 
     def propose(self) -> Proposal | None:
-        if self.finished or len(self._ended) < self._proposed:
+        if self.all_proposed or len(self._ended) < self._proposed:
             return None
         if self._proposed == 1:
             if self._killed is None:

@@ -107,7 +107,7 @@ def test_a_batch_size_that_is_searched_is_looked_at_too(task: Task) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trials": 2, "baselines": BASELINES}, "search.trials: is 2, and there are 2 baselines.* set it to 3"),
+        ({"trials": 2, "baselines": BASELINES}, "search.trials: is 2, and the baselines alone are 2.* set it to 3"),
         ({"trials": 4, "baselines": BASELINES}, "search.space: is empty, so that of 4 trials all after the first 3"),
         ({"trials": 3, "baselines": BASELINES}, ""),
         ({"trials": 1, "baselines": ()}, ""),

@@ -17,7 +17,8 @@ from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task
 from autockd.errors import StudyError
 from autockd.folders import LEDGER
-from autockd.judging import _choose, _require_same, _searched, _starts, evaluate_finals, run_finalists
+from autockd.history import History
+from autockd.judging import _choose, _require_same, _searched, evaluate_finals, run_finalists
 from autockd.records import (
     FinalistsChosen,
     TestOpened,
@@ -113,7 +114,7 @@ def test_no_finalists_are_not_written_down(session: Session) -> None:
 
 def test_baselines_of_the_same_method_have_names_of_their_own(session: Session) -> None:
     teacher = TeacherSpec(session.config.teacher, session.folder / "teacher" / "model.safetensors", teacher_record())
-    starts = _starts(events(session.folder / LEDGER))
+    starts = History(events(session.folder / LEDGER)).starts
     subjects = _searched(session, session.summary, starts, teacher)
     assert [(subject.label, subject.trial) for subject in subjects] == [("kd", 0), ("kd 1", 1), ("best", 2)]
     assert [subject.kind for subject in subjects] == ["baseline", "baseline", "best"]
@@ -126,7 +127,7 @@ def test_the_best_of_each_compared_method_is_tested_under_its_arm(session: Sessi
     for trial, arm, value in ((4, "none", 0.5), (5, "none", 0.7), (6, "kd", 0.97), (7, "kd-std", 0.6)):
         search(session, trial, "sampled", make_trial(arm.removesuffix("-std")), value, arm)
     teacher = TeacherSpec(session.config.teacher, session.folder / "teacher" / "model.safetensors", teacher_record())
-    subjects = _searched(session, session.summary, _starts(events(session.folder / LEDGER)), teacher)
+    subjects = _searched(session, session.summary, History(events(session.folder / LEDGER)).starts, teacher)
     found = [(subject.label, subject.trial, subject.kind) for subject in subjects]
     assert found[2:] == [("none", 5, "baseline"), ("best", 6, "best"), ("kd-std", 7, "baseline")]
     assert len({label for label, _, _ in found}) == len(found)

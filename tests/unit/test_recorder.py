@@ -87,6 +87,11 @@ def test_a_harmless_error_is_told_in_one_warning(recorder: Recorder, audience: A
     assert isinstance(told, Noted)
     assert (told.kind, told.text) == ("warning", "the plan was not drawn (Read-only file system)")
     assert [(who, event) for who, event, _ in audience.heard] == [("sink", told), ("watcher", told)]
+    with recorder.harmless("the report was not written"):
+        raise KeyError("arm")
+    told = events(audience.path)[-1]
+    assert isinstance(told, Noted)
+    assert told.text == "the report was not written (KeyError: 'arm')", "what is a bug is told as one"
 
 
 def test_a_credential_is_masked_for_everybody(

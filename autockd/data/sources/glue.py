@@ -34,6 +34,7 @@ from autockd.config.tasks import Glue, GlueTask, MetricName
 from autockd.data.sources.hub import load_files, load_splits, split_name, split_named, values_of
 from autockd.data.sources.raw import Indices, data_error, listed
 from autockd.data.sources.raw_text import RawTexts, TextPart, checked_scores, checked_texts
+from autockd.folders import expanded
 
 STSB_RANGE = (0.0, 5.0)
 """Scores of stsb: 0, unrelated, to 5, the same meaning. They are used as they are."""
@@ -106,7 +107,7 @@ def read_glue(config: Glue) -> RawTexts:
 
 
 def _load(config: Glue, data: GlueData) -> dict[str, Any]:
-    folder = Path(config.path).expanduser()
+    folder = expanded(config.path)
     if folder.is_dir():
         loaded = load_files("parquet", _files(config, folder, data), "task.path", config.path)
     else:

@@ -15,6 +15,7 @@ import numpy as np
 
 from autockd.data.sources.raw import Indices, data_error, listed
 from autockd.errors import reason_of
+from autockd.folders import expanded
 
 LABELS = "u?int|bool|(large_)?string"
 """Types of columns that may hold classes, beside the library's own class labels."""
@@ -38,7 +39,7 @@ def load_splits(path: str, subset: str | None, revision: str | None, **options: 
     Raises:
         DataError: there is no such data set, subset or revision, or it cannot be read.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir() and (folder.exists() or not _HUB_ID.fullmatch(path)):
         message = f"{path!r} is neither an existing folder nor a hub id"
         raise data_error("task.path", message, "name a folder, or a data set as owner/name")

@@ -23,6 +23,7 @@ from autockd.data.sources.hub import (
 from autockd.data.sources.raw import Indices, data_error, listed
 from autockd.data.sources.raw_text import RawTexts, Scores, TextPart, checked_scores, checked_texts
 from autockd.data.texts import Texts
+from autockd.folders import expanded
 
 Targets = tuple[tuple[str, ...], Sequence[Indices | Scores]]
 """Class names, and the targets of each part."""
@@ -70,12 +71,12 @@ def _parts(config: Text) -> list[Any]:
     if config.is_file:
         named = [(Path(config.path), "train", "path")]
         named += [] if config.test_file is None else [(config.test_file, "test", "test_file")]
-        quoting = _quoting([path.expanduser() for path, _, _ in named])
-        return [_file(path.expanduser(), split, field, quoting) for path, split, field in named]
+        quoting = _quoting([expanded(path) for path, _, _ in named])
+        return [_file(expanded(path), split, field, quoting) for path, split, field in named]
     if config.test_split == config.train_split:
         message = f"is {config.test_split!r}, the training split itself"
         raise data_error("task.test_split", message, "name another split, or null to set test_fraction aside")
-    folder = Path(config.path).expanduser()
+    folder = expanded(config.path)
     if folder.is_file():
         raise data_error("task.path", f"{config.path!r} is a file of another kind", _NAME_IT)
     files = list(folder.rglob("*"))

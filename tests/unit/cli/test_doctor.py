@@ -66,10 +66,17 @@ def test_writability_is_tried_and_not_read_from_permission_bits(tmp_path: Path) 
 
 
 def test_required_packages_are_our_own_without_the_extras() -> None:
-    names = required_packages()
+    names = [needed.name for needed in required_packages()]
     assert {"torch", "ray", "optuna", "mlflow", "rich"} <= set(names)
     assert "pytest" not in names
     assert all(metadata.version(name) for name in names)
+
+
+def test_a_package_that_is_too_old_is_no_better_than_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "1.0" if name == "mlflow" else real(name))
+    assert (found("mlflow").status, found("optuna").status) == ("fail", "ok")
+    assert found("mlflow").remedy == "pip install 'mlflow<4,>=3.17'"
 
 
 class _Health(BaseHTTPRequestHandler):

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from autockd.cli.inputs import check_inputs
-from autockd.cli.validating import validated
+from autockd.cli.validating import check_named, validated
 from autockd.config import StudyConfig
 from autockd.errors import ConfigError
 
@@ -20,13 +19,14 @@ def study(task: dict[str, Any], weights: Path | None = None) -> StudyConfig:
             "task": task,
             "teacher": {"model": {"family": "cifar_resnet", "depth": 8, "weights": weights}},
             "student": {"model": {"family": "torchvision", "name": "resnet18", "weights": weights}},
+            "search": {"trials": 2},
         }
     )
 
 
 def missing(config: StudyConfig) -> list[str]:
     try:
-        check_inputs(config, "s.yaml")
+        check_named(config, "s.yaml")
     except ConfigError as error:
         return [problem.field for problem in error.problems]
     return []
@@ -35,7 +35,7 @@ def missing(config: StudyConfig) -> list[str]:
 def test_all_that_is_missing_is_reported_at_once_with_the_value_and_a_remedy(tmp_path: Path) -> None:
     config = study({"source": "npz", "path": tmp_path / "none.npz"}, tmp_path / "none.safetensors")
     with pytest.raises(ConfigError) as caught:
-        check_inputs(config, "s.yaml")
+        check_named(config, "s.yaml")
     lines = str(caught.value).splitlines()
     assert [line.split(": ")[1] for line in lines[1:]] == [
         "task.path",
@@ -82,7 +82,7 @@ def test_each_source_needs_its_own(task: dict[str, Any], field: str | None, tmp_
 def test_what_is_to_be_downloaded_needs_a_folder_that_may_be_written(tmp_path: Path) -> None:
     config = study({"source": "torchvision", "dataset": "CIFAR10", "root": str(tmp_path / "missing")})
     with pytest.raises(ConfigError, match=r"or set task\.download: true and a task\.root that you may write"):
-        check_inputs(config, "s.yaml")
+        check_named(config, "s.yaml")
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,7 @@ def test_encoders_that_can_only_be_local_must_be_there(path: str, is_missing: bo
             "teacher": {"model": encoder},
             "student": {"model": {"family": "encoder", "layers": 2}},
             "assistant": {"model": encoder},
+            "search": {"trials": 2},
         }
     )
     assert missing(config) == (["teacher.model.path", "assistant.model.path"] if is_missing else [])

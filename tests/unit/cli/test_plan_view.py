@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from autockd.cli.output import console, plain_data
-from autockd.cli.preview import curve, in_order, plan_table, save_plot, spread
+from autockd.cli.preview import curve, in_order, plan_table, save_plot
 from autockd.config import StudyConfig
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.report.preview import Preview, preview
+from autockd.text import spread
 
 
 def plan(epochs: int, **method: object) -> Preview:
@@ -45,7 +46,7 @@ def test_phi_psi_margin_and_learning_rate_come_first() -> None:
     assert names == ["smoothing", "hard_weight", "learning_rate", "temperature"]
 
 
-def test_the_table_shows_a_dozen_epochs_of_the_papers_run() -> None:
+def test_the_table_shows_a_dozen_steps_of_the_papers_run() -> None:
     stream = io.StringIO()
     console(stream).print(plan_table(plan(200, smoothing_start=20)))
     lines = stream.getvalue().splitlines()
@@ -59,10 +60,20 @@ def test_the_table_shows_a_dozen_epochs_of_the_papers_run() -> None:
     assert "psi (hard_weight)" in lines[2]
 
 
-def test_as_data_a_preview_has_a_value_an_epoch_in_every_column() -> None:
-    columns = plain_data(plan(30, smoothing_start=10))["columns"]
-    assert isinstance(columns, dict)
-    assert {len(column) for column in columns.values()} == {30}
+def test_a_short_run_whose_schedules_advance_by_steps_is_shown_from_its_start() -> None:
+    stream = io.StringIO()
+    console(stream).print(plan_table(plan(1, smoothing_start=10, granularity="step")))
+    rows = [line.split()[:4] for line in stream.getvalue().splitlines() if line.strip()[:1].isdigit()]
+    assert rows[0] == ["1", "0%", "0.1", "0.01333"], "psi_1 = 1/75"
+    assert rows[-1] == ["1", "100%", "1", "1"]
+    assert len(rows) == 12
+
+
+@pytest.mark.parametrize(("epochs", "length"), [(3, 300), (30, 1000)])
+def test_as_data_a_preview_has_as_many_values_in_every_column(epochs: int, length: int) -> None:
+    data = plain_data(plan(epochs, smoothing_start=2))
+    assert isinstance(data["columns"], dict)
+    assert {len(column) for column in [*data["columns"].values(), data["epoch"], data["progress"]]} == {length}
 
 
 def test_the_picture_is_a_png(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class Desk:
             proposal = self.open.pop(pick(len(self.open)))
             record = epoch_record(1, metric=proposal.number / 100)
             self.book.report(TrialReport(trial=proposal.number, records=(record,), outcome=outcome(proposal)))
-        assert self.book.finished
+        assert self.book.all_proposed
         assert self.book.running == 0
 
     def of(self, kind: type) -> list[Any]:

@@ -119,7 +119,7 @@ def test_no_more_run_at_a_time_than_may() -> None:
     desk = Desk(parallel=1)
     first = desk.propose()
     assert desk.book.propose() is None
-    assert not desk.book.finished
+    assert not desk.book.all_proposed
     assert desk.book.report(done(first))
     assert desk.propose().number == 1
 
@@ -132,7 +132,7 @@ def test_an_end_is_written_down_once() -> None:
     desk.book.give_up(first.number, "lost")
     (end,) = desk.ends
     assert (end.trial, end.seed, end.state, end.value, end.weights) == (0, 6, "complete", 0.75, "w")
-    assert (desk.book.closed, desk.book.left, desk.book.is_over, desk.book.finished) == ((0,), 3, False, True)
+    assert (desk.book.closed, desk.book.left, desk.book.is_over, desk.book.all_proposed) == ((0,), 3, False, True)
 
 
 def test_a_run_that_is_lost_fails_with_its_cost_and_the_others_go_on() -> None:
@@ -175,7 +175,7 @@ def test_more_seeds_add_runs_and_fewer_take_some_away() -> None:
     assert [(proposal.trial, proposal.seed) for proposal in more.all()] == [(0, 8), (7, 8)]
     fewer = Desk(fresh_seeds(STUDY.seed, 1), history=tuple(before.events))
     assert fewer.book.is_over
-    assert fewer.book.finished
+    assert fewer.book.all_proposed
 
 
 def test_the_longest_epoch_so_far_is_passed_on() -> None:

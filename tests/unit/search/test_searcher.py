@@ -47,16 +47,16 @@ class OneTrial:
     closed: tuple[int, ...] = ()
 
     def __init__(self) -> None:
-        self.finished = False
+        self.all_proposed = False
         self.lost: list[int] = []
 
     def folder(self, study: Path, number: int) -> Path:
         return study / str(number)
 
     def propose(self) -> Proposal | None:
-        if self.finished:
+        if self.all_proposed:
             return None
-        self.finished = True
+        self.all_proposed = True
         return Proposal(0, TrialConfig(method=HintonKD(), training=TrainingConfig(), student=CifarResNet(), seed=0))
 
     def report(self, report: TrialReport) -> bool:
