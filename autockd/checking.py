@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import blake2b
 from itertools import count
 from typing import get_args
 
@@ -16,7 +19,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.space import Choice, space_text
 from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
-from autockd.data import ImageTask, Task, load_task
+from autockd.data import HeldOut, ImageTask, Split, Task, Texts, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, ModelError, TrialFailed
 from autockd.models import TextEncoder, count_parameters, encoder_shapes, load_tokenizer
@@ -25,6 +28,9 @@ from autockd.report.preview import early_warnings
 from autockd.surroundings import plain_tensors
 from autockd.text import plural
 from autockd.training.networks import build_network, cut_from_teacher, student_model
+
+_FEW = 0.01
+"""The share of a split that may be in the training split too before anybody is told: published sets have a few."""
 
 
 @plain_tensors()
@@ -38,6 +44,7 @@ def check_study(config: StudyConfig) -> list[str]:
     ]
     found += check_models(config, task)
     found += normalisation_told(config, task)
+    found += [f"warning: {warning}" for warning in overlaps_told(task, held_out)]
     check_plans(config, task)
     check_pick(config, task)
     found += [_described(arm, task) for arm in arms_of(config, len(task.train))]
@@ -200,14 +207,43 @@ def check_plans(config: StudyConfig, task: Task) -> None:
             f"search.baselines.{place}": baseline_config(config, each)
             for place, each in enumerate(config.search.baselines)
         }
+        trials |= {
+            f"search.enqueue.{place}": trial_config(config, point) for place, point in enumerate(config.search.enqueue)
+        }
     problems = []
     for field, trial in trials.items():
         try:
             compile_plan(trial, len(task.train), 1.0)
         except TrialFailed as error:
-            problems.append(error.as_problem(f"{field}.smoothing_start"))
+            problem = error.as_problem(f"{field}.smoothing_start")
+            if field == "method" and "smoothing_start" not in config.method.model_fields_set:
+                problem = replace(problem, remedy=f"name one, for this is the default; {problem.remedy}")
+            problems.append(problem)
     if problems:
         raise ConfigError(problems)
+
+
+def overlaps_told(task: Task, held_out: HeldOut) -> list[str]:
+    """Where many samples that a student is judged by are among those that it learns from, to the byte."""
+    learned = set(_digests(task.train))
+    told = []
+    for name, split in (("validation", task.validation), ("test", held_out.split)):
+        shared = sum(digest in learned for digest in _digests(split))
+        if shared > _FEW * len(split):
+            what = "texts" if isinstance(split.inputs, Texts) else "images"
+            told.append(
+                f"{shared:,} of {len(split):,} {name} {what} are training {what} too, so that their metric says less "
+                "of others: remove what is there twice"
+            )
+    return told
+
+
+def _digests(split: Split) -> Iterator[bytes]:
+    if isinstance(split.inputs, Texts):
+        samples = (repr(texts).encode() for texts in zip(*split.inputs.columns, strict=True))
+    else:
+        samples = (image.tobytes() for image in split.inputs.numpy())
+    return (blake2b(sample, digest_size=16).digest() for sample in samples)
 
 
 def _samples(task: Task) -> str:

@@ -136,7 +136,7 @@ class CostMeter:
             "direction": task.direction,
             "study": "",
             "method": trial.method.name,
-            "provenance": provenance(Path.cwd()),
+            "provenance": provenance(),
         }
         return student_of(based_on(trial.student, self.teacher), model, task, description)
 

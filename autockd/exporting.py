@@ -82,7 +82,7 @@ def export_trial(
         warn: is told what the int8 model loses.
 
     Raises:
-        StudyError: the trial left no student.
+        StudyError: the trial left no student, or that is gone.
         ExportError: the target exists, or the bundle does not reproduce the student.
     """
     started = History(events(folder / LEDGER)).starts[row.trial]
@@ -116,10 +116,27 @@ def _trained(
     if weights is None:
         command = f"autockd status {study_argument(folder)}"
         raise StudyError(f"trial {row.trial} is {row.state} and left no student; `{command}` lists those that did")
+    require_weights(folder / weights, row.trial, None if run is None else run.seed)
     architecture = based_on(bare(trial.student), folder / "teacher")
     model = build_network(architecture, task, seed=trial.seed)
     load_weights(model, folder / weights)
     return architecture, model
+
+
+def require_weights(path: Path, trial: int | None, seed: int | None = None) -> None:
+    """See to it that the weights of a trial, of its run with a fresh seed, or of the teacher are where they were kept.
+
+    Args:
+        path: the file.
+        trial: its number; None for the teacher.
+        seed: the fresh seed; None for the search's own student.
+
+    Raises:
+        StudyError: they are not.
+    """
+    if not path.is_file():
+        whose = "the teacher" if trial is None else f"trial {trial}" + ("" if seed is None else f", seed {seed}")
+        raise StudyError(f"the weights of {whose} are gone: {path} is no file -> put it back")
 
 
 def _description(config: StudyConfig, trial: TrialConfig, started: TrialStarted, task: Task) -> dict[str, Any]:
@@ -134,7 +151,7 @@ def _description(config: StudyConfig, trial: TrialConfig, started: TrialStarted,
         "method": started.method,
         "conventions": started.conventions,
         "task": json.loads(config.task.model_dump_json()),
-        "provenance": provenance(Path.cwd()),
+        "provenance": provenance(),
     }
 
 
@@ -249,7 +266,15 @@ def evaluate_on(
         "metric": loaded.config.metric,
         "value": value,
     }
+    if _are_matched_by_number(loaded.config.classes, task.classes):
+        result["classes"] = ", ".join(f"{number} is {name}" for number, name in enumerate(loaded.config.classes[:10]))
     return result if recorded is None else {**result, "recorded": recorded}
+
+
+def _are_matched_by_number(classes: Sequence[str], own: Sequence[str]) -> bool:
+    """Whether one side has numbers where the other has names that are none of them."""
+    is_numbered = any(tuple(names) == tuple(map(str, range(len(names)))) for names in (classes, own))
+    return bool(classes) and is_numbered and not set(own) <= set(classes)
 
 
 def _in_order_of(classes: Sequence[str], own: Sequence[str], samples: Split) -> Split:
@@ -260,11 +285,9 @@ def _in_order_of(classes: Sequence[str], own: Sequence[str], samples: Split) -> 
     Raises:
         DataError: the data have a class that the bundle has not.
     """
-    if tuple(own) == tuple(classes)[: len(own)] or not classes or not own:
+    if tuple(own) == tuple(classes)[: len(own)] or not classes or not own or _are_matched_by_number(classes, own):
         return samples
     if unknown := [name for name in own if name not in classes]:
-        if any(tuple(names) == tuple(map(str, range(len(names)))) for names in (classes, own)):
-            return samples
         raise DataError(
             f"classes: the bundle knows none that is called {', '.join(map(repr, unknown[:10]))}, but "
             f"{', '.join(map(repr, classes[:10]))} -> evaluate on data whose classes have these names"

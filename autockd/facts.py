@@ -60,6 +60,8 @@ class PrecisionChoice(Record):
     threads: int
     device: str
     reason: str
+    alone: float | None = None
+    """Seconds of processor time that such a step takes on one thread of a CPU; None where it was not timed."""
 
 
 class Provenance(Record):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 STUDIES_ENV = "AUTOCKD_STUDIES"
@@ -49,8 +50,11 @@ def cache_folder() -> Path:
 
 def study_argument(folder: Path) -> str:
     """How a command names a study: by its name where commands look for it, else by its folder; quoted for a shell."""
-    folder = folder.absolute()
-    return shlex.quote(folder.name if folder.parent == studies_folder() else str(folder))
+    with suppress(FileNotFoundError):  # the current folder may be gone, and then commands look nowhere
+        folder = folder.absolute()
+        if folder.parent == studies_folder():
+            return shlex.quote(folder.name)
+    return shlex.quote(str(folder))
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -118,19 +122,30 @@ def whole_folder(target: Path, *, replace: bool = True) -> Iterator[Path]:
         yield stage
         for path in (*stage.iterdir(), stage):
             sync_to_disk(path)
-        if replace and target.exists():
-            target.rename(old)
-        stage.rename(target)
-        with suppress(OSError):  # as above; what stood there may go
-            sync_to_disk(target.parent)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
+        with alone_in(target.parent):
+            try:
+                if replace and target.exists():
+                    target.rename(old)
+                stage.rename(target)
+                with suppress(OSError):  # as above; what stood there may go
+                    sync_to_disk(target.parent)
+            finally:
+                if old.exists() and not target.exists():
+                    old.rename(target)
+                shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold off others who put a whole folder into this one: while theirs takes a place, nothing stands there."""
+    with ExitStack() as held:
+        with suppress(OSError):  # it may not be there yet; not every file system has locks
+            descriptor = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def sync_to_disk(path: Path) -> None:

@@ -10,7 +10,7 @@ from autockd.config.models import ModelConfig
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, Task
 from autockd.errors import StudyError
-from autockd.exporting import row_to_export
+from autockd.exporting import require_weights, row_to_export
 from autockd.folders import LEDGER
 from autockd.history import History
 from autockd.records import Evaluated, FinalistsChosen, TestOpened, TrialStarted
@@ -73,6 +73,9 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
 
     Without finalists it is opened for the search's own students: the baselines, the best of each compared method, and
     the best.
+
+    Raises:
+        StudyError: the weights of one of them are gone, or the test split is not the one that was opened.
     """
     recorder, history = session.recorder, session.history
     summary, starts = session.summary, History(events(session.folder / LEDGER)).starts
@@ -83,11 +86,14 @@ def evaluate_finals(session: Session, task: Task, held_out: HeldOut, teacher: Te
         if session.config.finalists.seeds and history.test_opened is None:
             recorder.warn("no finalist came through with any fresh seed: the search's own students are tested instead")
         subjects += _searched(session, summary, starts, teacher)
+    labels = tuple(subject.label for subject in subjects)
+    subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     if history.test_opened is None:
         session.halt.check()  # it may have come with the last results
-        labels = tuple(subject.label for subject in subjects)
+    for subject in subjects:
+        require_weights(subject.weights, subject.trial, subject.seed)  # or the split would be open for nothing
+    if history.test_opened is None:
         recorder.record(TestOpened(time=time.time(), subjects=labels, test_fingerprint=held_out.fingerprint))
-    subjects = [subject for subject in subjects if subject.label not in history.evaluated]
     if not subjects:
         return
     _require_same(history.test_opened, held_out, session.config.name)

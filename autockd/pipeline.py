@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autockd.checking import check_models, check_pick, check_plans
+from autockd.checking import check_models, check_pick, check_plans, overlaps_told
 from autockd.config.arms import Arm, arms_of
 from autockd.config.budget import check_budget
 from autockd.config.saving import save_study
@@ -19,13 +19,13 @@ from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import export_trial, row_to_export, winner
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, is_draft, study_argument
 from autockd.hashing import content_hash
-from autockd.history import check_changes, check_goes_on, moves, with_moves
+from autockd.history import History, check_changes, check_goes_on, moves, with_moves
 from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
 from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.report.accounting import bound_of, time_split
-from autockd.report.writing import shown_of, write_report
+from autockd.report.writing import PAGE, shown_of, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.proposals import informed_trials
@@ -55,25 +55,30 @@ def run_study(
 ) -> StudySummary:
     """Run a study from its data to its bundle, or what is left of it; see `Study.run` and `Study.resume`."""
     began = time.perf_counter()
-    with (
-        restoring(MLFLOW_ENVIRONMENT),
-        plain_tensors(),
-        open_session(config, folder, watch, uri, experiment, resume=resume) as session,
-    ):
-        history = session.history
-        if history.is_finished and not history.asked_for_more(config):
-            _say_changes(session)
-            return _result(session)
-        if history:
-            check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
-        else:
-            check_budget(config)
-        try:
-            with session.halt.listening():
-                task, held_out = _run_stages(session)
-                return _finish(session, task, held_out, began)
-        except KeyboardInterrupt:
-            raise _interrupted(folder) from None
+    try:
+        with (
+            restoring(MLFLOW_ENVIRONMENT),
+            plain_tensors(),
+            open_session(config, folder, watch, uri, experiment, resume=resume) as session,
+        ):
+            return _run_session(session, began)
+    except KeyboardInterrupt:
+        raise _interrupted(folder, is_tracked=uri is not None) from None
+
+
+def _run_session(session: Session, began: float) -> StudySummary:
+    """Do what is left of a study: all of it, a part, or what comes after its end."""
+    config, history = session.config, session.history
+    if history.is_finished and not history.asked_for_more(config):
+        _say_changes(session)
+        _make_good(session)
+        return _result(session)
+    if history:
+        check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
+    else:
+        check_budget(config)
+    task, held_out = _run_stages(session)
+    return _finish(session, task, held_out, began)
 
 
 def _say_changes(session: Session) -> None:
@@ -85,6 +90,18 @@ def _say_changes(session: Session) -> None:
         session.recorder.show(f"{config.name} is finished, so {what}: {change}")
     if moved:
         save_study(with_moves(history, config), session.folder / CONFIG)
+
+
+def _make_good(session: Session) -> None:
+    """Do what was to come after a study's end, as far as that was cut off: its report, and MLflow's last part."""
+    folder = session.folder
+    _sweep(folder)
+    if not (folder / REPORT / PAGE).exists():
+        _report(session)
+    if session.config.tracking == session.history.config.tracking:  # where it is changed, that changes nothing
+        for file in (*sorted(folder.glob("*.png")), *shown_of(folder / REPORT)):
+            session.recorder.artifact(file)
+        session.catch_up()
 
 
 def _run_stages(session: Session) -> tuple[Task, HeldOut]:
@@ -115,7 +132,7 @@ def _begin(session: Session, task: Task, held_out: HeldOut) -> None:
     check_pick(session.config, task)
     if session.history:
         changes = check_goes_on(session.history, session.config, task.fingerprint, held_out.fingerprint)
-        event: Event = StudyResumed(time=time.time(), config=data, changes=changes, provenance=provenance(Path.cwd()))
+        event: Event = StudyResumed(time=time.time(), config=data, changes=changes, provenance=provenance())
         if changes:
             save_study(session.config, session.folder / CONFIG)
     else:
@@ -130,10 +147,12 @@ def _begin(session: Session, task: Task, held_out: HeldOut) -> None:
             direction=task.direction,
             task_fingerprint=task.fingerprint,
             test_fingerprint=held_out.fingerprint,
-            provenance=provenance(Path.cwd()),
+            provenance=provenance(),
             classes=task.classes,
         )
     session.recorder.record(event)
+    for told in overlaps_told(task, held_out) if not session.history else ():
+        session.recorder.warn(told)
 
 
 def _search(session: Session, task: Task, setting: WorkerSetting, machine: Cluster) -> None:
@@ -212,13 +231,23 @@ def _say_informed(arm: Arm, parallel: int) -> str:
     return f"{whose}all of {search.trials} trials are given, or drawn at random: {why}"
 
 
-def _interrupted(folder: Path) -> Interrupted:
-    if not (folder / LEDGER).stat().st_size:  # data were still being read
+def _interrupted(folder: Path, *, is_tracked: bool = False) -> Interrupted:
+    """What a stop leaves of a study, which may have come to its end before.
+
+    Args:
+        folder: the study's.
+        is_tracked: whether MLflow is told of it.
+    """
+    ledger = folder / LEDGER
+    history = History(events(ledger)) if ledger.exists() else History()
+    if not history:  # data were still being read
         return Interrupted(f"{folder.name}: stopped before it began; start it again with the same command")
-    return Interrupted(
-        f"{folder.name}: stopped; what is finished is kept, what was running goes on from its checkpoint\n"
-        f"go on with: autockd resume {study_argument(folder)}"
-    )
+    said = "stopped; what is finished is kept, what was running goes on from its checkpoint"
+    if history.is_finished:
+        late = [] if (folder / REPORT / PAGE).exists() else ["its report"]
+        late += ["the last of it in MLflow"] if is_tracked else []
+        said = f"finished, and stopped after its end: {' and '.join(late) or 'nothing'} may be missing"
+    return Interrupted(f"{folder.name}: {said}\ngo on with: autockd resume {study_argument(folder)}")
 
 
 def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> StudySummary:

@@ -16,8 +16,8 @@ from autockd.records import Provenance
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "transformers", "numpy", "pydantic", "safetensors")
 
 
-def provenance(folder: Path) -> Provenance:
-    """What this process runs with; `folder` is where a git commit is looked for."""
+def provenance(folder: Path = Path()) -> Provenance:
+    """What this process runs with; `folder` is where a git commit is looked for: the current one, which may be gone."""
     import torch
 
     gpus = tuple(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))

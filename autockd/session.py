@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class Session:
         recorder: writes events down.
         history: what happened before this session.
         halt: says when to stop.
+        sink: the way into MLflow; None for a study that is not tracked there.
     """
 
     config: StudyConfig
@@ -41,11 +42,19 @@ class Session:
     recorder: Recorder
     history: History
     halt: Halt
+    sink: MlflowSink | None = None
 
     @property
     def summary(self) -> StudySummary:
         """What the ledger says now."""
         return summary_of(self.folder / LEDGER)
+
+    def catch_up(self) -> None:
+        """Bring MLflow to where the ledger was when this session began, though nothing more may be written to it."""
+        if self.sink is not None:
+            for event in self.history.events:
+                self.sink.submit(event)
+            self.sink.start()
 
 
 @contextmanager
@@ -54,7 +63,9 @@ def open_session(
 ) -> Iterator[Session]:
     """Take a study's ledger, and write to MLflow what is written to it, until the session ends.
 
-    A session in which nothing happens, because the study is finished or may not go on, leaves MLflow alone.
+    A session in which nothing happens, because the study may not go on, leaves MLflow alone. A signal that asks to stop
+    ends what is going on, MLflow's last part too, with a KeyboardInterrupt; while trials run, that waits until they are
+    kept.
 
     Args:
         config: the study.
@@ -70,7 +81,8 @@ def open_session(
     """
     if not in_use(folder / LEDGER):
         forget_request(folder)
-    with Ledger(folder / LEDGER) as ledger:
+    with Ledger(folder / LEDGER) as ledger, ExitStack() as at_the_end:
+        at_the_end.callback(forget_request, folder)
         history = History(events(folder / LEDGER))
         if history and not resume:
             raise StudyError(
@@ -81,15 +93,13 @@ def open_session(
             save_study(without_secrets(config), folder / CONFIG)  # over that of whoever came in between
         sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
         recorder = Recorder(ledger, sink, watch)
-        session = Session(config, folder, recorder, history, Halt(folder))
-        if sink is None:
-            yield session
-            return
+        session = Session(config, folder, recorder, history, Halt(folder), sink)
+        at_the_end.enter_context(session.halt.listening())
         try:
             recorder.artifact(folder / CONFIG)
             yield session
         finally:
-            if sink.has_begun:
+            if sink is not None and sink.has_begun:
                 told = sink.close()
                 if told.warning:
                     recorder.warn(told.warning)

@@ -35,6 +35,7 @@ from autockd.summary import StudySummary
 from autockd.tracking.redaction import without_secrets
 
 if TYPE_CHECKING:
+    from autockd.config.tasks import TaskConfig
     from autockd.export.evaluation import RuntimeName
     from autockd.report.content import ReportContent
     from autockd.report.preview import Preview
@@ -121,11 +122,10 @@ class Study:
         folder = next((path for path in candidates if (path / CONFIG).is_file()), None)
         if folder is None:
             names = [path.parent.name for path in studies.glob(f"*/{CONFIG}")]
-            near = difflib.get_close_matches(str(name), names, n=3) or sorted(names)[:10]
-            raise StudyError(
-                f"no study {str(name)!r} in {studies}; "
-                + (f"there are {', '.join(near)}" if near else "there is none yet: start one with `autockd run`")
-            )
+            near = difflib.get_close_matches(str(name), names, n=3)
+            said = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(names)[:10])}"
+            said = said if names else "there is none yet: start one with `autockd run`"
+            raise StudyError(f"no study {str(name)!r} in {studies}; {said}")
         text = (folder / CONFIG).read_text(encoding="utf-8")
         config = parse_study(text, str(folder / CONFIG), folder, overrides, is_begun=True)
         return cls(without_secrets(config) if overrides else config, folder)
@@ -147,7 +147,7 @@ class Study:
     def resume(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
         """Go on after a stop of any kind: finished trials stay, running ones go on from their checkpoints.
 
-        A study that is finished gives its result again.
+        A study that is finished gives its result again, once what a stop kept from coming after its end is made good.
 
         Raises:
             StudyError: it has not begun, runs now, or its space, data or teacher are not what they were.
@@ -370,13 +370,13 @@ def check(config: StudyConfig) -> list[str]:
 
 
 def evaluate(
-    bundle: Path, config: StudyConfig | None = None, split: str = "test", runtime: RuntimeName = "torch"
+    bundle: Path, data: StudyConfig | TaskConfig | None = None, split: str = "test", runtime: RuntimeName = "torch"
 ) -> dict[str, float | str | int]:
     """The metric of a bundle on a split of its own data set, or of another study's.
 
     Args:
         bundle: the bundle's folder.
-        config: a study whose task to evaluate on; None takes the data set that the bundle names.
+        data: a task, or a study, whose task to evaluate on; None takes the data set that the bundle names.
         split: `test`, `validation`, or another test split that the data set has, such as `mismatched`.
         runtime: `torch`, `onnx` or `int8`.
 
@@ -386,7 +386,7 @@ def evaluate(
     """
     from autockd.exporting import evaluate_on
 
-    return evaluate_on(bundle, config.task if config else None, split, runtime)
+    return evaluate_on(bundle, data.task if isinstance(data, StudyConfig) else data, split, runtime)
 
 
 __all__ = [

@@ -86,7 +86,7 @@ def by_transformers(
     def after_epoch() -> None:
         nonlocal evaluating
         began = time.perf_counter()
-        metrics.append(evaluate(student, feed, task.validation.targets, task.metric))
+        metrics.append(evaluate(student, feed, task.validation.targets, task.metric, precision=precision))
         evaluating += time.perf_counter() - began
 
     with tempfile.TemporaryDirectory() as folder:

@@ -333,7 +333,12 @@ def evaluate(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle's folder.")],
     data: Annotated[
         str | None,
-        typer.Option("--data", metavar="FILE.yaml", help="Take the data of this study file instead of the bundle's."),
+        typer.Option(
+            "--data",
+            metavar="FILE.yaml",
+            help="Take the test split of this file's `task` instead, for which it needs no other section; texts that "
+            "it names as `test_file` are taken whole.",
+        ),
     ] = None,
     runtime: Annotated[
         Literal["torch", "onnx", "int8"],

@@ -46,15 +46,20 @@ def trial_number(text: str, folder: Path) -> int | None:
 
 
 def stop_study(name: str, studies: Path | None) -> None:
-    """Ask a running study to stop, and wait for it.
+    """Ask a running study to stop, and wait for it; it may come to its end by itself before it hears of that.
 
     Raises:
         EnvironmentProblem: it does not.
     """
+    from autockd.history import History
+
     study = open_study(name, studies)
     if not study.stop():
         raise EnvironmentProblem(f"{study.name}: does not stop; the request stands, or end its process yourself")
-    say(f"{study.name}: stopped; go on with: autockd resume {study_argument(study.folder)}")
+    if History(study.events()).is_finished:
+        say(f"{study.name}: is finished; it had come to its end by itself")
+    else:
+        say(f"{study.name}: stopped; go on with: autockd resume {study_argument(study.folder)}")
 
 
 def sync_study(name: str, studies: Path | None, *, as_json: bool) -> None:
@@ -154,12 +159,12 @@ def _state(study: Study, summary: StudySummary, *, is_running: bool) -> str:
 
 def show_evaluation(bundle: Path, data: str | None, runtime: RuntimeName, *, as_json: bool) -> None:
     """A bundle's metric on the test split of its own data, or of another study's."""
-    from autockd.cli.spaces import load_file
+    from autockd.cli.spaces import load_data
     from autockd.cli.tables import plain_table
     from autockd.study import evaluate
     from autockd.text import metric_text
 
-    result = evaluate(bundle, load_file(data) if data else None, runtime=runtime)
+    result = evaluate(bundle, load_data(data) if data else None, runtime=runtime)
     if data is None and "recorded" not in result and runtime != "int8":
         say("note: the bundle has no test metric of its own: whoever chooses by this one has used the test split up")
     if as_json:

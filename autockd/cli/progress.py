@@ -184,9 +184,8 @@ def event_line(event: Event, summary: StudySummary, now: float) -> str | None:
 
 def _end_text(event: StudyFinished, summary: StudySummary) -> str:
     """That a study has ended, and after how long; what lies between two sessions is none of its time."""
-    if summary.resumed is None:
-        return f"finished in {duration(event.time - summary.started)}"
-    return f"finished; the last session took {duration(event.time - summary.resumed)}"
+    took = duration(event.seconds["total"])
+    return f"finished in {took}" if summary.resumed is None else f"finished; the last session took {took}"
 
 
 def _preparation_line(event: Event, metric: str) -> str | None:

@@ -15,6 +15,7 @@ from autockd.errors import ConfigError, EnvironmentProblem, UsageError, reason_o
 if TYPE_CHECKING:
     from autockd.config import StudyConfig
     from autockd.config.loading import Change
+    from autockd.config.tasks import TaskConfig
 
 _SUFFIX = ".yaml"
 
@@ -90,16 +91,33 @@ def load_file(
     Raises:
         ConfigError: there is no such file, or it breaks rules.
     """
-    from autockd.config import load_study, parse_study
+    from autockd.config import parse_study
+
+    return parse_study(*_named(file), overrides, smoke=smoke, change=change)
+
+
+def load_data(file: str) -> TaskConfig:
+    """The data of the study that FILE names, as `load_file`; it may have a `task` alone."""
+    from autockd.config.loading import parse_task
+
+    return parse_task(*_named(file))
+
+
+def _named(file: str) -> tuple[str, str, Path]:
+    """The text that FILE names, what messages call it, and the folder that its relative paths count from.
+
+    Raises:
+        ConfigError: there is no such file, or it cannot be read.
+    """
+    from autockd.config.loading import read_file
 
     path, name = Path(file), file.removesuffix(_SUFFIX)
     shipped = None if path.is_file() else next((space for space in shipped_spaces() if space.name == name), None)
     if shipped is not None:
-        text = shipped.path.read_text(encoding="utf-8")
-        return parse_study(text, shipped.path.name, Path.cwd(), overrides, smoke=smoke, change=change)
+        return shipped.path.read_text(encoding="utf-8"), shipped.path.name, Path.cwd()
     if not path.exists():
         raise _no_such_file(path)
-    return load_study(path, overrides, smoke=smoke, change=change)
+    return read_file(path), str(path), path.parent
 
 
 def _no_such_file(path: Path) -> ConfigError:

@@ -25,6 +25,7 @@ from autockd.verdicts import (
     runs_of,
     spread_text,
     subject_name,
+    validation_heading,
     winner_of,
 )
 
@@ -61,7 +62,8 @@ def comparison_table(summary: StudySummary) -> Table:
     are_tested = not summary.evaluated or any(row.seed is not None for row in summary.evaluated)
     if are_tested and (finalists := finalists_of(summary)):
         return _finalists_table(summary, finalists)
-    columns = {"model": "left", "validation": "right", "test": "right", "parameters": "right", "size": "right"}
+    columns = {"model": "left"}
+    columns |= dict.fromkeys((validation_heading(summary), "test", "parameters", "size"), "right")
     order = sorted(summary.evaluated, key=lambda row: (_SUBJECT_ORDER[row.subject], row.label != "none"))
     rows = [(subject_name(row, summary), *_score_cells(row, summary.metric)) for row in order]
     return plain_table(columns, rows, f"{summary.study}: {summary.metric}")

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -21,17 +21,27 @@ from autockd.config.packages import package_path
 from autockd.config.plain_yaml import Location, parse_value, parse_yaml
 from autockd.config.schema import StudyConfig
 from autockd.config.space_rules import space_mistakes
-from autockd.config.tasks import Glue, HuggingFace, Text, can_only_be_local
+from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text, can_only_be_local
 from autockd.errors import ConfigError, Problem, reason_of
 from autockd.folders import expanded
 
 Change = Callable[[StudyConfig], StudyConfig]
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _RELATIVE_DATABASE = re.compile(r"(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/].*)")
 """A tracking URI whose path counts, as every other of a study file, from that file."""
 
 _HUB_OR_LOCAL = (Encoder, Glue, HuggingFace, Text)
 """Configurations whose `path` may be a hub id, and is one unless something of that name is there."""
+
+
+_LIST, _SECTION = ("a list", "write [...]"), ("a section of keys", "write {key: value, ...}")
+_SHAPES = {
+    **dict.fromkeys(("tuple_type", "list_type"), _LIST),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _SECTION),
+    "string_pattern_mismatch": ("letters and digits with dots or dashes between them", "choose such a name"),
+}
+"""Pydantic's kinds of errors about the shape of a value: what it must be, and a remedy."""
 
 
 def load_study(
@@ -48,12 +58,20 @@ def load_study(
     Raises:
         ConfigError: the file is missing, is not plain YAML, or breaks rules; holds all of them.
     """
+    return parse_study(read_file(path), str(path), path.parent, overrides, smoke=smoke, change=change)
+
+
+def read_file(path: Path) -> str:
+    """The text of a study file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = reason_of(error) if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigError.of(str(path), f"cannot be read: {reason}", "name a YAML file, or see `autockd ls`") from error
-    return parse_study(text, str(path), path.parent, overrides, smoke=smoke, change=change)
 
 
 def parse_study(
@@ -111,6 +129,27 @@ def parse_study(
     if problems:
         raise ConfigError(problems)
     return with_absolute_paths(study, folder)
+
+
+class _Data(BaseModel):
+    """What a file of data has to say; the rest of a study may be missing."""
+
+    task: TaskConfig
+
+
+def parse_task(text: str, source: str, folder: Path) -> TaskConfig:
+    """The data of a study file, whatever else it has; the arguments are those of `parse_study`.
+
+    Raises:
+        ConfigError: it is not plain YAML, or its `task` breaks rules.
+    """
+    data, lines = parse_yaml(text, source)
+    origins = {location: f"{source}:{line}" for location, line in lines.items()}
+    try:
+        found = _Data.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError([_problem(detail, data, origins, source) for detail in error.errors()]) from error
+    return _absolute(found, folder).task
 
 
 def _smoke_settings(data: Mapping[str, Any], source: str, problems: list[Problem]) -> list[tuple[str, Any, str]]:
@@ -204,8 +243,9 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         key = str(detail["loc"][-1])
         known = _keys_at(StudyConfig, detail["loc"][:-1])
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        remedy = f"did you mean {close[0]!r}?" if close else f"the keys here are {', '.join(known)}"
-        return f"unknown key {key!r}", remedy
+        meant = _below(key) if len(detail["loc"]) == 1 else ""
+        meant = meant or (repr(close[0]) if close else "")
+        return f"unknown key {key!r}", f"did you mean {meant}?" if meant else f"the keys here are {', '.join(known)}"
     if detail["type"] == "missing":
         return "is required", "add it"
     if detail["type"] == "union_tag_invalid":
@@ -215,12 +255,21 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         close = difflib.get_close_matches(tag, re.findall(r"'([^']*)'", expected), n=1, cutoff=0.5)
         key = str(context.get("discriminator")).strip("'")
         return f"{key} is {tag!r}, but must be one of {expected}", f"did you mean {close[0]!r}?" if close else ""
+    if detail["type"] in _SHAPES:
+        shape, remedy = _SHAPES[detail["type"]]
+        return f"must be {shape}, not {detail['input']!r}", remedy
     if detail["type"] == "union_tag_not_found":
         key = str(detail.get("ctx", {}).get("discriminator")).strip("'")
         return f"needs the key {key!r}", f"add {key}: to say which kind it is"
-    if isinstance(detail["input"], dict | list) or detail["type"] == "value_error":
-        return message, ""
-    return f"{message}, not {detail['input']!r}", ""
+    says_it = isinstance(detail["input"], dict | list) or detail["type"] == "value_error"
+    return (message if says_it else f"{message}, not {detail['input']!r}"), ""
+
+
+def _below(key: str) -> str:
+    """Where one section below a study has such a key, as a question asks: `'teacher.model' or 'student.model'`."""
+    sections = {name: _models_in(field.annotation) for name, field in StudyConfig.model_fields.items()}
+    found = [name for name, models in sections.items() if any(key in model.model_fields for model in models)]
+    return " or ".join(repr(f"{name}.{key}") for name in found)
 
 
 def _in_data(location: Location, data: Any, *, missing: bool) -> Location:
@@ -273,24 +322,23 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
     """The study with every relative path made absolute from `folder`, `~` expanded."""
-
-    def resolve(model: BaseModel) -> BaseModel:
-        changes: dict[str, Any] = {}
-        for name in type(model).model_fields:
-            value = getattr(model, name)
-            if isinstance(value, Path):
-                changes[name] = (folder / expanded(value)).resolve()
-            elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
-                local = package_path(value) or folder / expanded(value)
-                changes[name] = str(local.resolve()) if can_only_be_local(value) or local.exists() else value
-            elif isinstance(value, BaseModel):
-                changes[name] = resolve(value)
-        return model.model_copy(update=changes)
-
-    resolved = resolve(study)
-    assert isinstance(resolved, StudyConfig)
+    resolved = _absolute(study, folder)
     uri = resolved.tracking.uri
     if uri is not None and (database := _RELATIVE_DATABASE.match(uri)):
         absolute = f"{database['scheme']}{(folder / database['path']).resolve()}"
         resolved = resolved.model_copy(update={"tracking": resolved.tracking.model_copy(update={"uri": absolute})})
     return resolved
+
+
+def _absolute(model: _Model, folder: Path) -> _Model:
+    changes: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Path):
+            changes[name] = (folder / expanded(value)).resolve()
+        elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
+            local = package_path(value) or folder / expanded(value)
+            changes[name] = str(local.resolve()) if can_only_be_local(value) or local.exists() else value
+        elif isinstance(value, BaseModel):
+            changes[name] = _absolute(value, folder)
+    return model.model_copy(update=changes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autockd.config.methods import AnnealingKD, ContinuationKD, MethodConfig
+from autockd.config.methods import ContinuationKD, MethodConfig, Smoothed
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
 
 _SOFTENED: Mapping[str, AnyDimension] = {
@@ -54,8 +54,8 @@ def method_space(method: MethodConfig, *, is_regression: bool) -> dict[str, AnyD
     space: dict[str, AnyDimension] = dict(_SPACES[method.name])
     if isinstance(method, ContinuationKD):
         space |= _margins(method)  # a margin of 0 is `none`, whatever its unit: see `without_margin`
-    unused = _unused(method) | ({"temperature"} if is_regression else set())
-    return {name: _holding(each, getattr(method, name)) for name, each in space.items() if name not in unused}
+    idle = {*idle_fields(method), *(("temperature",) if is_regression else ())}
+    return {name: _holding(each, getattr(method, name)) for name, each in space.items() if name not in idle}
 
 
 def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
@@ -71,17 +71,22 @@ def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
     return {"margin": FloatRange(type="float", low=low, high=high, log=True)}
 
 
-def _unused(method: MethodConfig) -> set[str]:
-    """Fields that decide nothing, given the others."""
-    unused: set[str] = set()
-    if isinstance(method, ContinuationKD):
-        if not method.anneal_hard_loss:
-            unused |= {"hard_loss_ramp", "hard_loss_peak"}
-        if method.ramp_shape == "step":  # from nothing to the whole at once
-            unused |= {"hard_loss_peak"}
-        if not (method.anneal_teacher or method.anneal_margin):
-            unused |= {"smoothing_start", "schedule_fraction"}
-    return unused
+def idle_fields(method: MethodConfig) -> dict[str, tuple[str, ...]]:
+    """Fields that decide nothing, each with those whose values put it out of use."""
+    idle: dict[str, tuple[str, ...]] = {}
+    if not isinstance(method, ContinuationKD):
+        return idle
+    if not (method.anneal_teacher or method.anneal_margin):
+        idle["schedule_fraction"] = ("anneal_teacher", "anneal_margin")
+        if method.margin_mode != "dead_zone":  # whose unit it is part of
+            idle["smoothing_start"] = ("anneal_teacher", "anneal_margin", "margin_mode")
+    if method.ramp_shape != "power":
+        idle["ramp_power"] = ("ramp_shape",)
+    if method.ramp_shape == "step":  # from nothing to the whole at once
+        idle["hard_loss_peak"] = ("ramp_shape",)
+    frozen = ("hard_loss_ramp", "hard_loss_peak", "ramp_shape", "ramp_power")
+    out_of_use = ("frozen_hard_loss",) if method.anneal_hard_loss else frozen
+    return idle | dict.fromkeys(out_of_use, ("anneal_hard_loss",))
 
 
 def _holding(dimension: AnyDimension, value: object) -> AnyDimension:
@@ -111,7 +116,7 @@ def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) 
         ticks: epochs, or training steps, of the shortest run, whichever its schedules advance by.
     """
     start = space.get("smoothing_start")
-    if not isinstance(method, AnnealingKD | ContinuationKD) or not isinstance(start, IntRange):
+    if not isinstance(method, Smoothed) or not isinstance(start, IntRange):
         return dict(space)
     shares = {name: space[name] for name in ("stage_fraction", "schedule_fraction") if name in space}
     ranges = {name: each for name, each in shares.items() if isinstance(each, FloatRange)}
@@ -126,13 +131,11 @@ def fitted(space: Mapping[str, AnyDimension], method: MethodConfig, ticks: int) 
     return {**space, **ranges, "smoothing_start": start.model_copy(update=ends)}
 
 
-def _shortest(method: AnnealingKD | ContinuationKD, ranges: Mapping[str, FloatRange], ticks: int) -> int:
+def _shortest(method: Smoothed, ranges: Mapping[str, FloatRange], ticks: int) -> int:
     return method.model_copy(update={name: each.low for name, each in ranges.items()}).smoothed_length(ticks)
 
 
-def _raised(
-    method: AnnealingKD | ContinuationKD, ranges: Mapping[str, FloatRange], name: str, ticks: int
-) -> FloatRange:
+def _raised(method: Smoothed, ranges: Mapping[str, FloatRange], name: str, ticks: int) -> FloatRange:
     """One share of the run, begun so high that the method's own `smoothing_start` fits the shortest schedule."""
     if _shortest(method, ranges, ticks) >= method.smoothing_start:
         return ranges[name]

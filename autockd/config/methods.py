@@ -86,7 +86,7 @@ class Dist(Config):
     """Softmax temperature tau of both networks."""
 
 
-class _Smoothed(Config):
+class Smoothed(Config):
     """The schedule of phi, shared by the methods that grow the teacher's logits from 1/T_max to their full size."""
 
     smoothing_start: int = Field(default=20, ge=1)
@@ -105,7 +105,7 @@ class _Smoothed(Config):
         return schedule_length(self.schedule_fraction, ticks)
 
 
-class AnnealingKD(_Smoothed):
+class AnnealingKD(Smoothed):
     """Regress the smoothed teacher, then train on labels from the best weights so far (Jafari et al., 2021)."""
 
     name: Literal["annealing"] = "annealing"
@@ -117,7 +117,7 @@ class AnnealingKD(_Smoothed):
         return schedule_length(self.schedule_fraction, schedule_length(self.stage_fraction, ticks))
 
 
-class ContinuationKD(_Smoothed):
+class ContinuationKD(Smoothed):
     """Continuation KD, equations 3 to 5 and Algorithm 1 with T clamped at 1."""
 
     name: Literal["continuation"] = "continuation"

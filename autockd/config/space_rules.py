@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from autockd.config.method_spaces import idle_fields
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.schema import StudyConfig
 from autockd.config.space import (
@@ -77,6 +78,7 @@ def name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
                 f"{_BASE}.{name}",
                 "needs weights of every shape, and student.model.weights has one; remove one of them",
             )
+    yield from _idle_mistakes(study)
     for name, dimension in space.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
@@ -87,6 +89,18 @@ def name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
                 yield f"{_BASE}.{name}.when", f"names {other!r}, which is not a dimension of this space"
             elif impossible := [value for value in as_tuple(allowed) if not space[other].contains(value)]:
                 yield f"{_BASE}.{name}", f"exists when {other} is {impossible[0]!r}, a value that {other} never takes"
+
+
+def _idle_mistakes(study: StudyConfig) -> Iterator[Mistake]:
+    """Dimensions whose every value trains the same student, for what is no dimension puts them out of use."""
+    space, values = study.search.space, {**dict(study.training), **dict(study.method)}
+    idle = {} if study.compare else idle_fields(study.method)
+    if study.training.optimizer == "adamw":
+        idle["momentum"] = ("optimizer",)
+    for name, switches in idle.items():
+        if name in space and not space.keys() & {"method", *switches}:
+            said = " and ".join(f"{switch} is {str(values[switch]).lower()}" for switch in switches)
+            yield f"{_BASE}.{name}", f"changes nothing while {said}; remove it, or change that"
 
 
 def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:

@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from autockd.config.base import Config
-from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, MethodConfig
+from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, MethodConfig, Smoothed
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Params, active_params
@@ -36,7 +36,7 @@ class TrialConfig(Config):
     @model_validator(mode="after")
     def _schedule_fits_the_run(self) -> Self:
         method = self.method
-        if not isinstance(method, AnnealingKD | ContinuationKD):
+        if not isinstance(method, Smoothed):
             return self
         if method.smoothing_shape == "step" and method.granularity == "epoch":
             length = method.smoothed_length(self.training.epochs)

@@ -1,4 +1,4 @@
-"""Data sets as tensors in memory: where they come from, how they are split, and the finite views of their images."""
+"""Images and texts in memory: where they come from, how they are split, and the finite views of images."""
 
 from autockd.data.load import load_task
 from autockd.data.task import HeldOut, ImageTask, Split, Task, TextTask

@@ -6,9 +6,10 @@ sample and view, and knows nothing of pixels or tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from autockd.data.order import EpochOrder
@@ -58,3 +59,13 @@ class Feed(Protocol):
             Places in `rows`, int64 [B] on the CPU, and inputs of at least as many samples, those first.
         """
         ...
+
+
+def in_order(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """What a network gave for batches, [N, outputs], by sample.
+
+    Args:
+        batches: one at least; rows, int64 [B] on the CPU, that are 0..N-1 together, and answers, [B, outputs].
+    """
+    rows, answers = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    return answers[rows.argsort().to(answers.device)]

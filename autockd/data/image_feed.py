@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from autockd.data.order import EpochOrder
-from autockd.data.task import ImageTask
 from autockd.data.views import Views
 
 EVALUATION_BATCH, EVALUATION_BATCH_ON_CPU = 512, 64
@@ -28,13 +28,29 @@ _LARGE = 2**15
 other copy."""
 
 
-def fitting_batch(values: int) -> int:
-    """Images of a forward pass that memory has room for.
+def evaluation_batch(device: torch.device, values: int) -> int:
+    """Images of a forward pass where a metric is computed.
 
     Args:
+        device: the network's.
         values: pixels of an image, times its channels.
     """
+    return min(EVALUATION_BATCH_ON_CPU if device.type == "cpu" else EVALUATION_BATCH, _fitting_batch(values))
+
+
+def _fitting_batch(values: int) -> int:
+    """Images of so many values that memory has room for."""
     return max(_FEWEST, _MOST_VALUES // values)
+
+
+class _Standardised(Protocol):
+    """What knows mean and standard deviation of its images, per channel, of pixels scaled to 0..1."""
+
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+
+    @property
+    def std(self) -> tuple[float, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -51,10 +67,10 @@ class Normalisation:
     channels_last: bool = False
 
     @classmethod
-    def of(cls, task: ImageTask, device: torch.device, *, channels_last: bool = False) -> Normalisation:
-        """The normalisation of a task's images, on a device."""
-        mean = torch.tensor(task.mean, device=device).view(1, -1, 1, 1)
-        std = torch.tensor(task.std, device=device).view(1, -1, 1, 1)
+    def of(cls, images: _Standardised, device: torch.device, *, channels_last: bool = False) -> Normalisation:
+        """The normalisation of the images of a task, or of a bundle, on a device."""
+        mean = torch.tensor(images.mean, device=device).view(1, -1, 1, 1)
+        std = torch.tensor(images.std, device=device).view(1, -1, 1, 1)
         return cls(1 / (255 * std), -mean / std, channels_last)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -77,8 +93,8 @@ class ImageFeed:
         self._device = normalise.scale.device
         self._views = views
         self._normalise = normalise
-        self._fitting = fitting_batch(images.shape[1:].numel())
-        self._is_large = images.shape[1:].numel() > _LARGE
+        self._values = images.shape[1:].numel()
+        self._is_large = self._values > _LARGE
         images = images.to(self._device)
         self._images = images if self._is_large else views.pad(images)
 
@@ -103,15 +119,15 @@ class ImageFeed:
 
     def evaluation(self) -> Iterator[tuple[Tensor, Tensor]]:
         """In order."""
-        size = EVALUATION_BATCH_ON_CPU if self._device.type == "cpu" else EVALUATION_BATCH
-        rows, size = torch.arange(len(self)), min(size, self._fitting)
+        rows, size = torch.arange(len(self)), evaluation_batch(self._device, self._values)
         there = rows.to(self._device)  # once: whoever copies to a GPU waits for all that it has to do
         for part, chosen in zip(torch.split(rows, size), torch.split(there, size), strict=True):
             yield part, self.read(chosen, torch.full_like(chosen, self._views.identity))
 
     def answering(self, rows: Tensor, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """In order, always as many images."""
-        size = min(ANSWER_BATCH_ON_CPU if self._device.type == "cpu" else ANSWER_BATCH, self._fitting)
+        most = ANSWER_BATCH_ON_CPU if self._device.type == "cpu" else ANSWER_BATCH
+        size = min(most, _fitting_batch(self._values))
         places = torch.arange(len(rows))
         filled = torch.cat([places, places[:1].expand(-len(rows) % size)])
         rows, views = rows[filled].to(self._device), views[filled].to(self._device)  # once, as above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autockd.config.methods import Smoothed
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.distillation.methods import make_method
@@ -30,12 +31,12 @@ def compile_plan(trial: TrialConfig, samples: int, second_moment: float | None) 
     training = trial.training
     run = Run.of(samples, training.batch_size, training.epochs)
     method = trial.method
-    if method.name in ("annealing", "continuation") and method.smoothing_shape == "step":
+    if isinstance(method, Smoothed) and method.smoothing_shape == "step":
         length = method.smoothed_length(run.ticks(method.granularity))
         if method.smoothing_start > length:
             raise TrialFailed(
                 f"smoothing_start is {method.smoothing_start}, beyond the schedule of {length} steps",
-                "lower it, or train for more epochs",
+                f"lower it to at most {length}, or train for more epochs",
             )
     plan = make_method(method).plan(run, second_moment)
     return plan.with_column("learning_rate", learning_rates(training, run))

@@ -25,7 +25,7 @@ from autockd.data.task import Split
 from autockd.errors import ExportError
 from autockd.export.card import model_card
 from autockd.export.description import BUNDLE_CONFIG, BundleConfig, ImageBundleConfig
-from autockd.export.figures import Figures, Precision, measure
+from autockd.export.figures import Figures, OnnxPrecision, measure
 from autockd.export.folders import staged
 from autockd.export.graph import check_graph
 from autockd.export.images import ImageStudent
@@ -116,7 +116,7 @@ class Bundle:
 
         Args:
             inputs: images, uint8 [N, C, H, W], or `Texts`.
-            batch_size: inputs at a time; None takes 512 images (of large ones fewer) or 64 texts.
+            batch_size: inputs at a time; None takes 64, of images on a GPU 512, and fewer where they are large.
 
         Raises:
             ExportError: the inputs are not what the bundle takes.
@@ -172,6 +172,7 @@ def load_bundle(folder: Path) -> Bundle:
     """Verify a bundle against its manifest and load it; runs no code from the folder.
 
     Raises:
+        UsageError: there is no such folder.
         ExportError: a file is missing, added, changed or not what it must be; the message names it.
     """
     manifest = verify_manifest(folder)
@@ -193,7 +194,7 @@ def _read_student(folder: Path) -> Student:
 
 def _measure(stage: Path, student: Student, examples: Split, training: Split | None, test: Split | None) -> Figures:
     """Write the int8 model, where there are training samples for it, and the figures of all ONNX models in `stage`."""
-    files: dict[Precision, Path] = {"fp32": stage / ONNX}
+    files: dict[OnnxPrecision, Path] = {"fp32": stage / ONNX}
     if training is not None:
         student.check(training.inputs)
         files["int8"] = stage / INT8

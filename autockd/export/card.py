@@ -11,8 +11,10 @@ from autockd.export.card_metadata import dataset_name, front_matter
 from autockd.export.card_usage import (
     FIGURES,
     FILES,
+    FROM_THE_HUB,
+    IMAGES_IN_AUTOCKD,
     IMAGES_IN_ONNX,
-    IMAGES_IN_TORCH,
+    TEXTS_IN_AUTOCKD,
     TEXTS_IN_ONNX,
     TEXTS_IN_TRANSFORMERS,
 )
@@ -38,7 +40,7 @@ def model_card(config: BundleConfig, *, parameters: int, figures: Figures | None
         "Intended use": [_intended_use(config)],
         "How it was made": [*_making(config)],
         "Results": [*_results(config)],
-        "ONNX models": [] if figures is None else [*_models(figures)],
+        "ONNX models": [] if figures is None else [*_models(figures, is_image=is_image)],
         "Limits": [*_limits(config, figures)],
     }
     parts = [front_matter(config), f"# {plain(config.study)}{trial}"]
@@ -152,7 +154,7 @@ def _results(config: BundleConfig) -> Iterator[str]:
         yield "Of one run with one seed: how much it would differ with another seed was not measured."
 
 
-def _models(figures: Figures) -> Iterator[str]:
+def _models(figures: Figures, *, is_image: bool) -> Iterator[str]:
     sizes = sorted({size for model in figures.models for size in model.latency})
     heads = ["model", "bytes", *(f"ms for {size} (95 %)" for size in sizes)]
     is_judged = any(model.validation is not None for model in figures.models)
@@ -167,9 +169,14 @@ def _models(figures: Figures) -> Iterator[str]:
     inputs = ", ".join(f"{plain(name)} {shape}" for name, shape in shapes.items())
     yield (
         f"Median time of a call with {' and '.join(map(str, sizes))} samples, in brackets the 95th percentile, by "
-        f"{plain(figures.runtime)} on {figures.threads} thread of one CPU; {inputs} for one sample. Each metric is of "
-        f"the model itself."
+        f"{plain(figures.runtime)} on {figures.threads} thread of one CPU; {inputs} for one sample."
+        + (" Each metric is of the model itself." if is_judged else "")
     )
+    if figures.batch_size is not None and not is_image:
+        yield (
+            "The int8 model takes the ranges of its activations from each batch, so its logits change a little with "
+            f"the texts beside; it was judged in batches of {figures.batch_size}."
+        )
     for warning in figures.warnings:
         yield f"**Note:** {plain(warning)}."
 
@@ -182,7 +189,9 @@ def _judged(model: ModelFigures, is_judged: bool) -> list[str]:
 
 
 def _limits(config: BundleConfig, figures: Figures | None) -> Iterator[str]:
-    limits = ["It was judged on data like its training data only; other data may be harder.", _SELECTION]
+    selection = "The search chose it by its validation metric, which is therefore a little too good"
+    selection += "." if config.test is None else "; the test metric is not."
+    limits = ["It was judged on data like its training data only; other data may be harder.", selection]
     if figures is not None:
         limits.append("Latency is that of a single machine; measure it on yours.")
     if config.licence is None:
@@ -190,19 +199,20 @@ def _limits(config: BundleConfig, figures: Figures | None) -> Iterator[str]:
     yield "\n".join(f"- {limit}" for limit in limits)
 
 
-_SELECTION = (
-    "The search chose it by its validation metric, which is therefore a little too good; the test metric is not."
-)
-
-
 def _usage(config: BundleConfig, *, onnx: bool) -> list[str]:
+    form: dict[str, object]
     if isinstance(config, ImageBundleConfig):
-        height, width = config.image_size
-        graph = IMAGES_IN_ONNX.format(channels=config.channels, height=height, width=width)
-        return [IMAGES_IN_TORCH, *([graph] if onnx else [])]
-    texts = '["The first text of a pair."], ["The second."]' if config.pairs else '["A text."]'
-    form = {"texts": texts, "max_length": config.max_length}
-    return [TEXTS_IN_TRANSFORMERS.format(**form), *([TEXTS_IN_ONNX.format(**form)] if onnx else [])]
+        form = {"shape": ", ".join(map(str, (config.channels, *config.image_size)))}
+        sections = [IMAGES_IN_AUTOCKD, FROM_THE_HUB, *([IMAGES_IN_ONNX] if onnx else [])]
+    else:
+        texts = ("The first text of a pair.", "The second.") if config.pairs else ("A text.",)
+        form = {
+            "lists": ", ".join(f'["{text}"]' for text in texts),
+            "tuples": ", ".join(f'("{text}",)' for text in texts),
+            "max_length": config.max_length,
+        }
+        sections = [TEXTS_IN_TRANSFORMERS, *([TEXTS_IN_ONNX] if onnx else []), TEXTS_IN_AUTOCKD, FROM_THE_HUB]
+    return [section.format(**form) for section in sections]
 
 
 def _layers(layers: int | tuple[int, ...] | None) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-IMAGES_IN_TORCH = """## Use with autockd (PyTorch)
+IMAGES_IN_AUTOCKD = """## Use with autockd (PyTorch)
 
 ```python
 from pathlib import Path
+
+import torch
 from autockd.export import load_bundle
 
 bundle = load_bundle(Path("."))  # this folder; every file is checked against manifest.json first
-logits = bundle.predict(images)  # uint8 [N, C, H, W] -> float32 [N, K]
+images = torch.zeros(1, {shape}, dtype=torch.uint8)  # your images
+logits = bundle.predict(images)  # float32 [N, K]
 ```"""
 
 IMAGES_IN_ONNX = """## Use with onnxruntime alone
@@ -19,7 +22,7 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-images = np.zeros((1, {channels}, {height}, {width}), dtype=np.uint8)  # your images
+images = np.zeros((1, {shape}), dtype=np.uint8)  # your images
 pixels = images.astype(np.float32) / 255  # the graph normalises them itself
 logits = session.run(["logits"], {{"pixels": pixels}})[0]
 ```"""
@@ -31,7 +34,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")  # this folder
 model = AutoModelForSequenceClassification.from_pretrained(".")
-tokens = tokenizer({texts}, truncation=True, max_length={max_length}, padding=True, return_tensors="pt")
+tokens = tokenizer({lists}, truncation=True, max_length={max_length}, padding=True, return_tensors="pt")
 logits = model(**tokens).logits
 ```"""
 
@@ -43,9 +46,24 @@ from transformers import AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained(".")
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-tokens = tokenizer({texts}, truncation=True, max_length={max_length}, padding=True, return_tensors="np")
+tokens = tokenizer({lists}, truncation=True, max_length={max_length}, padding=True, return_tensors="np")
 logits = session.run(["logits"], dict(tokens))[0]
 ```"""
+
+TEXTS_IN_AUTOCKD = """## Use with autockd (PyTorch)
+
+```python
+from pathlib import Path
+
+from autockd.data import Texts
+from autockd.export import load_bundle
+
+bundle = load_bundle(Path("."))  # this folder; every file is checked against manifest.json first
+logits = bundle.predict(Texts({tuples}))  # float32 [N, outputs]
+```"""
+
+FROM_THE_HUB = """autockd takes a folder of real files, and the cache of the Hugging Face hub has links: fetch the files
+by `huggingface_hub.snapshot_download("OWNER/NAME", local_dir="FOLDER")`."""
 
 FILES = """## Files
 

@@ -18,12 +18,14 @@ RuntimeName = Literal["torch", "onnx", "int8"]
 def evaluate_bundle(
     bundle: Bundle, split: Split, batch_size: int | None = None, runtime: RuntimeName = "torch"
 ) -> float:
-    """The bundle's metric on a split; the recorded one again on the same split, where that was in fp32.
+    """The bundle's metric on a split; on the same split the recorded one again, where that was in fp32.
+
+    Another machine may round otherwise, and so may another batch size: of an int8 model of texts noticeably.
 
     Args:
         bundle: from `load_bundle`.
         split: samples, on any device.
-        batch_size: samples at a time; None takes that of the recorded metric.
+        batch_size: samples at a time; None takes as many as trials are evaluated with on the model's device.
         runtime: torch, on the model's device; or model.onnx, or model.int8.onnx, in onnxruntime on the CPU.
 
     Raises:

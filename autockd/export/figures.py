@@ -18,7 +18,7 @@ from autockd.export.student import Student
 from autockd.facts import sign_of
 from autockd.records import Record
 
-Precision = Literal["fp32", "int8"]
+OnnxPrecision = Literal["fp32", "int8"]
 
 TIMED_BATCHES = (1, 32)
 """Samples of one call that is timed."""
@@ -31,7 +31,7 @@ LEAST_AGREEMENT = 0.95
 class ModelFigures(Record):
     """One ONNX model of a bundle."""
 
-    precision: Precision
+    precision: OnnxPrecision
     file: str
     bytes: int
     latency: dict[int, CallTime]
@@ -55,6 +55,8 @@ class Figures(Record):
     metric: str
     examples: int
     """Validation samples."""
+    batch_size: int | None = None
+    """Samples at a time, where metrics were measured."""
     shapes: dict[int, dict[str, tuple[int, ...]]]
     """Of the inputs that were timed, by the samples of a call."""
     models: tuple[ModelFigures, ...]
@@ -62,7 +64,9 @@ class Figures(Record):
     """What the int8 model loses that a user should know of, in sentences."""
 
 
-def measure(student: Student, files: Mapping[Precision, Path], validation: Split, test: Split | None = None) -> Figures:
+def measure(
+    student: Student, files: Mapping[OnnxPrecision, Path], validation: Split, test: Split | None = None
+) -> Figures:
     """Time the ONNX models of a student and, where one is in int8, judge them on all samples.
 
     Args:
@@ -90,6 +94,7 @@ def measure(student: Student, files: Mapping[Precision, Path], validation: Split
         runtime=f"onnxruntime {onnxruntime.__version__}",
         metric=metric,
         examples=len(validation),
+        batch_size=student.batch_size if "int8" in files else None,
         shapes={size: {name: values.shape for name, values in batch.items()} for size, batch in batches.items()},
         models=tuple(models),
         warnings=tuple(_warnings({model.precision: model for model in models}, metric)),

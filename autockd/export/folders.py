@@ -13,6 +13,8 @@ from autockd.errors import EnvironmentProblem, ExportError, reason_of
 from autockd.export.manifest import MANIFEST, Manifest, read_json
 from autockd.folders import entries_of, whole_folder
 
+_ANOTHER = "name another folder (--to DIR; in Python to=)"
+
 
 @contextmanager
 def staged(target: Path, *, force: bool) -> Iterator[Path]:
@@ -28,9 +30,7 @@ def staged(target: Path, *, force: bool) -> Iterator[Path]:
         with whole_folder(target, replace=force) as stage:
             yield stage
     except OSError as error:
-        raise EnvironmentProblem(
-            f"{target}: the bundle cannot be written: {reason_of(error)} -> name another folder"
-        ) from error
+        raise EnvironmentProblem(f"{target}: the bundle cannot be written: {reason_of(error)} -> {_ANOTHER}") from error
 
 
 def refuse_if_taken(target: Path, *, force: bool) -> None:
@@ -42,9 +42,11 @@ def refuse_if_taken(target: Path, *, force: bool) -> None:
     if not os.path.lexists(target):
         return
     if not force:
-        raise ExportError(f"{target}: exists already -> name another folder, or replace it by force")
+        raise ExportError(
+            f"{target}: exists already -> {_ANOTHER}, or replace what is there (--force; in Python force=True)"
+        )
     if not _is_bundle(target):
-        raise ExportError(f"{target}: exists and is not a bundle, so it is left alone -> name another folder")
+        raise ExportError(f"{target}: exists and is not a bundle alone, so it is left as it is -> {_ANOTHER}")
 
 
 def _is_bundle(folder: Path) -> bool:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.models import CifarResNet
-from autockd.data.image_feed import Normalisation, fitting_batch
+from autockd.data.image_feed import Normalisation, evaluation_batch
+from autockd.data.texts import Texts
 from autockd.errors import ExportError, ModelError
 from autockd.export.description import ImageBundleConfig
 from autockd.export.manifest import AGAIN
@@ -27,7 +28,7 @@ from autockd.models import build_model, load_weights, save_weights
 PIXELS = "pixels"
 """Input of the ONNX graph: float32 [batch, C, H, W] in 0..1; the graph normalises them itself."""
 
-_CALIBRATION_BATCH, _MOST_AT_ONCE = 32, 512
+_CALIBRATION_BATCH = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +67,19 @@ class ImageStudent:
 
     @property
     def batch_size(self) -> int:
-        """As `Student` says: 512, and fewer large images."""
-        return min(_MOST_AT_ONCE, fitting_batch(self.config.channels * math.prod(self.config.image_size)))
+        """As `Student` says, on the model's device: of small images 512, on a CPU 64."""
+        return evaluation_batch(self._device, self.config.channels * math.prod(self.config.image_size))
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     def check(self, inputs: Inputs) -> None:
         """Refuse what is not uint8 [N, C, H, W] of the bundle's channels and size."""
         wanted = (self.config.channels, *self.config.image_size)
         form = f"uint8 [N, {', '.join(map(str, wanted))}] with N >= 1"
         if not isinstance(inputs, Tensor):
-            raise ExportError(f"images: this bundle takes {form}, not {inputs!r} -> evaluate it on images")
+            raise ExportError(f"images: this bundle takes {form} as a torch tensor, not {_instead(inputs)}")
         if inputs.dtype != torch.uint8 or inputs.dim() != 4 or tuple(inputs.shape[1:]) != wanted or not len(inputs):
             raise ExportError(
                 f"images: this bundle takes {form}, not {str(inputs.dtype).removeprefix('torch.')} "
@@ -87,10 +92,8 @@ class ImageStudent:
 
     def in_torch(self) -> Runtime:
         """As `Student` says."""
-        device = next(self.model.parameters()).device
-        values = (self.config.mean, self.config.std)
-        means, deviations = (torch.tensor(each, device=device).view(1, -1, 1, 1) for each in values)
-        normalise = Normalisation(1 / (255 * deviations), -means / deviations)
+        device = self._device
+        normalise = Normalisation.of(self.config, device)
 
         @torch.inference_mode()
         def run(inputs: Inputs, batch_size: int) -> Tensor:
@@ -163,6 +166,14 @@ class PixelModel(nn.Module):
 def to_pixels(images: Tensor) -> Tensor:
     """Images, uint8, as float32 in 0..1 on the CPU."""
     return images.cpu().to(torch.float32) / 255
+
+
+def _instead(inputs: object) -> str:
+    """What was given in place of images, and the remedy."""
+    if isinstance(inputs, np.ndarray):
+        return f"a numpy array, {inputs.dtype} {list(inputs.shape)} -> make a tensor of it with torch.from_numpy"
+    given = repr(inputs) if isinstance(inputs, Texts) else f"a {type(inputs).__name__}"
+    return f"{given} -> give it images"
 
 
 def _refuse_too_large(architecture: CifarResNet, sizes: list[int], path: Path) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from autockd.data.texts import Texts
 from autockd.export.description import BundleConfig
+from autockd.models import ENCODER_WEIGHTS
 
 Inputs = Tensor | Texts
 """Images, uint8 [N, C, H, W]; or texts."""
@@ -19,7 +19,8 @@ Inputs = Tensor | Texts
 Runtime = Callable[[Inputs, int], Tensor]
 """Inputs and how many of them to run at a time, to logits, float32 [N, outputs] on the CPU, in the inputs' order."""
 
-WEIGHTS = "model.safetensors"
+WEIGHTS = ENCODER_WEIGHTS
+"""Of every student, for those of an encoder have to be called so: transformers looks for no other name."""
 
 
 class Student(Protocol):
@@ -35,7 +36,7 @@ class Student(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Inputs that are run at a time unless a caller says otherwise."""
+        """Inputs that are run at a time unless a caller says otherwise: as many as trials are evaluated with."""
 
     @property
     def parity_examples(self) -> int:
@@ -52,7 +53,10 @@ class Student(Protocol):
         """The same student with a model of its own, on the CPU, in fp32 and eval mode."""
 
     def in_torch(self) -> Runtime:
-        """The model itself, where it is, with the very arithmetic that trials are evaluated with."""
+        """The model itself, where it is, in the arithmetic of its weights: fp32, whatever a trial was evaluated in.
+
+        On a GPU torch may round what convolutions take to TF32, unless it is told not to.
+        """
 
     def in_onnx(self, path: Path) -> Runtime:
         """The ONNX model at `path` in onnxruntime, on the CPU.
@@ -92,8 +96,3 @@ class Student(Protocol):
 
     def example(self) -> dict[str, np.ndarray]:
         """The same for one made-up sample."""
-
-
-def in_order(rows: list[Tensor], logits: list[Tensor]) -> Tensor:
-    """Logits [N, K] by sample, of batches that hold the samples `rows` in any order."""
-    return torch.cat(logits)[torch.cat(rows).argsort()]

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from autockd.config.models import Encoder
+from autockd.data.feeds import in_order
 from autockd.data.texts import Texts
 from autockd.errors import ExportError, ModelError
 from autockd.export.description import TextBundleConfig
 from autockd.export.manifest import AGAIN, JSON_LIMIT, SUFFIXES
 from autockd.export.onnx import OnnxModel, export_onnx
 from autockd.export.quantize import quantize_dynamic
-from autockd.export.student import WEIGHTS, Inputs, Runtime, in_order
+from autockd.export.student import WEIGHTS, Inputs, Runtime
 from autockd.export.weights import tensor_shapes
 from autockd.models import TextEncoder, Tokens, build_encoder, encoder_shapes, load_tokenizer, save_encoder
 from autockd.models.tokens import EVALUATION_BATCH
@@ -91,11 +92,8 @@ class TextStudent:
 
         @torch.inference_mode()
         def run(inputs: Inputs, batch_size: int) -> Tensor:
-            rows, logits = [], []
-            for chunk, batch in self._batches(inputs, batch_size, device):
-                rows.append(chunk)
-                logits.append(self.model(batch).float().cpu())
-            return in_order(rows, logits)
+            batches = self._batches(inputs, batch_size, device)
+            return in_order((rows, self.model(batch).float().cpu()) for rows, batch in batches)
 
         return run
 
@@ -104,8 +102,8 @@ class TextStudent:
         onnx = OnnxModel(path, self.input_names)
 
         def run(inputs: Inputs, batch_size: int) -> Tensor:
-            batches = list(self._batches(inputs, batch_size, torch.device("cpu")))
-            return in_order([chunk for chunk, _ in batches], [onnx.run(batch) for _, batch in batches])
+            batches = self._batches(inputs, batch_size, torch.device("cpu"))
+            return in_order((rows, onnx.run(batch)) for rows, batch in batches)
 
         return run
 

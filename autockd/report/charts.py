@@ -200,27 +200,3 @@ def level(name: str, value: float, span: tuple[float, float], look: Look, hover:
     """A horizontal line over a span."""
     texts = (hover or name,) * 2
     return Series(name, span, (value, value), "line", look, width=1.5, hover=texts)
-
-
-__all__ = [
-    "BARS",
-    "FAILED",
-    "GREY",
-    "INK",
-    "LOOKS",
-    "PALE",
-    "STOPPED",
-    "Axis",
-    "Chart",
-    "Label",
-    "Look",
-    "Panel",
-    "Series",
-    "Symbol",
-    "arm_look",
-    "level",
-    "log_ticks",
-    "look_of",
-    "metric_title",
-    "scale_of",
-]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from autockd.config.arms import Arm, arms_of
-from autockd.config.methods import ContinuationKD
+from autockd.config.methods import ContinuationKD, Smoothed
 from autockd.config.schema import StudyConfig
 from autockd.config.trial import TrialConfig, trial_config
 from autockd.distillation import Plan, compile_plan, make_method
@@ -13,9 +13,6 @@ from autockd.distillation.space_warnings import NOMINAL_STEPS, space_warnings
 from autockd.errors import ConfigError, TrialFailed
 from autockd.records import Record
 from autockd.text import spread
-
-SCHEDULED = ("annealing", "continuation")
-"""Methods whose coefficients are worth looking at."""
 
 _MOST_STEPS = 1000
 
@@ -77,7 +74,7 @@ def early_warnings(study: StudyConfig, samples: int) -> tuple[str, ...]:
 
 
 def _previewed(arms: tuple[Arm, ...]) -> TrialConfig:
-    arm = next((arm for arm in reversed(arms) if arm.study.method.name in SCHEDULED), arms[-1])
+    arm = next((arm for arm in reversed(arms) if isinstance(arm.study.method, Smoothed)), arms[-1])
     return trial_config(arm.study, {})
 
 

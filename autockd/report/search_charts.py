@@ -18,6 +18,7 @@ from autockd.report.charts import (
     Axis,
     Chart,
     Look,
+    Mark,
     Panel,
     Series,
     Symbol,
@@ -125,7 +126,7 @@ def front_chart(content: ReportContent) -> Chart | None:
             continue
         front = sorted((row for row in rows if row.trial in content.front), key=lambda row: row.costs[cost])
         others = [row for row in rows if row.trial not in content.front]
-        mark = "curve" if len(content.objectives) == 1 else "dots"
+        mark: Mark = "curve" if len(content.objectives) == 1 else "dots"
         series = [
             _cost_series("other trials", others, cost, content, scale, "dots", Look(PALE)),
             _cost_series("Pareto front", front, cost, content, scale, mark, LOOKS["winner"]),
@@ -150,7 +151,7 @@ def _log_axis(name: str, low: float, high: float) -> Axis:
 
 
 def _cost_series(
-    name: str, rows: Sequence[TrialRow], cost: str, content: ReportContent, scale: float, mark: Any, look: Look
+    name: str, rows: Sequence[TrialRow], cost: str, content: ReportContent, scale: float, mark: Mark, look: Look
 ) -> Series:
     texts = tuple(f"{hover_of(row, content.metric)}; {cost} {row.costs[cost]:.4g}" for row in rows)
     x, y = tuple(row.costs[cost] for row in rows), tuple(scale * (row.value or 0.0) for row in rows)

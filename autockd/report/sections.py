@@ -108,7 +108,7 @@ def _history(content: ReportContent) -> Iterator[Section]:
     charts = _some(history_chart(content))
     folded = (("All trials", (), trials_table(content)),) if content.trials else ()
     if charts or folded:
-        text = "Every trial by its number. The best so far counts complete trials of the search, not baselines."
+        text = "Every trial of the search by its number; baselines are lines. The best so far counts complete trials."
         yield Section("search", "Search history", (text,), charts=charts, folded=folded)
 
 

@@ -73,7 +73,7 @@ def _score(content: ReportContent, standing: Standing, *, brief: bool = False) -
     if not values:
         values = () if standing.searched is None else (standing.searched,)
     shown = metric_text(statistics.fmean(values) if values else None, content.metric)
-    same = split == ("test" if content.judged_on == "test" else "validation")
+    same = split == content.judged_on
     if brief:
         return shown if same else f"{shown} ({split})"
     deviation = f", standard deviation {_deviation(values, content.metric)}" if len(values) > 1 else ""

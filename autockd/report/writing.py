@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autockd.errors import EnvironmentProblem, UsageError, reason_of
-from autockd.folders import entries_of, whole_folder
+from autockd.folders import alone_in, entries_of, whole_folder
 from autockd.records import Event
 from autockd.report.content import ReportContent
 from autockd.report.csv_files import finalists_csv, trials_csv
@@ -67,17 +67,19 @@ def shown_of(folder: Path) -> list[Path]:
 
 def files_of(folder: Path) -> list[Path]:
     """The files of a report, the page first."""
-    return sorted(folder.iterdir(), key=lambda path: (path.name != PAGE, path.name))
+    with alone_in(folder.parent):
+        return sorted(folder.iterdir(), key=lambda path: (path.name != PAGE, path.name))
 
 
 @contextmanager
 def _replaced(target: Path) -> Iterator[Path]:
     """A folder that takes the place of `target`, which is a report or is not there, as `whole_folder`."""
     target = target.absolute()
-    if os.path.lexists(target) and not _is_report(target):
-        raise UsageError(
-            f"{target}: exists and is not a report{_what_else(target)}, so it is left alone -> name another folder"
-        )
+    with alone_in(target.parent):
+        if os.path.lexists(target) and not _is_report(target):
+            raise UsageError(
+                f"{target}: exists and is not a report{_what_else(target)}, so it is left alone -> name another folder"
+            )
     try:
         with whole_folder(target) as stage:
             yield stage

@@ -1,4 +1,4 @@
-"""Why a search ends before its last trial: its time is over, somebody asked it to stop, or Ctrl-C was pressed."""
+"""Why a search ends before its last trial: its time is over, somebody asked it to stop, or a signal does, as Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from types import FrameType
 STOP = "stop"
 """A file of this name in a study's folder asks whoever runs it to stop; so it is asked from any machine."""
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def forget_request(folder: Path) -> None:
-    """Withdraw what nobody answered: a request that the session before was too late to see."""
+    """Withdraw what has been answered, or was too late to be."""
     (folder / STOP).unlink(missing_ok=True)
 
 
@@ -65,15 +65,23 @@ class Halt:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the first Ctrl-C (or SIGTERM): the study stops cleanly. The second is whoever's it was before."""
+        """Take the first Ctrl-C (or SIGTERM, or the end of the terminal): the study stops cleanly.
+
+        The second is whoever's it was before. A signal that is ignored, as `nohup` does, is ignored still.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's; a stop file still works
             return
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        now = {number: signal.getsignal(number) for number in _SIGNALS}
+        before = {number: handler for number, handler in now.items() if handler is not signal.SIG_IGN}
 
         def listen(number: int, frame: FrameType | None) -> None:
             self._is_interrupted = True
             restore()
+            if number == signal.SIGTERM:
+                signal.alarm(0)  # Ray hears it first, and would abort this process 3 s later
+            if number == signal.SIGHUP:
+                signal.signal(number, signal.SIG_IGN)  # a shell that ends says again what the terminal's end has said
             if not self._is_patient:
                 raise KeyboardInterrupt
 

@@ -171,7 +171,8 @@ def fill_bank(
         is_seen[order.indices * task.views.count + order.views] = True
     share = torch.tensor_split(is_seen.nonzero()[:, 0], shards)[shard]
     wanted = (share // task.views.count, share % task.views.count)
-    done = bank.fill(*wanted)
+    with bank.alone(shard, shards):
+        done = bank.fill(*wanted)
     record = _bank_record(bank, done, len(share) - done, time.perf_counter() - began)
     return record.model_copy(update={"work": bank.work(done) if done else None})
 

@@ -143,7 +143,9 @@ def _new_version(client: Any, name: str, run: Any, candidate: Candidate) -> Any:
     with TemporaryDirectory(prefix="autockd-model-") as folder:
         save_as_mlflow_model(candidate, Path(folder) / "model")
         client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), "model")
-    client.log_artifacts(run.info.run_id, str(candidate.folder), "bundle")
+    for path in sorted(candidate.folder.iterdir()):
+        if not path.name.startswith("."):  # a repository that somebody began there is no part of the bundle
+            client.log_artifact(run.info.run_id, str(path), "bundle")
     try:
         client.get_registered_model(name)
     except MlflowException:

@@ -20,6 +20,7 @@ from autockd.verdicts import (
     runs_of,
     spread_text,
     subject_name,
+    validation_heading,
     winner_of,
 )
 
@@ -74,7 +75,13 @@ def _result(summary: StudySummary) -> Iterator[str]:
     if winner_of(finalists, summary.direction) is not None:
         yield from _over_seeds(summary, finalists)
     elif summary.evaluated:
-        heads = ("model", f"validation {summary.metric}", f"test {summary.metric}", "parameters", "bytes")
+        heads = (
+            "model",
+            f"{validation_heading(summary)}, {summary.metric}",
+            f"test {summary.metric}",
+            "parameters",
+            "bytes",
+        )
         yield _table(heads, [_row(event, summary) for event in summary.evaluated])
     if arms := dict.fromkeys(row.arm for row in summary.trials if row.arm):
         columns = ("compared method", "trials", "best trial", f"validation {summary.metric}")

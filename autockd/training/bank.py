@@ -12,12 +12,12 @@ weights, preprocessing, training split and views; a bank of anything else is nev
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from autockd.folders import ANOTHER_CACHE, write_whole
 from autockd.hashing import content_hash
 from autockd.limits import Work
 from autockd.records import Precision
+from autockd.tracking.locks import FileLock
 from autockd.training.live_teacher import ANSWERS, LiveTeacher
 
 _FLUSH_EVERY, _PAGE = 8192, 4096
@@ -98,7 +99,8 @@ class TeacherBank:
         self._before_answers = before_answers
         self._teacher: LiveTeacher | None = None
         try:
-            with _locked(cache, identity.key):
+            cache.mkdir(parents=True, exist_ok=True)
+            with self._locked():
                 self._create_or_verify()
         except OSError as error:
             raise cannot_write("teacher bank", self.folder, error, instead=ANOTHER_CACHE) from error
@@ -137,6 +139,24 @@ class TeacherBank:
             self._filled[rows, columns] = 1
         self._filled.flush()
         return len(absent)
+
+    @contextmanager
+    def alone(self, shard: int, shards: int) -> Iterator[None]:
+        """Wait while another study fills the same share of this bank, which both would compute.
+
+        Raises:
+            EnvironmentProblem: the folder cannot be written.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._locked(f".{shard}-of-{shards}"))
+            except OSError as error:
+                raise cannot_write("teacher bank", self.folder, error, instead=ANOTHER_CACHE) from error
+            yield
+
+    def _locked(self, share: str = "") -> FileLock:
+        """What one process of this node holds while it makes this bank, or fills a share of it."""
+        return FileLock(self.folder.with_name(f".{self.identity.key}{share}.lock"), patience=math.inf)
 
     def _require_space(self, entries: int) -> None:
         """A mapped file ends the process where its disk is full, so what is there is looked at before.
@@ -210,12 +230,3 @@ def _make_sparse(path: Path, size: int) -> None:
     """A file of zeros that takes no space on disk yet."""
     with path.open("wb") as stream:
         stream.truncate(size)
-
-
-@contextmanager
-def _locked(cache: Path, name: str) -> Iterator[None]:
-    """Only one process of this node makes a bank."""
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / f".{name}.lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

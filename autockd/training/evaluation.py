@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from autockd.data.feeds import Feed, NetworkInput
+from autockd.data.feeds import Feed, NetworkInput, in_order
 from autockd.data.metrics import METRICS
 from autockd.records import Precision
 from autockd.training.precision import autocast, without_tf32
@@ -46,8 +46,7 @@ def forward(
 
     with without_tf32(device):
         for_each(answer, batches, threads if device.type == "cpu" else 1)
-    order = torch.cat([rows for rows, _ in answers]).argsort()
-    return torch.cat([logits for _, logits in answers])[order.to(device)]
+    return in_order(answers)
 
 
 def predict(model: nn.Module, feed: Feed, *, precision: Precision = "fp32", threads: int = 1) -> Tensor:

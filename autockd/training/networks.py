@@ -35,8 +35,7 @@ def build_network(config: ModelConfig, task: Task, *, seed: int) -> nn.Module:
     if isinstance(task, TextTask) and isinstance(config, Encoder):
         return build_encoder(config, outputs=task.outputs, labels=task.classes, seed=seed)
     if isinstance(task, ImageTask) and not isinstance(config, Encoder):
-        shape = {"channels": task.channels, "image_size": task.image_size}
-        return build_model(config, classes=task.outputs, seed=seed, **shape)  # type: ignore[arg-type]
+        return build_model(config, classes=task.outputs, channels=task.channels, image_size=task.image_size, seed=seed)
     raise ModelError(f"family: {config.family} is no model for the task {task.name} -> use one of the task's kind")
 
 

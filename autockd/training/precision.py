@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -28,12 +28,12 @@ WORTH_IT = 1.15
 """A variant replaces plain fp32 only if it is faster by this factor, so that timing noise does not decide."""
 
 _ROUNDS, _ENOUGH, _BUDGET = 4, 0.5, 8.0
-"""Rounds of at least 20 ms for each variant, fewer once they took so many seconds; seconds after which only the two
+"""Rounds of about 20 ms for each variant, fewer once they took so many seconds; seconds after which only the two
 main candidates are timed."""
 
 _HOPELESS, _ONCE = 2.0, 0.5
-"""A variant whose steps take so many times those of the best so far is timed no further, nor is any other of its
-precision; seconds that a first step may take beyond another."""
+"""A variant whose steps take so many times those of the best so far is timed no further, and where that is so of all
+of its precision, no other of it is; seconds that a first step may take beyond another."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def as_named(precision: Precision, device: torch.device) -> contextlib.AbstractC
     return without_tf32(device) if precision == "fp32" else contextlib.nullcontext()
 
 
-def memory_format(choice: PrecisionChoice) -> torch.memory_format:
+def memory_format(choice: PrecisionChoice | Variant) -> torch.memory_format:
     """Memory format of the model and its inputs."""
     return torch.channels_last if choice.channels_last else torch.contiguous_format
 
@@ -120,10 +120,15 @@ def choose_precision(
         timing = partial(_time_step, make_model(), inputs, training, variant, device, least, recorded=recorded)
         with as_named(variant.precision, device):
             seconds[variant] = _if_it_fits(timing)
-        if seconds[variant] > _HOPELESS * least:
+        if min(each for other, each in seconds.items() if other.precision == variant.precision) > _HOPELESS * least:
             hopeless.add(variant.precision)
     torch.set_num_threads(threads_before)
-    return _as_choice(*_best(seconds), device=device), all(map(math.isfinite, seconds.values()))
+    best, reason = _best(seconds)
+    alone = seconds.get(replace(best, threads=1), math.inf)
+    choice = _as_choice(best, reason, device=device)
+    if device.type == "cpu" and math.isfinite(alone):
+        choice = choice.model_copy(update={"alone": alone})
+    return choice, all(map(math.isfinite, seconds.values()))
 
 
 def _best(seconds: dict[Variant, float]) -> tuple[Variant, str]:
@@ -201,7 +206,7 @@ def _time_step(
 
     One thread is timed by the processor time that it takes, which other work on the machine does not lengthen.
     """
-    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    layout = memory_format(variant)
     torch.set_num_threads(variant.threads)
     model = model.to(device).to(memory_format=layout).train()
     optimizer = make_optimizer(model, training)

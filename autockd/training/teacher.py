@@ -282,7 +282,9 @@ def _train(
         saved = time.monotonic()
         try:
             for record in trainer.fit():
-                tell(f"epoch {record.epoch} of {config.training.epochs}, validation {record.metric:.4f}")
+                is_crowded = trainer.cores is not None and trainer.cores.is_crowded
+                slowly = ", on one thread since other work has the cores" if is_crowded else ""
+                tell(f"epoch {record.epoch} of {config.training.epochs}, validation {record.metric:.4f}{slowly}")
                 if time.monotonic() - saved > CHECKPOINT_EVERY:
                     save_checkpoint(checkpoint, trainer.state_dict())
                     saved = time.monotonic()

@@ -1,15 +1,60 @@
-"""Forward passes of batches side by side, one thread and one core to each."""
+"""What several threads of a CPU compute: forward passes side by side, or a training step together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import Lock
+from time import perf_counter
 from typing import TypeVar
 
 import torch
 
 T = TypeVar("T")
+
+_WINDOW = 5.0
+"""Seconds of steps that are looked at together."""
+
+
+class CoreWatch:
+    """Leaves the rest of an epoch to one thread where several are slower, because other work has their cores.
+
+    Threads that compute a step together wait for each other after every layer. Where another process takes one of
+    their cores, a step takes ten times as long as one thread alone would need.
+
+    Attributes:
+        is_crowded: whether the epoch has been left to one thread.
+    """
+
+    def __init__(self, threads: int, alone: float | None) -> None:
+        """Compute with so many threads until then.
+
+        Args:
+            threads: of a step.
+            alone: seconds of processor time that a step takes on one thread; with None nothing is watched.
+        """
+        self._threads, self._alone = threads, alone if threads > 1 else None
+        self.is_crowded = False
+        torch.set_num_threads(threads)
+
+    def begin(self) -> None:
+        """An epoch begins, with all threads."""
+        torch.set_num_threads(self._threads)
+        self.is_crowded = False
+        self._steps, self._began = 0, perf_counter()
+
+    def step(self) -> None:
+        """A step is over."""
+        if self._alone is None or self.is_crowded:
+            return
+        self._steps += 1
+        seconds = perf_counter() - self._began
+        if seconds < _WINDOW:
+            return
+        if seconds / self._steps > self._alone:
+            torch.set_num_threads(1)
+            self.is_crowded = True
+        self._steps, self._began = 0, perf_counter()
 
 
 def for_each(function: Callable[[T], None], items: Iterator[T], threads: int) -> None:

@@ -30,6 +30,7 @@ from autockd.training.networks import based_on, build_network, make_feed, trim_n
 from autockd.training.optimizer import clip_gradients, make_optimizer, set_learning_rate
 from autockd.training.precision import as_named, autocast, memory_format
 from autockd.training.program import StepProgram
+from autockd.training.threads import CoreWatch
 from autockd.training.tracing import StepTracer
 from autockd.training.work import epoch_work
 
@@ -55,7 +56,8 @@ class Trainer:
     """Trains one student on a task, from a teacher's bank.
 
     The sequence of batches, views and coefficients is fixed before the first step, by the task's seed and the trial's
-    plan; `fit` may be stopped after any epoch and goes on from `state_dict` bit for bit (on a CPU).
+    plan; `fit` may be stopped after any epoch and goes on from `state_dict` bit for bit (on a CPU; on several threads
+    unless other work has their cores, see `CoreWatch`).
     """
 
     def __init__(
@@ -98,8 +100,7 @@ class Trainer:
         assert not self.method.teacher_outputs or bank is not None, "this method needs a teacher"
         self.plan = compile_plan(trial, len(task.train), second_moment)
         self.device = torch.device(precision.device)
-        if self.device.type == "cpu":
-            torch.set_num_threads(precision.threads)
+        self.cores = CoreWatch(precision.threads, precision.alone) if self.device.type == "cpu" else None
         torch.manual_seed(trial.seed)
         student = based_on(trial.student, base)
         self._kind = student.model_dump_json(), task.fingerprint
@@ -190,6 +191,8 @@ class Trainer:
         teacher = self.bank.logits(order.indices, order.views).to(self.device) if self.bank else None
         step = (epoch - 1) * self.plan.run.steps_per_epoch
         self.model.train()
+        if self.cores is not None:
+            self.cores.begin()
         if self._program is not None:
             return self._repeat(self._program, order, teacher, step)
         totals = torch.zeros(4, device=self.device)
@@ -221,6 +224,8 @@ class Trainer:
         self.progress.decay *= 1 - row["learning_rate"] * self.trial.training.weight_decay
         if self._tracer is not None:
             self._tracer.step()
+        if self.cores is not None:
+            self.cores.step()
 
     def _train_batch(self, batch: Batch, teacher: Tensor | None, row: Row) -> Tensor:
         """Change the weights once; returns the sums of total, hard, soft loss and active share over the samples."""

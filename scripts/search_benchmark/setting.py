@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,20 +97,11 @@ def sobol_points(space: Mapping[str, Mapping[str, Any]], count: int) -> list[dic
     """The list of configurations: a scrambled Sobol sequence, seed 0, over the space's ranges."""
     from scipy.stats import qmc
 
-    unit = qmc.Sobol(len(space), seed=0).random(count) if count & (count - 1) == 0 else _any_number(len(space), count)
+    unit = qmc.Sobol(len(space), seed=0).random_base2((count - 1).bit_length())[:count]
     return [
         {name: _value(dimension, float(share)) for (name, dimension), share in zip(space.items(), row, strict=True)}
         for row in unit
     ]
-
-
-def _any_number(dimensions: int, count: int) -> Sequence[Sequence[float]]:
-    """The first `count` points; scipy warns where that is no power of two, which matters for means alone."""
-    from scipy.stats import qmc
-
-    exponent = (count - 1).bit_length()
-    points: Sequence[Sequence[float]] = qmc.Sobol(dimensions, seed=0).random_base2(exponent)[:count]
-    return points
 
 
 def _value(dimension: Mapping[str, Any], share: float) -> float:

@@ -179,6 +179,13 @@ def check_mlflow(runs: dict[str, dict[str, Any]], told: Sequence[Event]) -> None
         assert curve == epochs, f"trial {number}: MLflow has the curve {curve}, the ledger {epochs}"
 
 
+def check_report(folder: Path) -> None:
+    """It is there, and says that the study is finished."""
+    content = json.loads((folder / "report" / "report.json").read_text())
+    assert content["finished"], "the report is that of a study in the middle"
+    assert (folder / "report" / "report.html").is_file()
+
+
 def check_nothing_stays(folder: Path) -> None:
     """No checkpoints, no drafts of killed writers."""
     left = [path for path in folder.rglob("*") if path.name.startswith((".", "checkpoint", "hang"))]
@@ -204,6 +211,7 @@ def check_invariant(folder: Path, seen: Sequence[bytes], expected: Story) -> Non
     check_optuna(folder, told)
     check_bundle(folder, told)
     check_undisturbed(told, expected)
+    check_report(folder)
     check_nothing_stays(folder)
 
 

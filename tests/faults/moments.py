@@ -54,6 +54,7 @@ FINAL: dict[str, Moment] = {
     "with a bundle that is not recorded": AtCall(Crash(_APPEND, match=("Exported(",))),
     "while the bundle is replaced": AtCall(Crash("pathlib:Path.rename", "after", match=("bundle", ".old"))),
     "between Exported and StudyFinished": AtCall(Crash(_APPEND, match=("StudyFinished(",))),
+    "while the report is written": AtCall(Crash("autockd.report.writing:page_of")),
 }
 """Each group in the order in which its moments come."""
 

@@ -37,6 +37,7 @@ FRACTION: list[tuple[Moment, tuple[Damage, ...]]] = [
     (STOPPED, (torn,)),
     (FINAL["after the test split is opened"], ()),
     (FINAL["with a bundle that is not recorded"], ()),
+    (FINAL["while the report is written"], ()),
 ]
 NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["inside tell"], (stale_lock,)),
@@ -46,6 +47,7 @@ NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
     (FINAL["with a bundle that is not recorded"], ()),
     (FINAL["while the bundle is replaced"], ()),  # which the one before has left
     (FINAL["between Exported and StudyFinished"], ()),
+    (FINAL["while the report is written"], ()),
 ]
 
 

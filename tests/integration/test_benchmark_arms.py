@@ -54,6 +54,37 @@ def test_what_takes_a_technique_away_can_be_called_as_what_it_takes_the_place_of
     assert set(done.stdout.split()) == set(MODULES) - {"warm_workers"}
 
 
+BATCHES = """
+import parts, torch
+from autockd.config.tasks import Digits
+from autockd.data import load_task
+from autockd.data.image_feed import ImageFeed, Normalisation
+from autockd.data.order import EpochOrder
+from autockd.training import batches
+
+task, _ = load_task(Digits(limit_train=200, augmentation={"crop_padding": 1, "flip": True}))
+order, normalise = EpochOrder.of(task, 1), Normalisation.of(task, torch.device("cpu"))
+feed = ImageFeed(task.train.inputs, task.views, normalise)
+large = ImageFeed(task.train.inputs, task.views, normalise)
+large._is_large, large._images = True, task.train.inputs
+own = list(batches.Batches(feed, task.train.targets, 64).epoch(order))
+parts.without_resident_data(batches)
+for each in (feed, large):
+    for ours, loaded in zip(own, batches.Batches(each, task.train.targets, 64).epoch(order), strict=True):
+        torch.testing.assert_close(loaded.inputs, ours.inputs)
+        assert torch.equal(loaded.targets, ours.targets) and loaded.rows == ours.rows
+"""
+
+
+def test_a_dataloader_in_place_of_resident_images_gives_the_same_batches() -> None:
+    folders = os.pathsep.join([str(SCRIPTS / "search_benchmark" / "ablation"), str(SCRIPTS.parent)])
+    command = [sys.executable, "-c", BATCHES]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": folders}
+    )
+    assert done.returncode == 0, done.stderr
+
+
 ORDER = """
 from autockd.config.tasks import Digits
 from autockd.data import load_task

@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ from autockd.export import (
 from autockd.export.images import PixelModel
 from autockd.hashing import file_hash
 from autockd.models import build_model, count_parameters
-from autockd.training.evaluation import evaluate
+from autockd.training.evaluation import evaluate, predict
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -191,7 +192,7 @@ def test_parity_is_recorded_for_every_runtime(exported: BundleInfo) -> None:
     runtimes = [comparison.runtime.split()[0] for comparison in exported.parity.comparisons]
     assert runtimes == ["torch", "onnxruntime"]
     for comparison in exported.parity.comparisons:
-        assert comparison.batch_sizes == (1, 200)
+        assert comparison.batch_sizes == (1, 64)
         assert comparison.agreement == 1
         assert comparison.max_difference < 1e-4
         assert comparison.value == exported.parity.value
@@ -284,6 +285,27 @@ def test_readme_states_the_metrics_and_runs_with_onnxruntime_alone(
     assert torch.equal(logits.argmax(1), bundle.predict(images).argmax(1))
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_readme_runs_as_it_stands(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """Each of its two blocks alone."""
+    blocks = [block.partition("```")[0] for block in (bundle.folder / "README.md").read_text().split("```python\n")[1:]]
+    assert len(blocks) == 2
+    monkeypatch.chdir(bundle.folder)
+    names: dict[str, Any] = {}
+    exec(blocks[place], names)
+    black = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    torch.testing.assert_close(torch.as_tensor(names["logits"]), bundle.predict(black), rtol=0, atol=1e-5)
+
+
+def test_images_are_fed_as_to_trials(bundle: Bundle, digits: Split) -> None:
+    student = bundle.student
+    assert isinstance(student, ImageStudent)
+    images = _images(digits)[:200]
+    assert student.batch_size == 64
+    feed = ImageFeed(images, Views(), Normalisation.of(student.config, torch.device("cpu")))
+    assert torch.equal(bundle.predict(images), predict(bundle.model, feed))
+
+
 def test_predict_takes_any_number_of_images_and_batches(bundle: Bundle, digits: Split) -> None:
     images = _images(digits)[:7]
     whole = bundle.predict(images)
@@ -305,6 +327,15 @@ def test_predict_takes_any_number_of_images_and_batches(bundle: Bundle, digits: 
 def test_predict_refuses_other_images(bundle: Bundle, images: torch.Tensor) -> None:
     with pytest.raises(ExportError, match=r"takes uint8 \[N, 1, 8, 8\]"):
         bundle.predict(images)
+
+
+def test_predict_refuses_arrays_and_says_how_they_become_tensors(bundle: Bundle, digits: Split) -> None:
+    array: Any = _images(digits)[:3].numpy()
+    message = r"N >= 1 as a torch tensor, not a numpy array, uint8 \[3, 1, 8, 8\] -> .* torch\.from_numpy$"
+    with pytest.raises(ExportError, match=message):
+        bundle.predict(array)
+    with pytest.raises(ExportError, match="as a torch tensor, not a list -> "):
+        bundle.predict(array.tolist())
 
 
 def test_evaluation_refuses_labels_of_another_data_set(bundle: Bundle, digits: Split) -> None:

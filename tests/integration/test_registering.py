@@ -9,17 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from demo_bundle import with_hash, write_demo_bundle
 from mlflow_events import whole_study, write
-from sample_records import PROVENANCE
-from small_graph import save_small_graph
 
-from autockd.config.models import CifarResNet
-from autockd.data.task import Split
-from autockd.export import ImageBundleConfig, ImageStudent, write_bundle
-from autockd.export.manifest import write_manifest
-from autockd.models import build_model
-from autockd.records import Event, Exported, StudyFinished
+from autockd.records import Exported, StudyFinished
 from autockd.registering import Outcome, register_bundle
 from autockd.tracking import default_uri, sync
 
@@ -35,34 +28,11 @@ def studies(tmp_path_factory: pytest.TempPathFactory, with_database: Callable[[P
     """A study that is finished, with its bundle, whose ONNX model is none of torch's, and a store that has its runs."""
     studies = with_database(tmp_path_factory.mktemp("studies"))
     folder = studies / "digits-demo"
-    architecture = CifarResNet(depth=8, width=2)
-    config = ImageBundleConfig(
-        architecture=architecture,
-        classes=("a", "b"),
-        channels=1,
-        image_size=(8, 8),
-        mean=(0.5,),
-        std=(0.5,),
-        test=0.89,
-        study="digits-demo",
-        trial=1,
-        method="none",
-        provenance=PROVENANCE,
-    )
-    model = build_model(architecture, classes=2, channels=1, image_size=(8, 8), seed=0)
-    images = torch.randint(256, (4, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     folder.mkdir()
-    student, examples = ImageStudent(config, model), Split(images, torch.zeros(4).long())
-    write_bundle(folder / "bundle", student, examples=examples, onnx=False)
-    save_small_graph(folder / "bundle" / "model.onnx", 1, 8, 8)
-    manifest_hash = write_manifest(folder / "bundle")
+    manifest_hash = write_demo_bundle(folder / "bundle")
     ledger = write(folder / "ledger.jsonl", [with_hash(event, manifest_hash) for event in whole_study()])
     sync(ledger, default_uri(studies), "digits")
     return studies
-
-
-def with_hash(event: Event, manifest_hash: str) -> Event:
-    return event.model_copy(update={"manifest_hash": manifest_hash}) if isinstance(event, Exported) else event
 
 
 def outcome(folder: Path, uri: str) -> Outcome:

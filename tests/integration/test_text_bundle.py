@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from encoders import SENTENCES, Family, make_tiny_encoder
+from hub_folders import through_the_hub
 from sample_records import PROVENANCE
 
 from autockd.config.models import Encoder
@@ -124,7 +125,12 @@ def test_int8_model_is_smaller_and_has_figures_of_its_own(bundle: Bundle) -> Non
     assert (fp32.agreement, fp32.test, int8.test) == (1, None, None)
     assert 0 < int8.max_difference < 0.5  # type: ignore[operator]
     assert bundle.figures.shapes[32]["input_ids"][0] == 32
-    assert "int8, model.int8.onnx" in (bundle.folder / "README.md").read_text()
+    text = (bundle.folder / "README.md").read_text()
+    assert "int8, model.int8.onnx" in text
+    assert bundle.int8_path is not None
+    run = bundle.student.in_onnx(bundle.int8_path)
+    assert not torch.equal(run(SINGLES.inputs, 64), run(SINGLES.inputs, 8)), "ranges are taken from each batch"
+    assert "its logits change a little with the texts beside; it was judged in batches of 64." in text
 
 
 def test_order_and_batches_do_not_matter(bundle: Bundle) -> None:
@@ -177,8 +183,8 @@ def test_readme_runs_as_it_stands(bundle: Bundle, tmp_path: Path) -> None:
     assert f"Accuracy, test split: {bundle.config.test:.4f}" in text
     assert "Accuracy, mismatched split: 0.2500" in text
     blocks = [block.partition("```")[0] for block in text.split("```python\n")[1:]]
-    assert len(blocks) == 2
-    results = [tmp_path / f"{place}.npy" for place in range(2)]
+    assert len(blocks) == 3
+    results = [tmp_path / f"{place}.npy" for place in range(3)]
     codes = [
         block.replace("A text.", SENTENCES[1])
         + f"import numpy; numpy.save({str(result)!r}, getattr(logits, 'detach', lambda: logits)())\n"
@@ -192,7 +198,7 @@ def test_readme_runs_as_it_stands(bundle: Bundle, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
-def test_pairs_with_a_score_of_any_family(family: Family, tmp_path: Path) -> None:
+def test_pairs_with_a_score_of_any_family(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     student = _student(make_tiny_encoder(tmp_path / "base", family=family), pairs=True)
     info = write_bundle(tmp_path / "bundle", student, examples=PAIRS, onnx=True)
     assert [comparison.runtime.split()[0] for comparison in info.parity.comparisons] == ["torch", "onnxruntime"]
@@ -202,7 +208,14 @@ def test_pairs_with_a_score_of_any_family(family: Family, tmp_path: Path) -> Non
     bundle = load_bundle(info.folder)
     assert evaluate_bundle(bundle, PAIRS) == pytest.approx(info.parity.value, abs=1e-6)
     assert evaluate_bundle(bundle, PAIRS, runtime="onnx") == pytest.approx(info.parity.value, abs=1e-5)
-    assert "scores of 0 to 5" in (info.folder / "README.md").read_text()
+    text = (info.folder / "README.md").read_text()
+    assert "scores of 0 to 5" in text
+    monkeypatch.chdir(info.folder)
+    for block in text.split("```python\n")[1:]:
+        names: dict[str, Any] = {}
+        exec(block.partition("```")[0], names)
+        expected = bundle.predict(Texts(("The first text of a pair.",), ("The second.",)))
+        torch.testing.assert_close(torch.as_tensor(names["logits"]).detach(), expected, rtol=0, atol=1e-5)
     with pytest.raises(ExportError, match=r"takes Texts of pairs, at least one, not Texts\(6 sentences\)"):
         bundle.predict(Texts(SENTENCES))
     with pytest.raises(DataError, match="trained for scores, and these are classes"):
@@ -213,6 +226,12 @@ def test_pairs_with_a_score_of_any_family(family: Family, tmp_path: Path) -> Non
 def test_other_inputs_are_refused(bundle: Bundle, inputs: Any) -> None:
     with pytest.raises(ExportError, match=r"takes Texts of single sentences, at least one, not .* -> "):
         bundle.predict(inputs)
+
+
+def test_what_git_and_the_hub_leave_is_never_looked_at(bundle: Bundle, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(bundle.folder, tmp_path / "bundle"))
+    through_the_hub(copied)
+    assert torch.equal(load_bundle(copied).predict(SINGLES.inputs), bundle.predict(SINGLES.inputs))
 
 
 Harm = Callable[[Path], object]

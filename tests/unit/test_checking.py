@@ -12,13 +12,21 @@ import torch
 from encoders import make_text_task
 from torchvision.ops import StochasticDepth
 
-from autockd.checking import _has_dropout, check_models, check_pick, check_study, normalisation_told
+from autockd.checking import (
+    _has_dropout,
+    check_models,
+    check_pick,
+    check_plans,
+    check_study,
+    normalisation_told,
+    overlaps_told,
+)
 from autockd.config.budget import check_budget
-from autockd.config.methods import HintonKD, NoDistillation
+from autockd.config.methods import ContinuationKD, HintonKD, NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig
 from autockd.config.space import Choice, IntRange
-from autockd.data import Task
+from autockd.data import HeldOut, Split, Task, Texts
 from autockd.errors import ConfigError
 from autockd.models import save_weights
 from autockd.training.networks import build_network
@@ -121,6 +129,58 @@ def test_a_study_has_trials_of_its_own_that_differ(changes: dict[str, Any], mess
         return
     with pytest.raises(ConfigError, match=message):
         check_budget(config)
+
+
+@pytest.mark.parametrize(
+    ("method", "search", "message"),
+    [
+        (
+            {},
+            {},
+            "method.smoothing_start: smoothing_start is 20, .* 8 steps -> name one, for this is the default; lower",
+        ),
+        (
+            {"smoothing_start": 9},
+            {},
+            "method.smoothing_start: smoothing_start is 9, .* 8 steps -> lower it to at most 8",
+        ),
+        (
+            {"smoothing_start": 3},
+            {"enqueue": ({"smoothing_start": 4}, {"smoothing_start": 12})},
+            "search.enqueue.1.smoothing_start: smoothing_start is 12, beyond the schedule of 8 steps",
+        ),
+        ({"smoothing_start": 3}, {"enqueue": ({"smoothing_start": 8},)}, ""),
+    ],
+)
+def test_schedules_that_do_not_fit_the_steps_are_refused_and_so_are_points_to_try_first(
+    method: dict[str, Any], search: dict[str, Any], message: str, task: Task
+) -> None:
+    """Two epochs of four steps; what is longer would fail trial by trial."""
+    config = study(SHALLOW, SHALLOW, 32, 32)
+    space = {"smoothing_start": IntRange(type="int", low=1, high=40)}
+    config = config.model_copy(
+        update={
+            "method": ContinuationKD(granularity="step", **method),
+            "training": config.training.model_copy(update={"epochs": 2}),
+            "search": config.search.model_copy(update={"baselines": (), "space": space, **search}),
+        }
+    )
+    if not message:
+        check_plans(config, task)
+        return
+    with pytest.raises(ConfigError, match=message):
+        check_plans(config, task)
+
+
+def test_samples_that_are_learned_from_and_judged_by_are_told_of(digits: tuple[Task, HeldOut]) -> None:
+    task, held_out = digits
+    assert overlaps_told(task, held_out) == []
+    mixed = Split(torch.cat([held_out.split.inputs, task.train.inputs[:5]]), torch.zeros(len(held_out.split) + 5))
+    (told,) = overlaps_told(task, replace(held_out, split=mixed))
+    assert told.startswith(f"5 of {len(mixed)} test images are training images too")
+    texts = make_text_task(train=40, validation=30)  # eight lengths of either kind: all of them are trained on
+    (told,) = overlaps_told(texts, HeldOut(Split(Texts(("new",)), torch.zeros(1)), "test"))
+    assert told.startswith("30 of 30 validation texts are training texts too")
 
 
 @pytest.mark.parametrize(("pick", "fits"), [("accuracy >= 0.9", True), ("parameters <= 9", True), ("f1 >= 0.9", False)])

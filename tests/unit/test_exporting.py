@@ -18,8 +18,9 @@ from autockd.config.trial import TrialConfig
 from autockd.data import Split, Task
 from autockd.errors import DataError, ExportError, StudyError
 from autockd.export import TextBundleConfig
-from autockd.exporting import _in_order_of, _trained, _trusted, chosen_row, student_of
+from autockd.exporting import _are_matched_by_number, _in_order_of, _trained, _trusted, chosen_row, student_of
 from autockd.models import build_encoder
+from autockd.records import FinalistFinished
 from autockd.summary import StudySummary, TrialRow
 
 
@@ -77,6 +78,23 @@ def test_classes_that_numbers_name_are_told_by_their_names_too(own: tuple[str, .
     assert _in_order_of(("0", "1", "2", "3"), ("cat", "cow", "dog"), samples).targets.tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("classes", "own", "by_number"),
+    [
+        (("bad", "good"), ("0", "1"), True),
+        (("0", "1"), ("bad", "good"), True),
+        (("bad", "good"), ("good", "bad"), False),
+        (("0", "1", "2"), ("2", "0"), False),
+        ((), ("0", "1"), False),
+        ((), (), False),
+    ],
+)
+def test_who_evaluates_is_told_where_classes_are_matched_by_their_numbers(
+    classes: tuple[str, ...], own: tuple[str, ...], by_number: bool
+) -> None:
+    assert _are_matched_by_number(classes, own) == by_number
+
+
 def test_a_class_that_the_bundle_does_not_know_is_refused() -> None:
     samples = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
     with pytest.raises(DataError, match="knows none that is called 'maybe', but 'entailment'"):
@@ -109,3 +127,17 @@ def test_who_asks_for_a_student_that_is_not_there_is_sent_to_the_study(
     folder = tmp_path / "mine"
     with pytest.raises(StudyError, match=rf"trial 0 is failed and left no .*`autockd status {folder}` lists"):
         _trained(folder, make_trial("kd"), failed, None, task)
+
+
+def test_a_student_whose_file_is_gone_is_named_with_the_place_that_it_is_put_back_to(
+    make_trial: Callable[..., TrialConfig], task: Task, tmp_path: Path
+) -> None:
+    weights = "trials/0003/best.safetensors"
+    row = TrialRow(trial=3, role="sampled", method="kd", params={}, started=0.0, state="complete", weights=weights)
+    with pytest.raises(
+        StudyError, match=rf"^the weights of trial 3 are gone: {tmp_path / weights} is no .* put it back"
+    ):
+        _trained(tmp_path, make_trial("kd"), row, None, task)
+    run = FinalistFinished(time=1.0, trial=3, seed=7, state="complete", value=0.9, weights="finalists/0003-7/b")
+    with pytest.raises(StudyError, match=rf"of trial 3, seed 7 are gone: {tmp_path}/finalists/0003-7/b is no file"):
+        _trained(tmp_path, make_trial("kd"), row, run, task)

@@ -173,6 +173,24 @@ def test_a_stop_that_came_with_the_last_results_leaves_the_test_split_closed(
     assert not [event for event in events(session.folder / LEDGER) if isinstance(event, TestOpened)]
 
 
+def test_the_test_split_stays_closed_while_a_student_is_not_where_it_was_kept(
+    session: Session, digits: tuple[Task, HeldOut]
+) -> None:
+    """Once it is open, nobody may search for another."""
+    weights = session.folder / "teacher" / "model.safetensors"
+    students = [session.folder / f"trials/{trial:04d}/best.safetensors" for trial in (0, 1, 2)]
+    for path in (weights, *students):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    teacher = TeacherSpec(session.config.teacher, weights, teacher_record())
+    for path, whose in ((students[1], "trial 1"), (weights, "the teacher")):
+        path.unlink()
+        with pytest.raises(StudyError, match=f"^the weights of {whose} are gone: {path} is no file -> put it back$"):
+            evaluate_finals(session, *digits, teacher, cast(Any, None))
+        path.touch()
+    assert not [event for event in events(session.folder / LEDGER) if isinstance(event, TestOpened)]
+
+
 def test_models_are_not_scored_on_two_test_splits(digits: tuple[Task, HeldOut]) -> None:
     """A study that stopped between two evaluations goes on with the same data, or not at all."""
     _, held_out = digits

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from sample_records import PROVENANCE
+from sample_records import PROVENANCE, study_started
 
 from autockd import __version__
 from autockd.config import StudyConfig, parse_study
 from autockd.errors import Interrupted, StudyError
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT
 from autockd.pipeline import _sweep, journal_name, run_study
-from autockd.records import StudyStarted
+from autockd.records import Event, StudyFinished, StudyStarted
 from autockd.study import ignore
 from autockd.tracking import Ledger
 
@@ -74,6 +76,55 @@ def test_a_study_that_is_stopped_before_it_began_is_started_again(
     with pytest.raises(Interrupted, match=r": stopped before it began; start it again with the same command$"):
         run_study(study("search.trials=2"), tmp_path, ignore, uri=None, experiment="digits")
     assert (tmp_path / LEDGER).read_bytes() == b""
+
+
+class Sink:
+    """Leads nowhere, and ends with Ctrl-C."""
+
+    has_begun = True
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def start(self) -> None: ...
+
+    def submit(self, event: Event) -> None: ...
+
+    def log_artifact(self, path: Path) -> None: ...
+
+    def close(self) -> NoReturn:
+        press()
+
+
+def press(*_: object) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGINT)
+    raise AssertionError("it is heard at once")
+
+
+@pytest.mark.parametrize(("where", "missing"), [("report", "its report"), ("MLflow", "the last of it in MLflow")])
+def test_the_first_interrupt_after_a_studys_end_is_told_as_such(
+    where: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a second one, to end the process there and then, is not reached."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    config = study()
+    with Ledger(tmp_path / LEDGER) as ledger:
+        ledger.append(study_started(config))
+        ledger.append(
+            StudyFinished(time=1.0, complete=1, pruned=0, failed=0, best_trial=None, best_value=None, seconds={})
+        )
+    monkeypatch.setattr("autockd.session.MlflowSink", Sink)
+    if where == "report":
+        monkeypatch.setattr("autockd.pipeline.write_report", press)
+    uri = "http://nowhere" if where == "MLflow" else None
+    try:
+        with pytest.raises(
+            Interrupted, match=rf": finished, and .* end: {missing} may be missing\ngo on with: autockd resume"
+        ):
+            run_study(config, tmp_path, ignore, uri=uri, experiment="digits", resume=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == []
 
 
 def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_path: Path) -> None:

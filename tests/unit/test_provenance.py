@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from autockd import __version__
+from autockd.folders import STUDIES_ENV, study_argument
 from autockd.provenance import git_commit, package_versions, provenance
 from autockd.records import Provenance
 
@@ -74,3 +75,13 @@ def test_versions_are_those_that_are_installed() -> None:
     versions = package_versions()
     assert {"torch", "ray", "optuna", "mlflow", "numpy"} <= versions.keys()
     assert all(metadata.version(name) == version for name, version in versions.items())
+
+
+def test_there_is_no_commit_where_the_current_folder_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(STUDIES_ENV, raising=False)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert provenance().git_commit is None
+    assert study_argument(tmp_path / "s") == str(tmp_path / "s")

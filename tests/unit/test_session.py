@@ -60,6 +60,13 @@ def test_a_request_to_the_session_before_is_over(tmp_path: Path) -> None:
         assert not session.halt.is_asked
 
 
+def test_a_request_goes_with_the_session_that_it_was_for(tmp_path: Path) -> None:
+    with open_session(study(tmp_path), tmp_path, ignore, None, "digits", resume=True) as session:
+        (tmp_path / STOP).touch()
+        assert session.halt.is_asked
+    assert not (tmp_path / STOP).exists()
+
+
 def test_a_request_while_the_ledger_is_read_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read(told: list[Event]) -> History:
         (tmp_path / STOP).touch()

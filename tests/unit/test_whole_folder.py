@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,17 @@ def test_what_a_file_manager_leaves_is_no_entry_unless_it_is_no_plain_file(tmp_p
     (tmp_path / second).mkdir()
     (tmp_path / third).symlink_to(tmp_path / first)
     assert {path.name for path in entries_of(tmp_path)} == {second, third}
+
+
+def test_of_two_writers_at_once_each_has_its_turn(target: Path) -> None:
+    """However often they come: neither fails, and neither leaves anything but its folder."""
+    write(target, "first")
+
+    def replace(text: str) -> None:
+        for _ in range(100):
+            write(target, text)
+
+    with ThreadPoolExecutor(2) as writers:
+        for done in [writers.submit(replace, text) for text in ("one", "two")]:
+            done.result()
+    assert kept(target) in (["one"], ["two"])

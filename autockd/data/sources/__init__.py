@@ -1,1 +1,1 @@
-"""Where images come from: one file per source, each with one reader from its configuration to RawImages."""
+"""Where images and texts come from: each source has a file with one reader, to RawImages or to RawTexts."""

@@ -54,6 +54,9 @@ def load_splits(path: str, subset: str | None, revision: str | None, **options: 
         return datasets.load_dataset(source, name=subset, revision=revision, **options)
 
 
+_FORMATS = {"csv": "UTF-8 text, separated by commas (by tabs in .tsv)", "json": "JSON", "parquet": "Parquet"}
+
+
 def load_files(reader: str, files: Mapping[str, Sequence[Path]], field: str, path: str, **options: Any) -> Any:
     """The splits that local files make up, by name.
 
@@ -68,7 +71,7 @@ def load_files(reader: str, files: Mapping[str, Sequence[Path]], field: str, pat
         DataError: a file cannot be read.
     """
     named = {split: [str(file) for file in some] for split, some in files.items()}
-    with _reading(field, path, f"that its files are {reader} files with the same columns"):
+    with _reading(field, path, f"that its files are {_FORMATS[reader]}, with the same columns"):
         import datasets
 
         return datasets.load_dataset(reader, data_files=named, **options)
@@ -209,4 +212,5 @@ def _plain_labels(part: Any, label: str, or_else: str) -> list[Any]:
 
 def _no_label(row: int, part: Any, label: str) -> Exception:
     message = f"row {row} of {split_name(part)} has no label in {label!r}"
-    return data_error("task.label_column", message, "remove the row, choose a labelled split, or set test_split: null")
+    remedy = "label or remove it; of a split without labels choose another, or set test_split: null"
+    return data_error("task.label_column", message, remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +33,6 @@ def read_npz(config: Npz) -> RawImages:
         DataError: the file is missing, holds pickled objects, or its arrays are not of that kind.
     """
     arrays = _load(config.path)
-    _require(arrays, "x_train", "y_train")
     train = _samples(arrays, "train", config.image_size)
     test = None
     if "x_test" in arrays or "y_test" in arrays:
@@ -57,6 +56,7 @@ def _load(path: Path) -> Arrays:
 def _members(archive: Any, path: Path) -> Arrays:
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise data_error("task.path", f"{path} holds a single array", f"use {_SAVE}")
+    _require(archive.files, "x_train", "y_train")
     return {name: _member(archive, name, path) for name in archive.files if name in _KNOWN}
 
 
@@ -71,10 +71,10 @@ def _member(archive: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArr
         raise data_error("task.path", message, remedy) from error
 
 
-def _require(arrays: Arrays, *names: str) -> None:
-    missing = [name for name in names if name not in arrays]
+def _require(names: Collection[str], *wanted: str) -> None:
+    missing = [name for name in wanted if name not in names]
     if missing:
-        message = f"the archive lacks {listed(missing)}; it has {listed(sorted(arrays))}"
+        message = f"the archive lacks {listed(missing)}; it has {listed(sorted(names))}"
         raise data_error("task.path", message, f"use {_SAVE}")
 
 

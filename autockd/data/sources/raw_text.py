@@ -39,7 +39,7 @@ class RawTexts:
         test: samples to test on; None where the source has none, and some of `train` must be set aside.
         classes: name of each class, by index; empty where targets are scores.
         metric: what predictions are judged by.
-        score_range: least and greatest score, on the data's own scale; None where targets are classes.
+        score_range: the least and the largest score there can be; None where that is not known, or targets are classes.
         others: further test samples, by the name of their split.
     """
 

@@ -55,14 +55,12 @@ def read_text(config: Text) -> RawTexts:
         else class_targets(parts, label, or_else=", or set problem: regression for scores")
     )
     train, *test = (TextPart(_texts(part, columns), labels) for part, labels in zip(parts, targets, strict=True))
-    scores = train.targets if config.is_regression else None
     return RawTexts(
         name=config.name,
         train=train,
         test=test[0] if test else None,
         classes=classes,
         metric=config.metric or ("pearson_spearman" if config.is_regression else "accuracy"),
-        score_range=None if scores is None else (float(scores.min()), float(scores.max())),
     )
 
 

@@ -27,12 +27,15 @@ class ContinuationKD:
 
     @property
     def conventions(self) -> str:
-        """Weights and reductions, with the unit of the margin."""
+        """Weights and reductions, with the unit of the margin, and what an ablation holds still."""
         config = self.config
         per = "each sample" if config.hinge == "sample" else "the batch mean"
+        margin = "m * phi" if config.anneal_margin else "m"
+        target = "phi * z_T" if config.anneal_teacher else "z_T"
+        psi = "" if config.anneal_hard_loss else f"psi: {config.frozen_hard_loss:g} throughout; "
         return (
-            f"L = psi * H + (1 - psi) * w_kd * max(0, d - m * phi); d = {config.reduction} over classes of "
-            f"(z_S - phi * z_T)^2; hinge on {per}; mean over samples; margin unit: {config.margin_mode}; {HARD}"
+            f"L = psi * H + (1 - psi) * w_kd * max(0, d - {margin}); {psi}d = {config.reduction} over classes of "
+            f"(z_S - {target})^2; hinge on {per}; mean over samples; margin unit: {config.margin_mode}; {HARD}"
         )
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:
@@ -95,8 +98,9 @@ class ContinuationKD:
         dead = next((step for step, bound in enumerate(bounds) if margin < bound * (1 - 1e-9)), run.steps)
         if dead == 0:
             return ()
+        remedy = "lower `margin`" + ("" if config.margin_mode == "dead_zone" else " or use margin_mode: dead_zone")
         return (
-            f"dead zone: the margin ({margin:.4g}) is not below the soft loss that a new student begins with "
-            f"(as a margin, E[z_T^2]/T_max = {bounds[0]:.4g}, where both are annealed), so the soft loss is likely "
-            f"to be zero for the first {dead / run.steps:.0%} of the run; lower `margin` or use margin_mode: dead_zone",
+            f"dead zone: the margin ({margin:.4g}) is not below {bounds[0]:.4g}, which forgives all that a new student "
+            "is off by (phi^2 * E[z_T^2], over phi where the margin is annealed), so the soft loss is likely to be "
+            f"zero for the first {dead / run.steps:.0%} of the run; {remedy}",
         )

@@ -110,7 +110,7 @@ def without_resident_data(module: ModuleType) -> None:
 
     class Loaded(Dataset):  # type: ignore[type-arg]
         def __init__(self, feed: Any, targets: Any, order: Any) -> None:
-            self.images, self.views = feed._padded.cpu(), feed._views
+            self.images, self.views, self.is_padded = feed._images.cpu(), feed._views, not feed._is_large
             self.targets, self.order = targets.cpu(), order
             scale, shift = (part.flatten().cpu() for part in (feed._normalise.scale, feed._normalise.shift))
             self.std = (1 / (255 * scale)).tolist()
@@ -122,7 +122,7 @@ def without_resident_data(module: ModuleType) -> None:
         def __getitem__(self, place: int) -> tuple[Any, Any]:
             row, view = int(self.order.indices[place]), int(self.order.views[place])
             side, flips = 2 * self.views.crop_padding + 1, 2 if self.views.flip else 1
-            pixels = self.images[row]
+            pixels = self.images[row] if self.is_padded else self.views.pad(self.images[row : row + 1])[0]
             height, width = pixels.shape[1] - side + 1, pixels.shape[2] - side + 1
             array = pixels.permute(1, 2, 0).numpy()
             picture = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)

@@ -43,7 +43,7 @@ def test_in_a_pipe_every_finished_stage_and_trial_is_one_plain_line(story: list[
     assert "\x1b" not in stream.getvalue()
     assert lines[0] == "study tiny: 6 trials, accuracy to maximize"
     assert sum(line.startswith("trial ") for line in lines) == 5
-    assert lines[-1].startswith("finished in 27 s")
+    assert lines[-1].startswith("finished in 29 s")
     assert all(line.strip() for line in lines)
 
 

@@ -16,7 +16,8 @@ from autockd.errors import UsageError
 from autockd.folders import LEDGER
 from autockd.records import Event
 from autockd.search.halt import STOP
-from autockd.study import Study
+from autockd.session import open_session
+from autockd.study import Study, ignore
 from autockd.tracking import Ledger, SinkSummary
 
 MODEL = {"family": "cifar_resnet", "depth": 8}
@@ -87,3 +88,26 @@ def test_a_study_that_runs_is_not_said_to_be_in_mlflow(
     ]
     sync_study("tiny", stopped.folder.parent, as_json=True)
     assert json.loads(capsys.readouterr().out)["running"] is True
+
+
+def test_a_study_that_ends_before_it_hears_of_a_request_is_not_said_to_be_stopped(
+    stopped: Study, ending: list[Event], capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = threading.Event()
+
+    def drive() -> None:
+        with open_session(stopped.config, stopped.folder, ignore, None, "digits", resume=True) as session:
+            opened.set()
+            deadline = time.monotonic() + 20
+            while not session.halt.is_asked and time.monotonic() < deadline:
+                time.sleep(0.02)
+            for event in ending:
+                session.recorder.record(event)
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    opened.wait(20)
+    stop_study("tiny", stopped.folder.parent)
+    thread.join()
+    assert capsys.readouterr().err == "tiny: is finished; it had come to its end by itself\n"
+    assert not (stopped.folder / STOP).exists()

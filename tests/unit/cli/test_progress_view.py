@@ -146,7 +146,7 @@ def test_every_stage_and_trial_has_a_line_and_epochs_have_none(story: list[Event
     assert lines["PrecisionChosen"] == "precision on cpu: bf16: 2.6x faster"
     assert lines["Noted"] == "warning: dead zone: the margin is wide"
     assert lines["TestOpened"] == "test split opened for teacher, none, best"
-    assert lines["StudyFinished"] == "finished in 27 s: 5/6 trials, 1 stopped early, 1 failed"
+    assert lines["StudyFinished"] == "finished in 29 s: 5/6 trials, 1 stopped early, 1 failed"
 
 
 def test_what_lies_between_two_sessions_is_no_time_of_a_study(story: list[Event], ending: list[Event]) -> None:
@@ -156,7 +156,7 @@ def test_what_lies_between_two_sessions_is_no_time_of_a_study(story: list[Event]
     resumed = StudyResumed(time=day, config=start.config, provenance=start.provenance)
     end = end.model_copy(update={"time": day + 35})
     line = event_line(end, folded([*story, resumed, *ending[:-1], end]), day + 35)
-    assert line == "finished; the last session took 35 s: 5/6 trials, 1 stopped early, 1 failed"
+    assert line == "finished; the last session took 29 s: 5/6 trials, 1 stopped early, 1 failed"
 
 
 def test_a_failed_trial_tells_why(story: list[Event]) -> None:

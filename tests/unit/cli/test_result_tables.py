@@ -44,7 +44,7 @@ def lines_of(renderable: RenderableType) -> list[str]:
 def test_the_comparison_runs_from_teacher_to_best_student(summary: StudySummary) -> None:
     lines = lines_of(comparison_table(summary))
     assert lines[0] == "tiny: accuracy"
-    assert lines[1] == "model validation test parameters size"
+    assert lines[1] == "model validation in fp32 test parameters size"
     assert lines[3:] == [
         "teacher 98.5 % 98.1 % 269,722 1,090 kB",
         "student, no distillation 94.0 % 93.3 % 5,010 21 kB",

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from autockd.config import StudyConfig, load_study, parse_study
+from autockd.config.loading import parse_task
 from autockd.config.methods import HintonKD
 from autockd.config.saving import save_study
 from autockd.config.space import FloatRange
+from autockd.config.tasks import Text
 from autockd.errors import ConfigError, Problem
 
 BASE = """\
@@ -90,6 +92,13 @@ search:
         ("method: {name: kd, tau: 4}", "method.tau", "unknown key", "the keys here are name, alpha, temperature"),
         ("method: {name: kd, margin: 0.1}", "method.margin", "unknown key", "the keys here are name, alpha"),
         ("method: {name: continuatoin}", "method", "name is 'continuatoin'", "did you mean 'continuation'?"),
+        ("method: kd", "method", "must be a section of keys, not 'kd'", "write {key: value"),
+        ("finalists: 3", "finalists", "must be a section of keys, not 3", "write {key: value"),
+        ("search: {objectives: latency_ms}", "search.objectives", "must be a list, not 'latency_ms'", "write [...]"),
+        ("search: {space: {margin: [0, 1]}}", "search.space.margin", "must be a section of keys, not [0, 1]", "write"),
+        ("space: {margin: 1}", "space", "unknown key 'space'", "did you mean 'search.space'?"),
+        ("layers: 3", "layers", "unknown key 'layers'", "the keys here are name"),
+        ("model: {}", "model", "unknown key 'model'", "'teacher.model' or 'student.model'"),
         ("method: {alpha: 0.2}", "method", "needs the key 'name'", "add name"),
         ("search: {sampler: grid}", "search.sampler", "'tpe', 'nsga2' or 'random', not 'grid'", ""),
         ("search: {trials: many}", "search.trials", "valid integer", ""),
@@ -106,6 +115,17 @@ def test_a_mistake_names_field_rule_value_and_remedy(extra: str, field: str, mes
     assert message in found.message
     assert remedy in found.remedy
     assert found.source == "study.yaml:5"
+
+
+def test_data_may_be_named_without_a_study_around_them(tmp_path: Path) -> None:
+    text = "task: {source: text, path: new.csv, test_file: new.csv}\nstudent: {}\n"
+    task = parse_task(text, "new.yaml", tmp_path)
+    assert isinstance(task, Text)
+    assert (task.path, task.test_file) == (str(tmp_path / "new.csv"), tmp_path / "new.csv")
+    with pytest.raises(ConfigError, match=r"new\.yaml:1: task\.pth: unknown key 'pth' -> did you mean 'path'\?"):
+        parse_task("task: {source: text, path: new.csv, pth: x}\n", "new.yaml", tmp_path)
+    with pytest.raises(ConfigError, match=r"new\.yaml: task: is required"):
+        parse_task("name: x\n", "new.yaml", tmp_path)
 
 
 def test_a_missing_key_is_named() -> None:
@@ -309,6 +329,8 @@ def test_absolute_and_home_paths_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     base = BASE.replace("{source: digits}", "{source: torchvision, dataset: CIFAR10, root: PLACE}")
     assert parse(base=base.replace("PLACE", "/data")).task.root == Path("/data")
     assert parse(base=base.replace("PLACE", "~/data")).task.root == Path("/home/someone/data")
+    nobody = parse(base=base.replace("PLACE", "~nobody-of-that-name/data")).task.root
+    assert nobody.name == "data", "what is not there is told of where data are looked for"
 
 
 TEXTS = """\

@@ -237,6 +237,13 @@ def test_a_dimensions_extreme_values_must_make_a_trial(space: str, corner: str) 
     assert message.startswith(corner)
 
 
+def test_a_stepped_range_ends_at_its_last_tick() -> None:
+    """From 0.4 in steps of 0.4 that is 0.8: no trial would ever be given the 1.0 that is refused."""
+    stage = "stage_fraction: {type: float, low: 0.4, high: 1.0, step: 0.4}"
+    assert study(stage, "  enqueue_defaults: false\n", f"{BASE}method: {{name: annealing, granularity: step}}\n")
+    assert FloatRange(type="float", low=0.1, high=0.7, step=0.1).corners == pytest.approx((0.1, 0.7))
+
+
 @pytest.mark.parametrize(
     ("space", "between"),
     [

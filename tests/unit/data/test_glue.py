@@ -257,7 +257,7 @@ def test_a_task_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     make(tmp_path, "rte")
     (tmp_path / "rte" / "train-00000-of-00001.parquet").write_bytes(b"no parquet")
-    with pytest.raises(DataError, match=r"task\.path: .*cannot be loaded: .*-> check that its files are parquet files"):
+    with pytest.raises(DataError, match=r"task\.path: .*cannot be loaded: .*-> check that its files are Parquet, with"):
         read_glue(config(tmp_path))
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autockd.data.image_feed import ANSWER_BATCH_ON_CPU, ImageFeed, Normalisation
+from autockd.data.image_feed import ANSWER_BATCH_ON_CPU, ImageFeed, Normalisation, evaluation_batch
 from autockd.data.order import EpochOrder
 from autockd.data.task import ImageTask
 from autockd.data.views import Views
@@ -88,6 +88,14 @@ def test_batches_of_answers_are_all_of_one_size(task: ImageTask, samples: int) -
     for places, inputs in found:
         assert len(inputs) == ANSWER_BATCH_ON_CPU
         assert torch.equal(inputs[: len(places)], feed.read(rows[places], views[places]))
+
+
+@pytest.mark.parametrize(
+    ("device", "side", "expected"),
+    [("cpu", 8, 64), ("cpu", 148, 63), ("cpu", 256, 32), ("cuda", 8, 512), ("cuda", 53, 497), ("cuda", 256, 32)],
+)
+def test_a_forward_pass_has_as_many_images_as_suit_the_device(device: str, side: int, expected: int) -> None:
+    assert evaluation_batch(torch.device(device), 3 * side * side) == expected
 
 
 @pytest.mark.parametrize(("side", "expected"), [(8, 64), (148, 63), (256, 32)])

@@ -87,7 +87,7 @@ def test_a_wrong_array_is_named_with_its_remedy(tmp_path: Path, change: dict[str
 
 
 def test_missing_arrays_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"lacks 'x_train'; it has 'y_train' -> use np\.savez\(path, x_train="):
+    with pytest.raises(DataError, match=r"lacks 'x_train'; it has 'images', 'y_train' -> use np\.savez\(path, x_"):
         load(saved(tmp_path, images=IMAGES, y_train=LABELS))
 
 

@@ -73,7 +73,19 @@ def test_pairs_with_scores(tmp_path: Path, suffix: str) -> None:
     assert raw.train.texts.columns == (tuple(pairs()["question"]), tuple(pairs()["answer"]))
     assert raw.train.targets.tolist() == pairs()["label"]
     assert raw.train.targets.dtype == np.float32
-    assert (raw.classes, raw.metric, raw.score_range) == ((), "pearson_spearman", (0.0, 5.5))
+    assert (raw.classes, raw.metric, raw.score_range) == ((), "pearson_spearman", None)
+
+
+def test_trials_learn_nothing_of_the_scores_of_the_test_split(tmp_path: Path) -> None:
+    columns = {"text": [f"text {row}" for row in range(100)], "score": [float(row % 10) for row in range(100)]}
+    options = {"problem": "regression", "test_fraction": 0.2, "validation_fraction": 0.2}
+    before, held_out = load_task(config(write(tmp_path / "one" / "x.csv", columns), **options))
+    assert isinstance(held_out.split.inputs, Texts)
+    best = held_out.split.inputs.first[int(held_out.split.targets.argmax())]
+    columns["score"][columns["text"].index(best)] = 9.5
+    after, opened = load_task(config(write(tmp_path / "two" / "x.csv", columns), **options))
+    assert opened.split.targets.max() == 9.5
+    assert after.fingerprint == before.fingerprint
 
 
 def test_whole_numbers_are_scores_too(tmp_path: Path) -> None:
@@ -195,7 +207,7 @@ def test_a_column_that_numbers_the_rows_is_no_label_unless_it_is_named(tmp_path:
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
 def test_an_empty_label_is_a_missing_one(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"x.{suffix}", {"text": list("abcd"), "label": ["u", "v", "", "u"]})
-    with pytest.raises(DataError, match=r"label_column: row 2 of the split 'train' has no label in 'label' -> remove"):
+    with pytest.raises(DataError, match=r"label_column: row 2 of the split 'train' has no label in 'label' -> label"):
         read_text(config(path))
 
 

@@ -247,9 +247,26 @@ def test_the_bound_in_the_warning_is_one_that_the_margin_breaks() -> None:
     config = ContinuationKD(smoothing_start=10, margin=0.05, anneal_margin=False)
     text = warning_of(config, Run(100, 1), 8.0)
     assert text
-    margin, bound = re.search(r"margin \(([\d.e-]+)\).*?= ([\d.e-]+),", text).groups()
+    margin, bound = re.search(r"margin \(([\d.e-]+)\) is not below ([\d.e-]+),", text).groups()
     assert float(margin) == pytest.approx(0.4)
     assert float(bound) <= float(margin)
+
+
+def test_where_phi_starts_higher_the_warning_says_that_bound_and_no_remedy_that_is_taken() -> None:
+    """With 10 epochs for 10 values phi starts at 2/10, so that 2 * E[z_T^2]/10 is the bound."""
+    config = ContinuationKD(smoothing_start=10, margin=2.5, margin_mode="dead_zone")
+    text = warning_of(config, Run(10, 1), 1.0)
+    assert "the margin (0.25) is not below 0.2," in text
+    assert "margin_mode" not in text
+    assert warning_of(config.model_copy(update={"margin": 1.9}), Run(10, 1), 1.0) == ""
+
+
+def test_conventions_tell_what_an_ablation_holds_still() -> None:
+    whole = make_method(ContinuationKD()).conventions
+    assert "max(0, d - m * phi); d = mean over classes of (z_S - phi * z_T)^2;" in whole
+    ablations = dict.fromkeys(ABLATIONS, False)
+    frozen = make_method(ContinuationKD(**ablations, frozen_hard_loss=0.3)).conventions
+    assert "max(0, d - m); psi: 0.3 throughout; d = mean over classes of (z_S - z_T)^2;" in frozen
 
 
 @pytest.mark.parametrize("hinge", ["sample", "batch"])

@@ -109,8 +109,30 @@ def test_text_says_where_the_model_comes_from() -> None:
     assert "Licence: not stated" in model_card(image_config(licence=None), parameters=1, figures=None)
 
 
-def test_a_text_model_of_the_hub_names_its_base_and_its_data() -> None:
-    config = TextBundleConfig(
+def test_text_says_no_more_than_was_measured() -> None:
+    timed = tuple(model.model_copy(update={"validation": None, "agreement": None}) for model in FIGURES.models)
+    judged, unjudged = FIGURES, FIGURES.model_copy(update={"models": timed, "warnings": ()})
+    for figures, config, own, test in (
+        (judged, image_config(), True, True),
+        (judged, image_config(test=None), True, False),
+        (unjudged, image_config(), False, True),
+    ):
+        text = model_card(config, parameters=1, figures=figures)
+        assert ("Each metric is of the model itself" in text) is own
+        assert ("a little too good; the test metric is not." in text) is test
+        assert ("a little too good." in text) is not test
+
+
+def test_an_int8_model_of_texts_depends_on_the_batch() -> None:
+    judged = FIGURES.model_copy(update={"batch_size": 64})
+    said = "its logits change a little with the texts beside; it was judged in batches of 64."
+    assert said in model_card(text_config(), parameters=1, figures=judged)
+    assert said not in model_card(image_config(), parameters=1, figures=judged), "its ranges are fixed"
+    assert "texts beside" not in model_card(text_config(), parameters=1, figures=FIGURES), "there is none"
+
+
+def text_config() -> TextBundleConfig:
+    return TextBundleConfig(
         architecture=Encoder(path="distilbert/distilroberta-base"),
         metric="matthews",
         classes=("no", "yes"),
@@ -124,7 +146,10 @@ def test_a_text_model_of_the_hub_names_its_base_and_its_data() -> None:
         teacher=TeacherSummary(model="an encoder", hub_id="FacebookAI/roberta-large", parameters=1, validation=0.6),
         provenance=PROVENANCE,
     )
-    data = metadata(model_card(config, parameters=1, figures=None))
+
+
+def test_a_text_model_of_the_hub_names_its_base_and_its_data() -> None:
+    data = metadata(model_card(text_config(), parameters=1, figures=None))
     assert data["base_model"] == ["distilbert/distilroberta-base", "FacebookAI/roberta-large"]
     assert data["datasets"] == ["nyu-mll/glue"]
     assert (data["library_name"], data["metrics"]) == ("transformers", ["matthews_correlation"])

@@ -52,7 +52,7 @@ def test_failure_leaves_what_was_there(tmp_path: Path, force: bool) -> None:
 
 def test_force_replaces_a_bundle_and_removes_the_old_one(tmp_path: Path) -> None:
     _write(tmp_path / "b", "old")
-    with pytest.raises(ExportError, match="exists already -> "):
+    with pytest.raises(ExportError, match=r"exists already -> name another .*--to DIR.* to=.*--force.* force=True"):
         _write(tmp_path / "b", "new")
     _write(tmp_path / "b", "new", force=True)
     assert (tmp_path / "b" / "README.md").read_text() == "new"
@@ -75,7 +75,7 @@ def test_force_replaces_nothing_but_a_bundle(tmp_path: Path, kind: str) -> None:
     if kind == "link":
         _write(tmp_path / "elsewhere", "mine")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(ExportError, match="is not a bundle"):
+    with pytest.raises(ExportError, match="is not a bundle alone"):
         _write(target, "new", force=True)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -88,7 +88,7 @@ def test_force_replaces_a_bundle_that_a_file_manager_looked_into(tmp_path: Path,
     assert _names(tmp_path / "b") == ["README.md", "manifest.json"]
     _write(tmp_path / "b", "newer", force=True)
     (tmp_path / "b" / name).mkdir()
-    with pytest.raises(ExportError, match="is not a bundle"):
+    with pytest.raises(ExportError, match="is not a bundle alone"):
         _write(tmp_path / "b", "new", force=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -13,11 +14,12 @@ from typing import Any
 
 import pytest
 import torch
+from hub_folders import through_the_hub
 from sample_records import PROVENANCE
 
 from autockd.config.models import CifarResNet
 from autockd.data.task import Split
-from autockd.errors import ExportError
+from autockd.errors import ExportError, UsageError
 from autockd.export import ImageBundleConfig, ImageStudent, load_bundle, write_bundle
 from autockd.export.manifest import write_manifest
 from autockd.export.onnx import OnnxModel
@@ -97,10 +99,15 @@ def _hard_link(folder: Path) -> None:
     os.link(folder.parent / "other", folder / "README.md")
 
 
+def _rename(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "Model.safetensors")
+
+
 AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
     "flipped byte": (lambda f: _flip(f / "model.safetensors"), r"model\.safetensors: its SHA-256"),
     "appended byte": (lambda f: _append(f / "parity.json"), r"parity\.json: has \d+ bytes"),
     "missing file": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors: is in .* but missing"),
+    "renamed file": (_rename, r"has 'model\.safetensors' where .* has 'Model\.safetensors'; was a file renamed\? -> "),
     "missing manifest": (lambda f: (f / "manifest.json").unlink(), r"manifest\.json is missing"),
     "extra file": (lambda f: (f / "notes.md").write_text("x"), r"notes\.md: is not in manifest\.json"),
     "extra folder": (lambda f: (f / "code.json").mkdir(), r"code\.json: is not a regular file"),
@@ -111,6 +118,15 @@ AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
         lambda f: (f / ".DS_Store").symlink_to("/etc/passwd"),
         r"\.DS_Store: is a symbolic link",
     ),
+    **{
+        f"link with the name {name}": (
+            lambda f, name=name: (f / name).symlink_to(f.parent),
+            rf"{re.escape(name)}: is a symbolic link, .*snapshot_download\(\.\.\., local_dir=\.\.\.\)",
+        )
+        for name in (".git", ".cache", ".gitattributes")
+    },
+    "pipe with the name .git": (lambda f: os.mkfifo(f / ".git"), r"\.git: is not a regular file"),
+    ".gitattributes in the manifest": (_list_as(".gitattributes"), r"'\.gitattributes' is not the plain name"),
     "a file manager's file in the manifest": (_list_as(".DS_Store"), r"'\.DS_Store' is not the plain name"),
     "hard link": (_hard_link, r"README\.md: has \d+ bytes"),
     "int8 model": (lambda f: (f / "model.int8.onnx").write_bytes(b""), r"int8\.onnx: is not in manifest\.json"),
@@ -234,9 +250,21 @@ def test_what_a_file_manager_leaves_in_a_bundle_is_no_part_of_it(copied: Path, n
     assert load_bundle(copied).manifest_hash == before
 
 
-def test_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"nowhere: cannot be read: No such file .* -> "):
-        load_bundle(tmp_path / "nowhere")
+def test_what_git_and_the_hub_leave_in_a_bundle_is_never_looked_at(copied: Path) -> None:
+    before = load_bundle(copied).manifest_hash
+    through_the_hub(copied)
+    assert load_bundle(copied).manifest_hash == before
+    shutil.rmtree(copied / ".git")
+    (copied / ".git").write_text("gitdir: /etc")  # as git has it in a submodule
+    assert load_bundle(copied).manifest_hash == before
+
+
+@pytest.mark.parametrize("place", ["nowhere", "file.json"])
+def test_missing_folder_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file.json").write_text("{}")
+    with pytest.raises(UsageError, match=rf"{place}: there is no such folder -> ") as caught:
+        load_bundle(tmp_path / place)
+    assert caught.value.exit_code == 2
 
 
 def _graph(folder: Path, *, inputs: str = "pixels", location: str | None = None) -> Path:
@@ -357,3 +385,14 @@ def test_a_plain_graph_and_figures_that_are_none(copied: Path) -> None:
     assert bundle.int8_path is None
     with pytest.raises(ExportError, match=r"figures\.json: runtime: Field required"):
         _ = bundle.figures
+
+
+def test_a_folder_that_holds_a_bundle_is_not_taken_for_one_nor_are_its_files_to_be_removed(tmp_path: Path) -> None:
+    """Such as a study's folder: what lies there is somebody's result."""
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "ledger.jsonl").touch()
+    with pytest.raises(ExportError, match=r"is no bundle, manifest\.json is missing -> name a bundle's folder"):
+        load_bundle(tmp_path)
+    (tmp_path / "bundle" / "manifest.json").touch()
+    with pytest.raises(ExportError, match=rf"is no bundle, .* -> did you mean {tmp_path / 'bundle'}\?"):
+        load_bundle(tmp_path)

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from autockd.report.figures_html import plotly_figure, safe
 from autockd.report.gathering import content_of
 from autockd.report.html import page_of
 from autockd.report.sections import charts_of, sections_of
-from autockd.report.writing import _is_report, files_of, write_report
+from autockd.report.writing import CONTENT, PAGE, _is_report, _replaced, files_of, write_report
 from autockd.summary import StudySummary, summarise
 
 HOSTILE = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>{{7*7}}"
@@ -219,3 +220,19 @@ def test_a_place_that_cannot_be_written_is_a_problem_of_the_machine(tmp_path: Pa
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EnvironmentProblem, match="the report cannot be written: Not a directory -> "):
         write_report(report_events()[:1], tmp_path / "file" / "report")
+
+
+def test_a_report_that_another_writer_replaces_just_now_is_still_one(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+
+    def replace() -> None:
+        for _ in range(50):
+            with _replaced(folder) as stage:
+                for name in (PAGE, CONTENT):
+                    (stage / name).write_text("")
+
+    with ThreadPoolExecutor(2) as writers:
+        for done in [writers.submit(replace) for _ in range(2)]:
+            done.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert {path.name for path in files_of(folder)} == {PAGE, CONTENT}

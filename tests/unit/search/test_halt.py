@@ -14,7 +14,7 @@ def press(number: int = signal.SIGINT) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_waits_for_the_search(tmp_path: Path, number: int) -> None:
     halt = Halt(tmp_path)
     with halt.listening(), halt.search(None):
@@ -44,11 +44,43 @@ def test_the_second_is_somebody_elses(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_ray_gives_no_study_three_seconds_to_end_in(tmp_path: Path) -> None:
+    """Its own handler of SIGTERM sets an alarm, and calls ours."""
+    signal.alarm(100)
+    with pytest.raises(KeyboardInterrupt), Halt(tmp_path).listening():
+        press(signal.SIGTERM)
+    assert signal.alarm(0) == 0
+
+
+def test_a_terminal_that_ends_says_so_twice(tmp_path: Path) -> None:
+    """The kernel does, and the shell that ends with it; there is nobody who could mean the second one."""
+    halt = Halt(tmp_path)
+    with halt.listening(), halt.search(None):
+        press(signal.SIGHUP)
+        press(signal.SIGHUP)
+        assert halt.is_asked
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_what_is_ignored_is_ignored_still(tmp_path: Path) -> None:
+    """As for a study that `nohup` has started."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        halt = Halt(tmp_path)
+        with halt.listening():
+            press(signal.SIGHUP)
+        assert not halt.is_asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_handlers_are_put_back(tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
     with Halt(tmp_path).listening():
         assert signal.getsignal(signal.SIGINT) != before[0]
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_in_another_thread_signals_are_left_alone(tmp_path: Path) -> None:

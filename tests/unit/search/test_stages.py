@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +31,7 @@ from autockd.data.order import EpochOrder
 from autockd.errors import EnvironmentProblem, StudyError
 from autockd.folders import CACHE_ENV, write_whole
 from autockd.models import build_model, save_weights
-from autockd.records import PrecisionChoice
+from autockd.records import BankRecord, PrecisionChoice
 from autockd.search.stages import (
     Subject,
     check_bank,
@@ -39,6 +43,7 @@ from autockd.search.stages import (
     score,
 )
 from autockd.training.evaluation import evaluate
+from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import make_feed
 from autockd.training.peaks import measure_peaks
 from autockd.training.probes import AGAIN
@@ -181,6 +186,48 @@ def test_shards_together_fill_what_runs_will_see(task: Task, teacher: TeacherSpe
 
 
 @pytest.mark.usefixtures("own_cache")
+def fill_at_once(teacher: TeacherSpec, task: Task, shares: Sequence[int]) -> list[BankRecord]:
+    """Fill shares of a bank in a thread each, all begun at the same time."""
+    begin = threading.Barrier(len(shares))
+
+    def fill(share: int) -> BankRecord:
+        begin.wait(20)
+        return fill_bank(teacher, task, "cpu", 1, 2, share, max(shares) + 1)
+
+    with ThreadPoolExecutor(len(shares)) as workers:
+        return list(workers.map(fill, shares))
+
+
+def answer_after(wait: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teachers answer by zeros from here on, for torch traces a network in one thread at a time."""
+
+    def logits(live: LiveTeacher, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        wait()
+        return torch.zeros(len(indices), live.task.outputs)
+
+    monkeypatch.setattr(LiveTeacher, "logits", logits)
+    monkeypatch.setattr(LiveTeacher, "work", lambda live: None)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_of_two_studies_that_want_the_same_bank_one_fills_it(
+    task: Task, teacher: TeacherSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_after(lambda: time.sleep(0.3), monkeypatch)
+    one, other = fill_at_once(teacher, task, [0, 0])
+    assert sorted([(one.hits, one.misses), (other.hits, other.misses)]) == [(0, one.filled), (one.filled, 0)]
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_shares_of_a_bank_do_not_wait_for_each_other(
+    task: Task, teacher: TeacherSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer_after(threading.Barrier(2, timeout=20).wait, monkeypatch)
+    parts = fill_at_once(teacher, task, [0, 1])
+    assert all(part.misses for part in parts)
+    assert sum(part.misses for part in parts) == max(part.filled for part in parts)
+
+
 def test_threads_fill_a_bank_with_the_same(task: Task, teacher: TeacherSpec) -> None:
     record = fill_bank(teacher, task, "cpu", threads=3, epochs=2, shard=0, shards=1)
     order, bank = EpochOrder.of(task, 2), teacher.bank(task, CPU)

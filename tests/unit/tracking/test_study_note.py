@@ -29,9 +29,9 @@ def test_a_study_that_runs_says_what_it_searches(study: list[Event]) -> None:
 
 def test_a_finished_study_says_what_came_of_it(study: list[Event]) -> None:
     text = note_after(study)
-    assert text.startswith("### Result\n\nThe best student is **trial 1 (continuation)**, validation accuracy 0.95;")
+    assert text.startswith("### Result\n\nThe best student is **trial 1 (continuation)**, validation accuracy 95.0 %;")
     assert "2 trials complete, 1 stopped early, 1 failed" in text
-    assert "| student, none | 0 | 0.9 | 0.89 | 4,800 | 19,200 |" in text
+    assert "| student, no distillation | 90.0 % | 89.0 % | 4,800 | 19,200 |" in text
     assert "| learning\\_rate | 0.001 to 1 | log |  | 0.1 |" in text
     assert "| temperature | 1 to 8 | linear |  |  |" in text
 
@@ -89,14 +89,14 @@ def test_a_comparison_shows_its_methods_side_by_side(study: list[Event]) -> None
     ]
     text = note_after(told)
     assert "4 trials of each of 2 methods" in text
-    assert "| none | 2 | 1 | 0.95 |" in text
+    assert "| none | 2 | 1 | 95.0 % |" in text
     assert "| kd | 2 |  |  |" in text, "one was stopped and one failed"
     assert "**trial 1 (none)**" in text
 
 
 def test_finalists_stand_there_over_their_seeds_with_what_may_be_said(finals: list[Event]) -> None:
     text = note_after(finals)
-    assert "The best of the search is trial 1 (continuation), validation accuracy 0.95;" in text
+    assert "The best of the search is trial 1 (continuation), validation accuracy 95.0 %;" in text
     assert "| no distillation | 90.0 % | 81.0 ± 1.4 % | 79.0 ± 1.4 % | 2 | 4,800 |" in text
     assert "| best student, continuation, trial 1 | 95.0 % | 92.0 ± 2.8 % | 90.0 ± 2.8 % | 2 | 4,800 |" in text
     assert "- best student (continuation, trial 1) against no distillation, 2 seeds: " in text

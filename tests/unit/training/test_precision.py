@@ -110,6 +110,13 @@ def test_the_probe_tells_what_a_step_takes() -> None:
     assert all(10 <= each < 20 for each in times)
 
 
+def test_of_several_threads_it_keeps_what_one_would_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = {("bf16", True, 1): 0.4, ("bf16", True, 2): 0.25}
+    choice = decide(monkeypatch, timed, threads=2)
+    assert (fields(choice), choice.alone) == (("bf16", True, 2), 0.4)
+    assert insisted("bf16", 2, CPU).alone is None
+
+
 def test_a_precision_that_is_insisted_on_is_used() -> None:
     assert fields(insisted("fp32", 2, CPU)) == ("fp32", False, 2)
     assert fields(insisted("bf16", 1, CPU)) == ("bf16", True, 1)

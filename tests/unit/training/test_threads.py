@@ -6,7 +6,8 @@ from threading import Barrier, get_ident
 import pytest
 import torch
 
-from autockd.training.threads import for_each
+from autockd.training import threads as threads_module
+from autockd.training.threads import CoreWatch, for_each
 
 PATIENCE = 30.0
 """Seconds after which threads that should have met have not."""
@@ -95,3 +96,49 @@ def test_an_error_of_the_items_is_raised_too() -> None:
 
     with pytest.raises(OSError, match="gone"):
         for_each(lambda item: None, broken(), threads=2)
+
+
+class Clock:
+    """Time that passes as a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(threads_module, "perf_counter", lambda: self.now)
+
+    def steps(self, watch: CoreWatch, count: int, seconds: float) -> None:
+        for _ in range(count):
+            self.now += seconds
+            watch.step()
+
+
+def test_steps_that_take_longer_than_on_one_thread_are_left_to_one_until_the_epoch_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, watch = Clock(monkeypatch), CoreWatch(2, alone=0.5)
+    watch.begin()
+    clock.steps(watch, 30, 0.3)
+    assert (torch.get_num_threads(), watch.is_crowded) == (2, False)
+    clock.steps(watch, 2, 4.0)
+    assert (torch.get_num_threads(), watch.is_crowded) == (1, True)
+    watch.begin()
+    assert (torch.get_num_threads(), watch.is_crowded) == (2, False)
+    clock.steps(watch, 1, 6.0)
+    assert watch.is_crowded, "each epoch is looked at anew"
+
+
+def test_a_moment_of_other_work_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watch = Clock(monkeypatch), CoreWatch(2, alone=0.5)
+    watch.begin()
+    clock.steps(watch, 12, 0.3)
+    clock.steps(watch, 1, 1.5)
+    assert not watch.is_crowded, "5.1 s for 13 steps are less than 0.5 s each"
+
+
+@pytest.mark.parametrize(("threads", "alone"), [(1, 0.5), (2, None)])
+def test_one_thread_and_steps_that_were_not_timed_are_not_watched(
+    threads: int, alone: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, watch = Clock(monkeypatch), CoreWatch(threads, alone)
+    watch.begin()
+    clock.steps(watch, 3, 60.0)
+    assert (torch.get_num_threads(), watch.is_crowded) == (threads, False)
