@@ -137,7 +137,7 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
 def _is_where_it_was(history: History) -> bool:
     """Whether a study goes on on the machine on which it ran last."""
     last = [event for event in history.events if isinstance(event, StudyStarted | StudyResumed)][-1].provenance
-    now = provenance(Path.cwd())
+    now = provenance()
     return (last.host, last.cpus, last.gpus) == (now.host, now.cpus, now.gpus)
 
 

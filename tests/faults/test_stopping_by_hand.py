@@ -37,7 +37,8 @@ def workers(nursery: Nursery) -> list[str]:
 def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
     begin: Begin, nursery: Nursery, undisturbed: Callable[..., Story]
 ) -> None:
-    study = begin("by-hand")
+    many = "search.trials=40"  # or none is left for the last way, where commands take long
+    study = begin("by-hand", many)
     for number, kind, count in ((signal.SIGINT, "epoch_finished", 1), (signal.SIGTERM, "trial_finished", 2)):
         command = study.go()
         study.wait_for(kind, study.count(kind) + count, command)
@@ -79,7 +80,7 @@ def test_a_study_is_stopped_by_hand_in_every_way_and_then_ends_as_if_it_had_not(
         assert changed in refused.stderr
         assert study.ledger == before
     study.finish()
-    check_end(study, undisturbed())
+    check_end(study, undisturbed(many))
 
 
 @only_in_the_long_run
