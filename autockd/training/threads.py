@@ -12,8 +12,9 @@ import torch
 
 T = TypeVar("T")
 
-_WINDOW = 5.0
-"""Seconds of steps that are looked at together."""
+_WINDOW, _CLEARLY = 5.0, 1.5
+"""Seconds of steps that are looked at together, and how many times as long as alone they must take on several threads:
+more than data and noise could add."""
 
 
 class CoreWatch:
@@ -51,7 +52,7 @@ class CoreWatch:
         seconds = perf_counter() - self._began
         if seconds < _WINDOW:
             return
-        if seconds / self._steps > self._alone:
+        if seconds / self._steps > _CLEARLY * self._alone:
             torch.set_num_threads(1)
             self.is_crowded = True
         self._steps, self._began = 0, perf_counter()
