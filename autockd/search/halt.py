@@ -67,13 +67,13 @@ class Halt:
     def listening(self) -> Iterator[None]:
         """Take the first Ctrl-C (or SIGTERM, or the end of the terminal): the study stops cleanly.
 
-        The second is whoever's it was before. A signal that is ignored, as `nohup` does, is ignored still.
+        The second is whoever's it was before. Where `nohup` has it that the terminal's end is ignored, it is.
         """
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's; a stop file still works
             return
         now = {number: signal.getsignal(number) for number in _SIGNALS}
-        before = {number: handler for number, handler in now.items() if handler is not signal.SIG_IGN}
+        before = {number: now[number] for number in now if (number, now[number]) != (signal.SIGHUP, signal.SIG_IGN)}
 
         def listen(number: int, frame: FrameType | None) -> None:
             self._is_interrupted = True
