@@ -202,10 +202,10 @@ def subject_name(row: Evaluated, summary: StudySummary) -> str:
     return f"{which} student ({methods.get(row.trial or 0, row.label)}, trial {row.trial})"
 
 
-def validation_heading(summary: StudySummary) -> str:
+def validation_heading(summary: StudySummary, scores: str = "validation") -> str:
     """What the validation scores of final models stand under: they are in fp32, and those of trials may not be."""
     is_other = summary.precision is not None and summary.precision.precision != "fp32"
-    return "validation in fp32" if is_other else "validation"
+    return f"{scores} in fp32" if is_other else scores
 
 
 def judgements(finalists: Sequence[Finalist], metric: str, direction: Direction) -> tuple[Judgement, ...]:

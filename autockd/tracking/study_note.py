@@ -77,7 +77,7 @@ def _result(summary: StudySummary) -> Iterator[str]:
     elif summary.evaluated:
         heads = (
             "model",
-            f"{validation_heading(summary)}, {summary.metric}",
+            validation_heading(summary, f"validation {summary.metric}"),
             f"test {summary.metric}",
             "parameters",
             "bytes",

@@ -172,7 +172,8 @@ def test_preview_shows_the_schedules_before_anything_runs(place: Place) -> None:
     assert "▁" in result.stdout
     assert (place.folder / "p.png").read_bytes().startswith(b"\x89PNG")
     document = json.loads(place.done_inside("preview", "tiny.yaml", "--json").stdout)
-    assert len(document["columns"]["smoothing"]) == document["epochs"] == 2
+    assert document["epochs"] == 2
+    assert len(document["columns"]["smoothing"]) == len(document["progress"]) == 200, "of 100 steps an epoch"
 
 
 def test_preview_warns_of_the_dead_zone(place: Place) -> None:

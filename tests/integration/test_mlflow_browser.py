@@ -263,7 +263,7 @@ def test_the_studys_own_run_says_what_came_of_it(
     page.wait_for_selector("text=Does a slow schedule help")
     keep(page, "study")
     heads = [page.locator("table").nth(number).locator("th").all_text_contents() for number in (0, 1)]
-    assert [head.strip() for head in heads[0]][:3] == ["model", "trial", "validation accuracy"]
+    assert [head.strip() for head in heads[0]][:3] == ["model", "validation accuracy", "test accuracy"]
     assert [head.strip() for head in heads[1]][:2] == ["dimension", "values"]
     page.goto(page.url.split("?")[0] + "/artifacts")
     page.get_by_text("importance.png").click()
