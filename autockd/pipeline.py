@@ -246,7 +246,7 @@ def _interrupted(folder: Path, *, is_tracked: bool = False) -> Interrupted:
     if history.is_finished:
         late = [] if (folder / REPORT / PAGE).exists() else ["its report"]
         late += ["the last of it in MLflow"] if is_tracked else []
-        said = f"finished, and stopped after its end: {' and '.join(late) or 'nothing'} may be missing"
+        said = "finished, and stopped after its end" + (f": {' and '.join(late)} may be missing" if late else "")
     return Interrupted(f"{folder.name}: {said}\ngo on with: autockd resume {study_argument(folder)}")
 
 

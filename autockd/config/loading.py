@@ -39,7 +39,6 @@ _LIST, _SECTION = ("a list", "write [...]"), ("a section of keys", "write {key: 
 _SHAPES = {
     **dict.fromkeys(("tuple_type", "list_type"), _LIST),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _SECTION),
-    "string_pattern_mismatch": ("letters and digits with dots or dashes between them", "choose such a name"),
 }
 """Pydantic's kinds of errors about the shape of a value: what it must be, and a remedy."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     Field,
     ModelWrapValidatorHandler,
     PositiveInt,
@@ -179,7 +181,18 @@ class TrackingConfig(Config):
         return uri
 
 
-Licence = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]{0,63}$")]
+def _word(pattern: str, rule: str) -> AfterValidator:
+    """That a text is of a form, and what is said of that form where it is not."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {rule}, not {text!r}")
+        return text
+
+    return AfterValidator(check)
+
+
+Licence = Annotated[str, _word(r"[a-z0-9][a-z0-9.+-]{0,63}", "small letters and digits with .+- after the first")]
 """A licence's identifier as the Hugging Face hub has them, such as apache-2.0, mit, cc-by-4.0, or other."""
 
 
@@ -212,7 +225,10 @@ class ExportConfig(Config):
 class StudyConfig(Config):
     """A whole study, as its YAML file says it."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$")
+    name: Annotated[
+        str,
+        _word(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", "up to 100 letters and digits with ._- between them"),
+    ]
     """Names the study's folder, its Optuna study and its MLflow run."""
     seed: int = Field(default=0, ge=0)
     """Seed of the sampler and of every trial."""

@@ -92,6 +92,7 @@ search:
         ("method: {name: kd, tau: 4}", "method.tau", "unknown key", "the keys here are name, alpha, temperature"),
         ("method: {name: kd, margin: 0.1}", "method.margin", "unknown key", "the keys here are name, alpha"),
         ("method: {name: continuatoin}", "method", "name is 'continuatoin'", "did you mean 'continuation'?"),
+        ("export: {licence: MIT}", "export.licence", "must be small letters and digits", ""),
         ("method: kd", "method", "must be a section of keys, not 'kd'", "write {key: value"),
         ("finalists: 3", "finalists", "must be a section of keys, not 3", "write {key: value"),
         ("search: {objectives: latency_ms}", "search.objectives", "must be a list, not 'latency_ms'", "write [...]"),
@@ -126,6 +127,14 @@ def test_data_may_be_named_without_a_study_around_them(tmp_path: Path) -> None:
         parse_task("task: {source: text, path: new.csv, pth: x}\n", "new.yaml", tmp_path)
     with pytest.raises(ConfigError, match=r"new\.yaml: task: is required"):
         parse_task("name: x\n", "new.yaml", tmp_path)
+
+
+def test_a_name_that_is_no_name_of_a_folder_is_refused_in_words() -> None:
+    found = problem(base=BASE.replace("name: tiny", "name: my study/x"))
+    assert (found.field, found.message) == (
+        "name",
+        "must be up to 100 letters and digits with ._- between them, not 'my study/x'",
+    )
 
 
 def test_a_missing_key_is_named() -> None:
