@@ -62,9 +62,9 @@ def _described(arm: Arm, task: Task) -> str:
     """Such as `trial: kd, 10 epochs of 30 steps; 24 trials over learning_rate 0.05 to 0.3 (log)`."""
     trial, search = trial_config(arm.study, {}), arm.study.search
     run = Run.of(len(task.train), trial.training.batch_size, trial.training.epochs)
-    whose, epochs = f"{arm.label}: " if arm.label else "", plural(trial.training.epochs, "epoch")
+    epochs = plural(trial.training.epochs, "epoch")
     return (
-        f"{whose}trial: {trial.method.name}, {epochs} of "
+        f"{arm.prefix}trial: {trial.method.name}, {epochs} of "
         f"{plural(run.steps_per_epoch, 'step')}; {plural(search.trials, 'trial')} over "
         f"{space_text(search.space) if arm.label else ', '.join(search.space) or 'no dimension'}"
     )

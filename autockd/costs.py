@@ -53,7 +53,7 @@ class Latency(Record):
     samples: str
     """What a call was given, such as `images of 1x8x8`."""
     runtime: str
-    """Such as `onnxruntime 1.22.0, fp32, one thread`."""
+    """Such as `onnxruntime 1.32.0, fp32, median of up to 100 calls on one thread`."""
     machine: str
     """CPU and host."""
 

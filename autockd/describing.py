@@ -30,8 +30,10 @@ def describe_origin(config: StudyConfig, trial: TrialConfig, summary: StudySumma
         "teacher": _taught_by(config, trial, summary, teacher_id),
         "budget": Budget(
             trials=len(summary.trials),
-            epochs=sum(row.epochs for row in summary.trials),
-            trial_seconds=sum(row.seconds or 0.0 for row in summary.trials),
+            fresh_runs=len(summary.finalists),
+            epochs=sum(row.epochs for row in summary.trials) + sum(run.epochs for run in summary.finalists),
+            trial_seconds=sum(row.seconds or 0.0 for row in summary.trials)
+            + sum(run.seconds for run in summary.finalists),
         ),
         "licence": config.export.licence,
         "hub_id": teacher_id if from_teacher else _hub_id(trial.student),

@@ -31,7 +31,7 @@ from autockd.export import (
     write_bundle,
 )
 from autockd.export.description import SeedSummary
-from autockd.export.evaluation import RuntimeName
+from autockd.export.evaluation import Evaluation, RuntimeName
 from autockd.folders import LEDGER, study_argument
 from autockd.history import History
 from autockd.models import TextEncoder, load_tokenizer, load_weights
@@ -240,35 +240,34 @@ def row_to_export(summary: StudySummary, pick: str) -> tuple[TrialRow | None, st
 
 
 @plain_tensors()
-def evaluate_on(
-    bundle: Path, config: TaskConfig | None, split: str, runtime: RuntimeName
-) -> dict[str, float | str | int]:
+def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: RuntimeName) -> Evaluation:
     """The metric of a bundle on a split; see `autockd.study.evaluate`."""
+    if runtime not in get_args(RuntimeName):
+        raise UsageError(f"runtime: {runtime!r} is none -> use {', '.join(get_args(RuntimeName))}")
     loaded = load_bundle(bundle)
     recorded = _recorded(loaded, split, runtime) if config is None else None  # of the bundle's own data
     if config is None:
         if loaded.config.task is None:
             raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
         config = _trusted(loaded.config.task, bundle)
-    if runtime not in get_args(RuntimeName):
-        raise ExportError(f"runtime: {runtime!r} is none -> use {', '.join(get_args(RuntimeName))}")
     task, held_out = load_task(config)
     splits = {"test": held_out.split, "validation": task.validation, **held_out.others}
     if split not in splits:
-        raise ExportError(f"split: there is no {split!r} -> use {', '.join(splits)}")
+        raise UsageError(f"split: there is no {split!r} -> use {', '.join(splits)}")
     samples = _in_order_of(loaded.config.classes, task.classes, splits[split])
-    value = evaluate_bundle(loaded, samples, runtime=runtime)
-    result: dict[str, float | str | int] = {
-        "bundle": str(bundle),
-        "split": split,
-        "runtime": runtime,
-        "samples": len(samples),
-        "metric": loaded.config.metric,
-        "value": value,
-    }
+    matched = None
     if _are_matched_by_number(loaded.config.classes, task.classes):
-        result["classes"] = ", ".join(f"{number} is {name}" for number, name in enumerate(loaded.config.classes[:10]))
-    return result if recorded is None else {**result, "recorded": recorded}
+        matched = ", ".join(f"{number} is {name}" for number, name in enumerate(loaded.config.classes[:10]))
+    return Evaluation(
+        bundle=str(bundle),
+        split=split,
+        runtime=runtime,
+        samples=len(samples),
+        metric=loaded.config.metric,
+        value=evaluate_bundle(loaded, samples, runtime=runtime),
+        classes=matched,
+        recorded=recorded,
+    )
 
 
 def _are_matched_by_number(classes: Sequence[str], own: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What events are made of: facts about runs, teachers, banks, machines. `records` has all of these names too.
+"""What events are made of: facts about runs, teachers, banks, machines. `records` has these classes too.
 
 Metrics are fractions (accuracy 0.95, not 95), times are seconds.
 """
@@ -153,7 +153,8 @@ class TrialOutcome(Record):
     epochs: int = 0
     """Epochs that were trained."""
     seconds: float = 0.0
-    """Wall time of its training, evaluation and start, on every worker that it ran on."""
+    """Wall time of its training, evaluation and start, on every worker that it ran on; what a lost one did after its
+    last checkpoint is not in it."""
     cpu_seconds: float = 0.0
     """Time on CPU cores, all threads together."""
     gpu_seconds: float = 0.0
@@ -199,6 +200,8 @@ class TrialReport(Record):
     """As in TrialOutcome, so far; likewise the two below."""
     cpu_seconds: float = 0.0
     gpu_seconds: float = 0.0
+    work: Work | None = None
+    """Likewise, of its own run: of one that was compressed for a rung nothing is counted."""
     outcome: TrialOutcome | None = None
     problem: str = ""
     """Of the machine, such as a full disk: the study ends here, and the trial stays open, to go on when it resumes."""

@@ -134,23 +134,31 @@ class History:
         return "search.time_budget" if has_more and not had_time else ""
 
     def arm_seconds(self, arm: str) -> float:
-        """Wall time that the search took, in all of the study's parts: of one method that it compares, by its label."""
+        """Wall time that the search took, in all of the study's parts: of one method that it compares, by its label.
+
+        A part counts from its first trial's start to the last that was heard of a trial; where trials only went on from
+        checkpoints, from what was written just before that.
+        """
         trials = {event.trial for event in self.events if isinstance(event, TrialStarted) and event.arm == arm}
         kinds = TrialStarted | EpochFinished | RungReached | TrialFinished
-        total, longest, last = 0.0, 0.0, None
+        total, longest, last, is_searching = 0.0, 0.0, 0.0, False
         for event in self.events:
             if isinstance(event, StudyStarted | StudyResumed):
-                last = None
+                last, is_searching = event.time, False
             elif isinstance(event, kinds) and event.trial in trials:
+                if isinstance(event, TrialStarted) and not is_searching:
+                    last = event.time
+                is_searching = True
                 if isinstance(event, EpochFinished):
                     longest = max(longest, event.record.train_seconds + event.record.evaluate_seconds)
-                gap = 0.0 if last is None else event.time - last
                 most = max(_SLEEP, _EPOCHS * longest)  # clocks are set, and machines sleep
                 if isinstance(event, RungReached):  # a compressed run tells nothing before its end
                     most = math.inf
                 if isinstance(event, TrialFinished):  # nor does one whose first epoch takes too long
                     most = max(most, event.seconds)
-                total += min(max(gap, 0.0), most)
+                total += min(max(event.time - last, 0.0), most)
+                last = event.time
+            elif not is_searching:
                 last = event.time
         return total
 

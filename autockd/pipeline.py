@@ -203,7 +203,7 @@ def _search_arm(
         book.cut("the next method is being searched")
     search, is_new = arm.study.search, not book.closed and not book.is_over
     if is_new and arm.label:
-        recorder.choice(f"{arm.label}: {plural(search.trials, 'trial')} over {space_text(search.space)}")
+        recorder.choice(f"{arm.prefix}{plural(search.trials, 'trial')} over {space_text(search.space)}")
     if is_new and search.space and search.sampler != "random":
         recorder.choice(_say_informed(arm, parallel))
     if not book.is_over:
@@ -215,7 +215,7 @@ def _search_arm(
     if halt.is_asked or not halt.is_out_of_time:
         book.settle()
         raise _interrupted(session.folder)
-    whose, trials = (f"{arm.label}: its share of " if arm.label else ""), len(book.closed)
+    whose, trials = f"{arm.prefix}its share of " if arm.label else "", len(book.closed)
     book.cut(f"the search's time is over ({share:g} s)")
     recorder.choice(f"{whose}search.time_budget of {config.search.time_budget:g} s is used up after {trials} trials")
 
@@ -223,12 +223,11 @@ def _search_arm(
 def _say_informed(arm: Arm, parallel: int) -> str:
     """How much of a search is more than chance."""
     search, count = arm.study.search, informed_trials(arm.study, parallel)
-    whose = f"{arm.label}: " if arm.label else ""
     if count:
-        return f"{whose}{search.sampler} proposes {count} of {search.trials} trials by the results of others"
+        return f"{arm.prefix}{search.sampler} proposes {count} of {search.trials} trials by the results of others"
     is_late = informed_trials(arm.study, 1) > 0
     why = f"with {parallel} at a time, results come too late for more" if is_late else "more would need more results"
-    return f"{whose}all of {search.trials} trials are given, or drawn at random: {why}"
+    return f"{arm.prefix}all of {search.trials} trials are given, or drawn at random: {why}"
 
 
 def _interrupted(folder: Path, *, is_tracked: bool = False) -> Interrupted:
@@ -251,30 +250,15 @@ def _interrupted(folder: Path, *, is_tracked: bool = False) -> Interrupted:
 
 
 def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> StudySummary:
-    """Export the best student, close the study, write its report."""
+    """Export the best student, close the study, write its report.
+
+    Raises:
+        ExportError: no student may be exported, though trials have succeeded.
+        NoTrialSucceeded: no trial has a student.
+    """
+    problem = _export(session, task, held_out)
     folder, recorder, summary = session.folder, session.recorder, session.summary
     best = summary.best
-    chosen, problem = row_to_export(summary, session.config.export.pick)
-    if chosen is not None and session.history.exported is None:
-        with recorder.stage("export"):
-            # A bundle that stands there already was written just before a stop, or by hand before the search was over.
-            wanted, stands = session.config.export, (folder / BUNDLE).exists()
-            row, run = winner(summary, wanted.pick)
-            exported = export_trial(
-                session.config,
-                folder,
-                row,
-                summary,
-                task,
-                held_out,
-                run=run,
-                to=folder / BUNDLE,
-                onnx=wanted.onnx,
-                int8=wanted.int8,
-                force=stands,
-                warn=recorder.warn,
-            )
-            recorder.record(exported)
     _sweep(folder)
     seconds = {**recorder.seconds, "total": time.perf_counter() - began}
     told = events(folder / LEDGER)
@@ -297,6 +281,36 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
             f"{problem}; nothing is exported -> autockd export {study_argument(folder)} --pick with other limits"
         )
     return _result(session)
+
+
+def _export(session: Session, task: Task, held_out: HeldOut) -> str:
+    """Export the study's student, unless that is done.
+
+    Returns:
+        Why there is none to export although trials have succeeded; empty otherwise.
+    """
+    config, summary, target = session.config, session.summary, session.folder / BUNDLE
+    chosen, problem = row_to_export(summary, config.export.pick)
+    if chosen is None or session.history.exported is not None:
+        return problem
+    with session.recorder.stage("export"):
+        row, run = winner(summary, config.export.pick)
+        exported = export_trial(
+            config,
+            session.folder,
+            row,
+            summary,
+            task,
+            held_out,
+            run=run,
+            to=target,
+            onnx=config.export.onnx,
+            int8=config.export.int8,
+            force=target.exists(),  # then it was written just before a stop, or by hand before the search was over
+            warn=session.recorder.warn,
+        )
+        session.recorder.record(exported)
+    return problem
 
 
 def _report(session: Session) -> None:

@@ -54,7 +54,7 @@ from autockd.session import Session
 from autockd.text import metric_text, plural
 from autockd.tracking.figures import plain_style, plan_figure
 from autockd.training.networks import kept_model
-from autockd.training.peaks import measure_peaks
+from autockd.training.peaks import peaks_if_they_fit
 from autockd.training.teacher import TeacherSpec, changed_text
 
 TEACHER = "teacher/model.safetensors"
@@ -106,9 +106,9 @@ def prepare(session: Session, task: Task, machine: Cluster) -> WorkerSetting:
         assistant=assistant,
         measure=measure,
         traced=_traced(session.config),
-        recorded=resources.cuda_graphs,
+        cuda_graphs=resources.cuda_graphs,
     )
-    _plans(session, task, setting)
+    _look_at_plans(session, task, setting)
     return setting
 
 
@@ -124,12 +124,18 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
     if known is not None and known.choice.device == device:
         choice = _on_cores(known.choice, machine.allocation.cpus)
         is_same = choice == known.choice and _is_where_it_was(session.history)
-        peaks = known.peaks if is_same else machine.call(measure_peaks, choice.threads, device)
+        peaks = known.peaks if is_same else machine.call(peaks_if_they_fit, choice.threads, device)
         now = known.model_copy(update={"time": time.time(), "choice": choice, "peaks": peaks, **workers})
         if known != now.model_copy(update={"time": known.time}):
             session.recorder.record(now)
         return choice
     choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
+    if known is not None:
+        before = known.choice
+        session.recorder.warn(
+            f"trials so far were trained on {before.device} in {before.precision}, those from here on are on {device} "
+            f"in {choice.precision}: a part of what they differ by is that"
+        )
     session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, **workers))
     return choice
 
@@ -282,11 +288,8 @@ _NOTHING_TO_TEACH = (
 )
 
 
-def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
-    """Draw the plan of the study's own trial, or of each compared method that has a schedule.
-
-    Warns of what the plan and the search space say before any trial runs.
-    """
+def _look_at_plans(session: Session, task: Task, setting: WorkerSetting) -> None:
+    """Warn of what the study's own trial, of each compared method, and its space say before any runs; draw its plan."""
     for arm in arms_of(session.config, len(task.train)):
         trial = trial_config(arm.study, {})
         moment = setting.teacher_of(trial.method).record.second_moment
@@ -295,14 +298,19 @@ def _plans(session: Session, task: Task, setting: WorkerSetting) -> None:
         if task.outputs == 2 and getattr(trial.method, "standardise_logits", False):
             told += (_NOTHING_TO_TEACH,)
         for warning in told:
-            session.recorder.warn(f"{arm.label}: {warning}" if arm.label else warning)
+            session.recorder.warn(f"{arm.prefix}{warning}")
         if not arm.label or _has_schedule(plan):
-            path = session.folder / (f"plan-{arm.label}.png" if arm.label else "plan.png")
-            columns = {name: plan.column(name) for name in plan.columns}
-            title = f"{arm.label or trial.method.name}: the study's own values"
-            with session.recorder.harmless("the plan was not drawn"), plain_style():
-                plan_figure(columns, plan.run.steps_per_epoch, title).savefig(path)
-                session.recorder.artifact(path)
+            _draw(plan, session, arm.label, trial.method.name)
+
+
+def _draw(plan: Plan, session: Session, label: str, method: str) -> None:
+    """Draw a plan into the study's folder, and for MLflow."""
+    path = session.folder / (f"plan-{label}.png" if label else "plan.png")
+    columns = {name: plan.column(name) for name in plan.columns}
+    title = f"{label or method}: the study's own values"
+    with session.recorder.harmless("the plan was not drawn"), plain_style():
+        plan_figure(columns, plan.run.steps_per_epoch, title).savefig(path)
+        session.recorder.artifact(path)
 
 
 def _has_schedule(plan: Plan) -> bool:

@@ -4,10 +4,11 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
 
     <studies>/<name>/study.yaml      the configuration, every default written out
                      ledger.jsonl    every event, in order
-                     optuna.journal  the sampler's memory
-                     teacher/        the teacher's weights
+                     optuna.journal  the sampler's memory (of a comparison optuna.METHOD.journal, one for each)
+                     teacher/        the teacher's weights; assistant/ those of a net in between
                      trials/NNNN/    best.safetensors
                      finalists/NNNN-SEED/    the same of finalists' runs
+                     costs/          latency and size of students, where these are searched
                      bundle/         the exported student
                      *.png           pictures of the schedules
                      report/         report.html, its pictures, the numbers as JSON and CSV
@@ -15,9 +16,7 @@ A study is a folder. Its ledger is the truth; everything else in it can be rebui
 
 from __future__ import annotations
 
-import difflib
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,23 +29,18 @@ from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of, unexpected
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
 from autockd.records import Event, StudyStarted
-from autockd.report.studies import list_studies, summary_of
+from autockd.report.studies import list_studies, no_such_study, summary_of
 from autockd.summary import StudySummary
 from autockd.tracking.redaction import without_secrets
 
 if TYPE_CHECKING:
     from autockd.config.tasks import TaskConfig
-    from autockd.export.evaluation import RuntimeName
+    from autockd.export.evaluation import Evaluation, RuntimeName
     from autockd.report.content import ReportContent
     from autockd.report.preview import Preview
     from autockd.tracking import SinkSummary
 
 _POLL_SECONDS = 0.2
-
-STORE = "MLFLOW_BACKEND_STORE_URI"
-"""MLflow's own environment variable for what its server shows; see `Study.ui_command`."""
-
-_SERVER = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1")
 
 
 def ignore(event: Event) -> None:
@@ -73,17 +67,21 @@ class Study:
         return in_use(self.folder / LEDGER)
 
     @classmethod
-    def create(cls, config: StudyConfig, studies: Path) -> Self:
+    def create(cls, config: StudyConfig, studies: Path | None = None) -> Self:
         """Make the folder of a new study; relative paths in its configuration count from the current folder.
 
+        Args:
+            config: from `autockd.config.load_study`.
+            studies: folder of all studies; None is that of the command line, $AUTOCKD_STUDIES or `studies`.
+
         Raises:
-            StudyError: there is a study of this name already; one that never began, and does not run, is no such. Or
-                something lies in the folder that the study would write over.
+            ConfigError: fields of it do not go together.
+            StudyError: there is a study of this name that has begun, or files that the study would write over.
             EnvironmentProblem: the folder cannot be written.
         """
         refuse_mistakes(config)
         config = with_absolute_paths(without_secrets(config), Path.cwd())
-        folder = studies.absolute() / config.name
+        folder = (studies or studies_folder()).absolute() / config.name
         if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
             raise StudyError(
                 f"{folder}: a study of this name exists; go on with it (`autockd resume {study_argument(folder)}`), "
@@ -106,26 +104,23 @@ class Study:
         return cls(config, folder)
 
     @classmethod
-    def open(cls, name: str | Path, studies: Path, overrides: Sequence[str] = ()) -> Self:
+    def open(cls, name: str | Path, studies: Path | None = None, overrides: Sequence[str] = ()) -> Self:
         """An existing study, by its name or its folder.
 
         Args:
             name: its name in `studies`, or its folder.
-            studies: folder of all studies.
+            studies: folder of all studies, as of `create`.
             overrides: `dotted.key=value` changes to its configuration, such as a time budget to go on with.
 
         Raises:
             StudyError: there is none.
             ConfigError: an override breaks a rule.
         """
+        studies = studies or studies_folder()
         candidates = [studies.absolute() / name, Path(name).absolute()]
         folder = next((path for path in candidates if (path / CONFIG).is_file()), None)
         if folder is None:
-            names = [path.parent.name for path in studies.glob(f"*/{CONFIG}")]
-            near = difflib.get_close_matches(str(name), names, n=3)
-            said = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(names)[:10])}"
-            said = said if names else "there is none yet: start one with `autockd run`"
-            raise StudyError(f"no study {str(name)!r} in {studies}; {said}")
+            raise no_such_study(name, studies)
         text = (folder / CONFIG).read_text(encoding="utf-8")
         config = parse_study(text, str(folder / CONFIG), folder, overrides, is_begun=True)
         return cls(without_secrets(config) if overrides else config, folder)
@@ -134,11 +129,15 @@ class Study:
         """Train the teacher, search, run the finalists again, evaluate them on the test split, export the best.
 
         Args:
-            watch: is given every event once it is on disk; may be called from the driver's thread only.
+            watch: is given every event once it is on disk, in the thread that calls this.
 
         Raises:
             StudyError: this study has run already, or runs now.
+            ConfigError, DataError, ModelError: its fields, data or models are not usable.
+            EnvironmentProblem: a disk, a device, or Ray is not.
+            Interrupted: somebody stopped it; `resume` goes on.
             NoTrialSucceeded: no trial has a usable student.
+            ExportError: the best student cannot be exported.
         """
         from autockd.pipeline import run_study
 
@@ -151,8 +150,7 @@ class Study:
 
         Raises:
             StudyError: it has not begun, runs now, or its space, data or teacher are not what they were.
-            Interrupted: somebody stopped it again.
-            NoTrialSucceeded: no trial has a usable student.
+            The rest as of `run`.
         """
         from autockd.pipeline import run_study
 
@@ -277,11 +275,15 @@ class Study:
             warn: is told what the int8 model loses.
             force: whether to replace what lies there.
 
+        Returns:
+            The bundle's folder.
+
         Raises:
             UsageError: both a trial and a pick are given, or the pick cannot be read.
-            StudyError: there is no such trial with a student.
+            StudyError: there is no such trial with a student, or the data are not what they were.
             ConfigError: int8 without ONNX.
-            ExportError: the bundle cannot be written or does not reproduce the student.
+            DataError: the data set cannot be read.
+            ExportError: `to` is taken; the bundle cannot be written, or does not reproduce the student.
         """
         from autockd.data import load_task
         from autockd.export.folders import refuse_if_taken
@@ -323,18 +325,11 @@ class Study:
             return None
         return self.config.tracking.uri or os.environ.get(URI_ENV) or default_uri(self.folder.parent)
 
-    def ui_command(self, port: int = 5000) -> list[str]:
-        """Command line of an MLflow server on the store that `STORE` names, listening on 127.0.0.1 alone.
-
-        The store is no part of it, for its address may hold a password, and commands are there for everybody to see.
-        """
-        return [*_SERVER, "--port", str(port)]
-
     def ui_url(self, port: int = 5000) -> str:
         """Address of this study's page in MLflow's UI: its saved view, or the list of its trials where it has none.
 
         Args:
-            port: of the server that `ui_command` starts; a server that the study is recorded on has its own address.
+            port: of the server that `autockd ui` starts; a server that the study is recorded on has its own address.
 
         Raises what MLflow and the network raise.
         """
@@ -348,7 +343,11 @@ class Study:
 
 
 def preview(config: StudyConfig) -> Preview:
-    """The schedules of the study's own trial, without data and without a teacher."""
+    """The schedules of the study's own trial, without data and without a teacher.
+
+    Raises:
+        ConfigError: they do not fit into the run.
+    """
     from autockd.report.preview import preview as preview_plan
 
     return preview_plan(config)
@@ -371,7 +370,7 @@ def check(config: StudyConfig) -> list[str]:
 
 def evaluate(
     bundle: Path, data: StudyConfig | TaskConfig | None = None, split: str = "test", runtime: RuntimeName = "torch"
-) -> dict[str, float | str | int]:
+) -> Evaluation:
     """The metric of a bundle on a split of its own data set, or of another study's.
 
     Args:
@@ -381,6 +380,7 @@ def evaluate(
         runtime: `torch`, `onnx` or `int8`.
 
     Raises:
+        UsageError: there is no such runtime or split.
         ExportError: the bundle is damaged, or does not fit the data.
         DataError: the data set cannot be read.
     """

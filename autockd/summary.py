@@ -50,20 +50,30 @@ class TrialRow(Record):
     params: dict[str, bool | int | float | str]
     state: Literal["running", "complete", "pruned", "failed"] = "running"
     value: float | None = None
-    """Best validation metric so far."""
+    """Best validation metric so far; a fraction for accuracy (0.95, not 95)."""
     best_epoch: int | None = None
+    """The epoch that it is of, from 1."""
     epochs: int = 0
+    """Epochs that are over."""
     started: float
+    """The moment, in Unix seconds."""
     seconds: float | None = None
+    """Wall time; like the two below None while it runs."""
     cpu_seconds: float | None = None
+    """Of all threads."""
     gpu_seconds: float | None = None
+    """Wall time with the GPU, times the share of it."""
     rung: int | None = None
     """The last rung that it was judged at."""
     micro_batches: int = 1
     parameters: int | None = None
+    """Of the student."""
     costs: dict[str, float] = {}
+    """What it costs to use, by the names of `search.objectives`: milliseconds, bytes, counts."""
     reason: str = ""
+    """Why it failed or was stopped."""
     weights: str | None = None
+    """File of its best epoch's weights."""
 
     @property
     def is_scored(self) -> bool:
@@ -93,6 +103,7 @@ class StudySummary(Record):
     precision: PrecisionChoice | None = None
     trials: tuple[TrialRow, ...] = ()
     best_trial: int | None = None
+    """The best of the search that is no baseline; where there are finalists, another may win and be exported."""
     objectives: tuple[str, ...] = ()
     """Costs that were searched beside the metric, by name."""
     chosen: FinalistsChosen | None = None
@@ -104,7 +115,13 @@ class StudySummary(Record):
     evaluated: tuple[Evaluated, ...] = ()
     """Final evaluations, with test metrics; the latest of each label."""
     bundle: str | None = None
+    """Folder of the exported student, an absolute path."""
+    exported_trial: int | None = None
+    """Whose student that is."""
+    exported_seed: int | None = None
+    """The fresh seed that it was trained with; None for the search's own student."""
     seconds: dict[str, float] = {}
+    """Wall time of its stages since it was last begun or resumed, and in all (`total`), once the study is finished."""
     split: dict[str, float] = {}
     """Wall time by what it went into, once the study is finished."""
     bound: Bound | None = None
@@ -141,7 +158,7 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
             case Evaluated():
                 evaluated[event.label] = event
             case Exported():
-                fields["bundle"] = event.bundle
+                fields |= {"bundle": event.bundle, "exported_trial": event.trial, "exported_seed": event.seed}
             case StudyFinished():
                 fields |= {"finished": True, "seconds": event.seconds, "split": event.split, "bound": event.bound}
             case _:
@@ -154,11 +171,15 @@ def summarise(events: Iterable[Event]) -> StudySummary | None:
     return summary.model_copy(update={"best_trial": best_trial(rows, summary.direction)})
 
 
+def ranked(rows: Iterable[TrialRow], direction: Direction) -> list[TrialRow]:
+    """The complete trials that have a number to compare them by, the best first, the earlier one of equals."""
+    sign = sign_of(direction)
+    return sorted((row for row in rows if row.is_scored), key=lambda row: (-sign * (row.value or 0.0), row.trial))
+
+
 def best_trial(rows: Iterable[TrialRow], direction: Direction) -> int | None:
     """Number of the best complete trial that is no baseline; the earlier one of equals."""
-    sign = sign_of(direction)
-    candidates = [(sign * (row.value or 0.0), -row.trial) for row in rows if row.is_scored and row.role != "baseline"]
-    return -max(candidates)[1] if candidates else None
+    return next((row.trial for row in ranked(rows, direction) if row.role != "baseline"), None)
 
 
 def best_of_arms(summary: StudySummary) -> dict[str, TrialRow]:

@@ -52,6 +52,8 @@ class PairedComparison(Record):
     """One finalist against another over the same seeds."""
 
     seeds: int
+    split: Literal["test", "validation"] = "test"
+    """That it is made on."""
     difference: float
     """Mean of the first's metric minus the second's."""
     low: float
@@ -237,14 +239,16 @@ def selection_bias(finalists: Sequence[Finalist], metric: str, direction: Direct
     top = max(whole, key=lambda one: (sign * one.searched, -one.trial), default=None)
     if top is None:
         return None
-    mean = statistics.fmean(top.validation)
-    seen, lost = metric_text(top.searched, metric), sign * top.bias
-    gives = (
-        f"{plural(len(top.seeds), 'fresh seed')} give{'s' if len(top.seeds) == 1 else ''} {metric_text(mean, metric)}"
-    )
-    told = f"{_amount(lost, metric)} of it {'was' if metric != 'accuracy' else 'were'} luck"
-    if _rounds_to_nothing(lost, metric) or lost < 0:
-        told = "none of it was luck"
+    mean, deviation = mean_and_deviation(top.validation)
+    seen, lost, count = metric_text(top.searched, metric), sign * top.bias, len(top.seeds)
+    gives = f"{plural(count, 'fresh seed')} give{'s' if count == 1 else ''} {metric_text(mean, metric)}"
+    if deviation is None:
+        told = "one seed does not tell luck from chance"
+    elif _rounds_to_nothing(lost, metric) or lost < 0:
+        told = "no luck is to be seen in it"
+    else:
+        verb, error = "was" if metric != "accuracy" else "were", _number(deviation / math.sqrt(count), metric)
+        told = f"{_amount(lost, metric)} of it {verb} luck (standard error {error})"
     whose = names(finalists)[top.trial]
     return f"the search saw {seen} on the validation split ({whose}), {gives}: {told}"
 

@@ -31,6 +31,7 @@ from typing import Any
 os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
 os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]  # one, for all arms
 
+import torch
 from search_benchmark.judging import OURS, ratio_of
 from search_benchmark.measuring import Measured, measure
 from search_benchmark.preparing import prepare, study_of
@@ -147,6 +148,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     words = parser()
     options = words.parse_args(arguments)
+    if options.profile == "gpu" and not torch.cuda.is_available():
+        words.error("the profile gpu needs a GPU that torch can use; cpu is the one for a machine without")
+    if options.profile != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is compared with earlier runs on CPUs must be one
     plans = {name: plan for name, plan in PROFILES[options.profile].items() if options.only in (None, name)}
     for name, plan in plans.items():
         if plan.task["source"] != "digits" and getattr(options, name) is None:

@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from autockd.cli.serving import SERVER
+from autockd.cli.serving import SERVER, STORE, server_command
 from autockd.errors import AutockdError, EnvironmentProblem
 from autockd.folders import studies_folder
-from autockd.study import STORE, Study
+from autockd.study import Study
 
 REPORT_SIZE = {"width": 1280, "height": 900}
 MLFLOW_SIZE = {"width": 1500, "height": 1600}
@@ -37,7 +37,7 @@ _SETTLE = 6_000
 def served(study: Study) -> Iterator[None]:
     """MLflow's server on the study's store, on this machine alone."""
     process = subprocess.Popen(
-        study.ui_command(PORT),
+        server_command(PORT),
         env=os.environ | SERVER | {STORE: str(study.mlflow_uri())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

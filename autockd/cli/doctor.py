@@ -166,7 +166,7 @@ def peaks() -> Iterator[Check]:
 
     cores = usable_cores()
     places = [("one core", 1, "cpu"), *([("all cores", cores, "cpu")] if cores > 1 else [])]
-    places += [("gpu", 1, "cuda")] if machine.gpus() else []
+    places += [("gpu", 1, "cuda")] if any(gpu.computes for gpu in machine.gpus()) else []
     for name, threads, device in places:
         found = measure_peaks(threads, device, LARGE)
         products = f"{found.fp32 / 1e9:,.0f} GFLOP/s in fp32, {found.bf16 / 1e9:,.0f} in bf16"

@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autockd.cli.progress import Progress, budget_line, event_line, ranked, standing_line
+from autockd.cli.progress import Progress, budget_line, event_line, standing_line
 from autockd.cli.tables import trials_table
 from autockd.cli.text import printable
 from autockd.records import (
@@ -24,7 +24,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.summary import StudySummary, TrialRow
+from autockd.summary import StudySummary, TrialRow, ranked
 
 SHOWN_BEST = 5
 """How many of the best trials the live table shows, besides the running ones."""
@@ -111,4 +111,4 @@ def shown_trials(summary: StudySummary, now: float) -> list[TrialRow]:
     running = [row for row in summary.trials if row.state == "running"]
     timed = [row.model_copy(update={"seconds": max(0.0, now - row.started)}) for row in running]
     stopped = [row for row in summary.trials if row.state == "pruned"]
-    return [*ranked(summary)[:SHOWN_BEST], *stopped[-SHOWN_STOPPED:], *timed]
+    return [*ranked(summary.trials, summary.direction)[:SHOWN_BEST], *stopped[-SHOWN_STOPPED:], *timed]

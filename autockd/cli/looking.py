@@ -165,11 +165,13 @@ def show_evaluation(bundle: Path, data: str | None, runtime: RuntimeName, *, as_
     from autockd.text import metric_text
 
     result = evaluate(bundle, load_data(data) if data else None, runtime=runtime)
-    if data is None and "recorded" not in result and runtime != "int8":
+    if data is None and result.recorded is None and runtime != "int8":
         say("note: the bundle has no test metric of its own: whoever chooses by this one has used the test split up")
+    facts = result.model_dump(exclude_none=True)
     if as_json:
-        write_json(result)
+        write_json(facts)
         return
-    metric = str(result["metric"])
-    rows = [(name, metric_text(found, metric) if isinstance(found, float) else found) for name, found in result.items()]
+    rows = [
+        (name, metric_text(fact, result.metric) if isinstance(fact, float) else fact) for name, fact in facts.items()
+    ]
     show(plain_table({"": "left", "found": "left"}, rows))

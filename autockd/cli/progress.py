@@ -151,13 +151,6 @@ def _undistilled(summary: StudySummary) -> TrialRow | None:
     return baseline or best_of_arms(summary).get("none")
 
 
-def ranked(summary: StudySummary) -> list[TrialRow]:
-    """Trials that have a value and were not cut short, best first; baselines too."""
-    sign = sign_of(summary.direction)
-    rows = [row for row in summary.trials if row.state == "complete" and row.value is not None]
-    return sorted(rows, key=lambda row: (-sign * (row.value or 0.0), row.trial))
-
-
 def _leader(summary: StudySummary) -> TrialRow | None:
     """The best running trial, before any has finished."""
     sign = sign_of(summary.direction)

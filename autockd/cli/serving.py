@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from autockd.study import Study
 
 _HOST = "127.0.0.1"
+STORE = "MLFLOW_BACKEND_STORE_URI"
+"""MLflow's own environment variable for what its server shows; see `server_command`."""
 SERVER = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 """Settings of the server where the environment has none: nothing is reported, and no workers wait for jobs."""
 
@@ -28,8 +31,6 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
         UsageError: the study is not recorded in MLflow.
         EnvironmentProblem: the port is taken, or MLflow cannot open the store.
     """
-    from autockd.study import STORE
-
     study = _study(name, studies)
     uri = study.mlflow_uri()
     if uri is None:
@@ -43,8 +44,16 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
     for variable, value in SERVER.items():
         os.environ.setdefault(variable, value)
     os.environ[STORE] = uri
-    command = study.ui_command(port)
+    command = server_command(port)
     os.execvp(command[0], command)  # noqa: S606 - its words come from us, without a shell
+
+
+def server_command(port: int) -> list[str]:
+    """Command line of an MLflow server on the store that `STORE` names, listening on this machine alone.
+
+    The store is no part of it, for its address may hold a password, and commands are there for everybody to see.
+    """
+    return [sys.executable, "-m", "mlflow", "server", "--host", _HOST, "--workers", "1", "--port", str(port)]
 
 
 def _page_here(study: Study, uri: str, port: int) -> str:

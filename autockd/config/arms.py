@@ -31,6 +31,11 @@ class Arm:
     first: int
     study: StudyConfig
 
+    @property
+    def prefix(self) -> str:
+        """What a sentence about it begins with: `kd: `, or nothing where nothing is compared."""
+        return f"{self.label}: " if self.label else ""
+
 
 def arms_of(study: StudyConfig, samples: int | None = None) -> tuple[Arm, ...]:
     """The searches of a study, in order: one for each method that it compares, or the one that it is.

@@ -90,7 +90,8 @@ class Smoothed(Config):
     """The schedule of phi, shared by the methods that grow the teacher's logits from 1/T_max to their full size."""
 
     smoothing_start: int = Field(default=20, ge=1)
-    """T_max: phi starts at 1/T_max; with the step shape it takes T_max values. A study of texts has 10 by itself."""
+    """T_max: phi starts at 1/T_max, or at 2/T_max where the step shape has fewer than two ticks for each value. A study
+    of texts has 10 by itself."""
     schedule_fraction: float = Field(default=1.0, gt=0, le=1)
     """rho: the share of the smoothed run after which phi has reached 1."""
     smoothing_shape: SmoothingShape = "step"

@@ -140,8 +140,8 @@ class ResourceConfig(Config):
     cpus_per_trial: PositiveInt = 1
     """CPU cores of a trial."""
     gpus_per_trial: float | None = Field(default=None, ge=0)
-    """GPU of a trial, one at most, fractions allowed; null is 0 without a GPU, else a share with which as many run as
-    may, four at most on a GPU."""
+    """Share of a GPU for each trial, 0 to 1. Null is 0 on a machine without one, else the largest share with which as
+    many trials run at a time as may: four at most on each GPU."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of training; auto times a step, once for a study on such a machine; fp32 or bf16 repeats anywhere."""
     teacher_precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -240,8 +240,8 @@ class StudyConfig(Config):
     assistant: AssistantConfig | None = None
     """The net between teacher and student, for studies with method `takd`."""
     method: MethodConfig = ContinuationKD()
-    """What `search.space` is of, unless it has a dimension `method`; where methods are compared and none is named here,
-    the space is of no method in particular."""
+    """The study's own method, whose fields the dimensions of `search.space` are, unless one of them is `method` itself.
+    Where methods are compared and none is named here, they are of no method in particular."""
     training: TrainingConfig = TrainingConfig()
     search: SearchConfig = SearchConfig()
     compare: tuple[MethodConfig, ...] = ()

@@ -70,10 +70,11 @@ class _ImageTask(_Task):
     image_size: int | None = Field(default=None, ge=4)
     """Resize to this height and width in pixels; null keeps the size (all images must then share it)."""
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(default=None, min_length=1, max_length=3)
-    """What networks see an image less, for each channel or one for all, of pixels scaled to 0..1. Null measures it on
-    the training split; a given teacher needs the numbers that it was trained with, such as [0.485, 0.456, 0.406]."""
+    """What is subtracted from pixels scaled to 0..1: a number for each channel, or one for all. Null is the mean of the
+    training split; a given teacher needs the numbers that it was trained with, such as [0.485, 0.456, 0.406]."""
     std: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = Field(default=None, min_length=1, max_length=3)
-    """What that is divided by, such as [0.229, 0.224, 0.225]; given where `mean` is, and null where it is null."""
+    """What they are then divided by, such as [0.229, 0.224, 0.225]: given with `mean`, and null, which is the standard
+    deviation of the training split, with it."""
 
     @model_validator(mode="after")
     def _mean_and_std_belong_together(self) -> Self:

@@ -123,7 +123,7 @@ class TextTask(Task):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The test split, sealed: nothing but the final evaluation is given one.
+    """The test split, kept from trials; nothing is scored on it before the final evaluation.
 
     Attributes:
         split: the test split.

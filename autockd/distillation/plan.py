@@ -66,6 +66,11 @@ class Plan:
         table = torch.tensor([list(column) for column in columns.values()], dtype=torch.float64).reshape(-1, run.steps)
         return cls(tuple(columns), table.T.contiguous(), run, restarts)
 
+    @classmethod
+    def constant(cls, run: Run, **coefficients: float) -> Plan:
+        """A plan whose coefficients never change."""
+        return cls.of(run, {name: [value] * run.steps for name, value in coefficients.items()})
+
     def with_column(self, name: str, values: Sequence[float]) -> Plan:
         """The same plan with one more coefficient."""
         column = torch.tensor(list(values), dtype=torch.float64)[:, None]

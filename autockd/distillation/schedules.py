@@ -28,7 +28,9 @@ def temperature(tick: int, length: int, start: int) -> int:
 
 
 def smoothing(shape: SmoothingShape, tick: int, length: int, start: int) -> float:
-    """Phi at one tick: how much of the teacher's logits the student sees, rising from 1/T_max to 1.
+    """Phi at one tick: how much of the teacher's logits the student sees, rising to 1.
+
+    It begins at 1/T_max; at 2/T_max where the step shape has fewer than two ticks for each value.
 
     Args:
         shape: `step` is the paper's 1 - (T_i - 1) / T_max; the others start at 1/T_max on the first tick and

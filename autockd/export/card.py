@@ -20,6 +20,7 @@ from autockd.export.card_usage import (
 )
 from autockd.export.description import BundleConfig, ImageBundleConfig, TextBundleConfig
 from autockd.export.figures import Figures, ModelFigures
+from autockd.text import plural
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]|~#])")
 
@@ -133,9 +134,10 @@ def _making(config: BundleConfig) -> Iterator[str]:
             f"{run.learning_rate:.4g} ({run.lr_schedule.shape}), weight decay {run.weight_decay:.4g}."
         )
     if (budget := config.budget) is not None:
+        again = f" and {plural(budget.fresh_runs, 'run')} with fresh seeds" if budget.fresh_runs else ""
         yield (
-            f"**Budget.** Chosen from {budget.trials} trials of {budget.epochs:,} epochs in all, which took "
-            f"{budget.trial_seconds:,.0f} s one after the other."
+            f"**Budget.** Chosen from {plural(budget.trials, 'trial')}{again}, of {budget.epochs:,} epochs in all, "
+            f"which took {budget.trial_seconds:,.0f} s one after the other."
         )
 
 

@@ -50,10 +50,12 @@ class Budget(Record):
     """What the search took that found the model."""
 
     trials: int
+    fresh_runs: int = 0
+    """Runs of its finalists with fresh seeds."""
     epochs: int
-    """Of all its trials together."""
+    """Of all trials and fresh runs together; but for those of runs that were compressed for the ladder's rungs."""
     trial_seconds: float
-    """Wall time of all its trials, one after the other."""
+    """Wall time of all trials and fresh runs, one after the other."""
 
 
 class _Description(Record):

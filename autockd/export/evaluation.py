@@ -9,9 +9,26 @@ from autockd.data.task import Split
 from autockd.errors import DataError, ExportError
 from autockd.export.bundle import Bundle
 from autockd.export.student import Runtime
+from autockd.limits import Record
 from autockd.surroundings import plain_tensors
 
 RuntimeName = Literal["torch", "onnx", "int8"]
+
+
+class Evaluation(Record):
+    """A bundle's metric on a split."""
+
+    bundle: str
+    split: str
+    runtime: RuntimeName
+    samples: int
+    metric: str
+    value: float
+    """A fraction for accuracy (0.95, not 95)."""
+    classes: str | None = None
+    """How classes were matched, where that was by number."""
+    recorded: float | None = None
+    """What the bundle says of this split of its own data; None on other data, and where it says nothing."""
 
 
 @plain_tensors()

@@ -50,7 +50,7 @@ class Figures(Record):
     """What figures.json holds."""
 
     runtime: str
-    """Such as `onnxruntime 1.22.0`, on the CPU."""
+    """Such as `onnxruntime 1.32.0`, on the CPU."""
     threads: int = 1
     metric: str
     examples: int

@@ -25,7 +25,7 @@ class Comparison(Record):
     """One runtime, compared with the student in torch, fp32, in memory."""
 
     runtime: str
-    """Such as `onnxruntime 1.22.0`."""
+    """Such as `onnxruntime 1.32.0`."""
     batch_sizes: tuple[int, ...]
     max_difference: float
     """Largest absolute difference of a logit."""

@@ -53,6 +53,8 @@ def time_split(events: Iterable[Event], seconds: Mapping[str, float]) -> dict[st
 def bound_of(events: Iterable[Event], total: float) -> Bound | None:
     """The least time for a study's teacher pass and training steps, finalists' too, and the study's share of it.
 
+    Of trials that were stopped early the steps that they did count; of runs that were compressed for a rung none do.
+
     Args:
         events: of the study.
         total: its wall time, in seconds.

@@ -182,6 +182,8 @@ class ReportContent(Record):
     device: str = ""
     precision: str = ""
     precision_reason: str = ""
+    parallel: int | None = None
+    """Trials at a time, of the study's last session."""
     conventions: dict[str, str] = {}
     """How each method's losses are scaled and reduced; where methods are compared, by arm."""
     notes: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autockd.facts import sign_of
 from autockd.records import FinalistFinished
-from autockd.summary import StudySummary, TrialRow
+from autockd.summary import StudySummary, TrialRow, ranked
 from autockd.verdicts import finalists_of, runs_of, winner_of
 
 
@@ -16,15 +16,13 @@ def finalist_trials(summary: StudySummary, top: int, barred: frozenset[int] = fr
         top: how many of the best; of each compared method. Two trials at the same point are one.
         barred: trials that cannot win, and so are not among the best.
     """
-    sign = sign_of(summary.direction)
-    whole = [row for row in summary.trials if row.state == "complete" and row.value is not None]
+    whole = ranked(summary.trials, summary.direction)
     chosen = {row.trial for row in whole if row.role == "baseline"}
     presets = [row for row in summary.trials if row.role == "default" and row.state in ("complete", "pruned")]
     chosen |= {row.trial for row in presets if row.value is not None}  # not one that was cut before its first epoch
-    ranked = sorted(whole, key=lambda row: (-sign * (row.value or 0.0), row.trial))
-    for arm in {row.arm for row in ranked}:
+    for arm in {row.arm for row in whole}:
         points: dict[tuple[object, ...], TrialRow] = {}
-        for row in ranked:
+        for row in whole:
             if row.role != "baseline" and row.arm == arm and row.trial not in barred:
                 points.setdefault((row.method, *sorted(row.params.items())), row)
         chosen |= {row.trial for row in list(points.values())[:top]}

@@ -13,6 +13,7 @@ from autockd.records import (
     Event,
     Exported,
     Noted,
+    PrecisionChosen,
     RungReached,
     StudyResumed,
     StudyStarted,
@@ -207,6 +208,7 @@ def _spent(what: str, runs: Sequence[Any]) -> Spent:
 
 def _facts(summary: StudySummary, history: Sequence[Event]) -> dict[str, Any]:
     choice = summary.precision
+    chosen = next((event for event in reversed(history) if isinstance(event, PrecisionChosen)), None)
     exported = next((event for event in reversed(history) if isinstance(event, Exported)), None)
     notes = [event for event in history if isinstance(event, Noted)]
     seed = "" if exported is None or exported.seed is None else f", seed {exported.seed}"
@@ -214,6 +216,7 @@ def _facts(summary: StudySummary, history: Sequence[Event]) -> dict[str, Any]:
         "device": choice.device if choice else "",
         "precision": choice.precision if choice else "",
         "precision_reason": choice.reason if choice else "",
+        "parallel": chosen.parallel if chosen else None,
         "notes": tuple(dict.fromkeys(f"{note.kind}: {note.text}" for note in notes if note.kind != "progress")),
         "test_opened": tuple(event.time for event in history if isinstance(event, TestOpened)),
         "exported": f"trial {exported.trial}{seed}" if exported else "",

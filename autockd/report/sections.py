@@ -231,7 +231,9 @@ def _seeds(content: ReportContent) -> str:
 def _repeat(content: ReportContent) -> Iterator[Section]:
     text = (
         "In the study's folder, study.yaml has every setting written out, and ledger.jsonl every event. The same seed "
-        "makes the same trials; on another machine arithmetic may round otherwise."
+        "makes the same trials where as many run at a time; on another machine arithmetic may round otherwise."
     )
-    commands = (f"autockd run study.yaml name={content.study}-again", f"autockd report {content.study}-again")
+    at_a_time = f" resources.parallel_trials={content.parallel}" if content.parallel else ""
+    again = f"{content.study}-again"
+    commands = (f"autockd run study.yaml name={again}{at_a_time}", f"autockd report {again}")
     yield Section("repeat", "How to repeat it", (text,), commands=commands)

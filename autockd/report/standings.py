@@ -147,4 +147,5 @@ def _compared(one: Standing, other: Standing | None, direction: Direction) -> Pa
     shared = [seed for seed in one.seeds if seed in theirs]
     if not shared:
         return None
-    return compare_paired([mine[seed] for seed in shared], [theirs[seed] for seed in shared], direction)
+    found = compare_paired([mine[seed] for seed in shared], [theirs[seed] for seed in shared], direction)
+    return found.model_copy(update={"split": "test" if is_tested else "validation"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def summary_of(ledger: Path) -> StudySummary:
     if summary is None:
         raise StudyError(f"{ledger.parent}: this study has not begun; start one with `autockd run`")
     return summary
+
+
+def no_such_study(name: str | Path, studies: Path) -> StudyError:
+    """The error that a folder of studies has none of that name, with those that it may have meant."""
+    names = sorted(path.parent.name for path in studies.glob(f"*/{CONFIG}"))
+    near = difflib.get_close_matches(str(name), names, n=3)
+    said = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names[:10])}"
+    said = said if names else "there is none yet: start one with `autockd run`"
+    return StudyError(f"no study {str(name)!r} in {studies}; {said}")
 
 
 def list_studies(studies: Path, complain: Callable[[str], None] | None = None) -> list[StudySummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from autockd.facts import sign_of
 from autockd.report.content import STATES, ReportContent, Standing
 from autockd.text import count_text, duration, metric_text, plural
-from autockd.verdicts import PairedComparison
+from autockd.verdicts import CONFIDENCE, PairedComparison
 
 _FEW_SEEDS = 5
 """Below so many seeds, an interval is wide enough to hide a gain that matters."""
@@ -118,15 +119,15 @@ def _verdict(found: PairedComparison, whom: str, content: ReportContent) -> str:
     metric = content.metric
     if found.seeds < 2:
         return (
-            f"Against {whom} the difference is {gap_text(found.difference, metric)} on {content.judged_on} under one "
+            f"Against {whom} the difference is {gap_text(found.difference, metric)} on {found.split} under one "
             "seed: that cannot be told apart from chance."
         )
     if found.low == found.high:
-        gap = f"{gap_text(found.difference, metric)} on {content.judged_on} with each of {found.seeds} seeds"
+        gap = f"{gap_text(found.difference, metric)} on {found.split} with each of {found.seeds} seeds"
         return f"It cannot be told apart from {whom} ({gap}, which leaves no spread to judge by)."
     low, high = gap_text(found.low, metric).removesuffix(" points"), gap_text(found.high, metric)
     numbers = (
-        f"{gap_text(found.difference, metric)} on {content.judged_on}, 95 % interval {low} to {high}, "
+        f"{gap_text(found.difference, metric)} on {found.split}, 95 % interval {low} to {high}, "
         f"paired t-test over {found.seeds} seeds, p = {found.p_value:.2g}"
     )
     if found.verdict == "cannot be told apart":
@@ -209,12 +210,34 @@ def _what_is_missing(content: ReportContent) -> Iterator[str]:
             "Every model was trained with one seed: differences of the size that another seed makes mean nothing, and "
             f"the winner's validation value was selected for being {wanted}."
         )
-    elif (fewest := min(len(row.seeds) for row in content.standings if row.seeds)) < _FEW_SEEDS:
-        yield f"{plural(fewest, 'fresh seed')}, so intervals are wide: a small gain would not show."
+    else:
+        yield from _what_intervals_leave_out(content)
     if not content.test_opened:
         yield "The test split has not been opened; all values are of the validation split, on which trials were chosen."
     if not any(name.startswith("latency_ms") for name in winner.costs):
         yield "The search measured no latency."
+
+
+def _what_intervals_leave_out(content: ReportContent) -> Iterator[str]:
+    """Of models that ran again with fresh seeds."""
+    tried = [row for row in content.standings if row.seeds]
+    if (fewest := min(len(row.seeds) for row in tried)) < _FEW_SEEDS:
+        yield f"{plural(fewest, 'fresh seed')}, so intervals are wide: a small gain would not show."
+    diagnosis = next((row for row in content.diagnoses if row.kind == "winner"), None)
+    about = ""
+    if diagnosis is not None and content.metric == "accuracy" and (answers := sum(diagnosis.counts)):
+        right = sum(share * count for share, count in zip(diagnosis.accuracy, diagnosis.counts, strict=True)) / answers
+        error = math.sqrt(right * (1 - right) / answers * diagnosis.seeds)
+        about = f" (by a standard error of {100 * error:.1f} points for the winner's accuracy)"
+    yield f"Intervals are of seeds alone: what other test samples would change{about} is in none of them."
+    pairs = sum(found is not None for row in tried for found in (row.against_none, row.against_preset))
+    if pairs > 1:
+        chance = f"{1 - CONFIDENCE**pairs:.0%}".replace("%", " %")
+        yield (
+            f"Each of {pairs} comparisons is judged at 95 % by itself: where nothing differs, some would seem to "
+            f"with a probability of up to {chance}. The winner was chosen among {len(tried)} models by "
+            "validation values of these very runs, which flatters its test values a little too."
+        )
 
 
 def _what_is_unequal(content: ReportContent) -> Iterator[str]:

@@ -164,7 +164,9 @@ class StudyBook:
             self._record(EpochFinished(time=time.time(), trial=report.trial, record=record))
             self._pace.note(self._config(report.trial), record)
             self._note_epoch(report.trial, record)
-        self._standing[report.trial] = self._standing[report.trial].model_copy(update=cost_of(report))
+        self._standing[report.trial] = self._standing[report.trial].model_copy(
+            update={**cost_of(report), "work": report.work or self._standing[report.trial].work}
+        )
         if report.outcome is not None:
             self.close(report.trial, report.outcome)
         elif report.rung is not None:

@@ -136,7 +136,7 @@ def _connected(address: str, preload: str | None) -> Iterator[Callable[[], None]
 
 @contextmanager
 def connection(address: str) -> Iterator[None]:
-    """The same, waited for."""
+    """Within this Ray answers; see `connecting`."""
     with connecting(address) as wait:
         wait()
         yield

@@ -1,4 +1,4 @@
-"""What a trial costs: wall, CPU and GPU seconds, over all the workers that it ran on."""
+"""What a trial costs: wall, CPU and GPU seconds, over all the workers that it ran on, from checkpoint to checkpoint."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Allocation:
 
     @property
     def ray(self) -> dict[str, float]:
-        """As Ray wants it."""
+        """By Ray's names, such as {"CPU": 1, "GPU": 0.25}."""
         return {"CPU": self.cpus, "GPU": self.gpus} if self.gpus else {"CPU": self.cpus}
 
     def slots(self, node: Mapping[str, float]) -> int:

@@ -29,8 +29,8 @@ from autockd.training.bank import TeacherBank
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
-from autockd.training.peaks import computes_on, measure_peaks
-from autockd.training.precision import Wanted, choose_precision, insisted
+from autockd.training.peaks import computes_on, peaks_if_they_fit
+from autockd.training.precision import Wanted, choose_precision, fixed_precision
 from autockd.training.probes import remembered
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
@@ -66,12 +66,12 @@ class Score:
     """None for a regression."""
 
 
-def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> tuple[PrecisionChoice, Peaks]:
-    """The arithmetic for all trials, from timing the study's own student; and the most that a worker can do.
+def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -> tuple[PrecisionChoice, Peaks | None]:
+    """The arithmetic for all trials, from timing the study's own student; and the most that a worker can do, if known.
 
     Raises:
         EnvironmentProblem: Ray counts a GPU that torch cannot use.
-        ConfigError: steps are to be recorded, and cannot be.
+        ConfigError: steps are to be captured as CUDA graphs, and cannot be.
     """
     if device == "cuda" and not (torch.cuda.is_available() and computes_on(torch.device(device))):
         raise EnvironmentProblem(
@@ -79,12 +79,12 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
             "install a torch that can, or set it to 0"
         )
     wanted = study.resources.precision
-    recorded = study.resources.cuda_graphs and device == "cuda" and isinstance(task, ImageTask)
+    cuda_graphs = study.resources.cuda_graphs and device == "cuda" and isinstance(task, ImageTask)
     try:
-        choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), recorded)
+        choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), cuda_graphs)
     except TrialFailed as error:
         raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
-    return choice, measure_peaks(choice.threads, device)
+    return choice, peaks_if_they_fit(choice.threads, device)
 
 
 def ready_teacher(
@@ -189,7 +189,7 @@ def check_bank(teacher: TeacherSpec, task: Task, device: str, threads: int, seed
 def score(
     subjects: list[Subject], teacher: Subject, task: Task, held_out: HeldOut, device: str, threads: int
 ) -> list[Score]:
-    """The metrics of final models on the validation and the test split. Nothing else is given the test split.
+    """The metrics of final models on the validation and the test split, whose labels nothing has used before.
 
     Args:
         subjects: what to score.
@@ -245,10 +245,10 @@ def _probe(
     wanted: Wanted,
     threads: int,
     device: torch.device,
-    recorded: bool = False,
+    cuda_graphs: bool = False,
 ) -> PrecisionChoice:
     if wanted != "auto":
-        return insisted(wanted, threads, device)
+        return fixed_precision(wanted, threads, device)
 
     def make() -> tuple[nn.Module, Vocabulary | None]:
         network = build_network(bare(model), task, seed=0)
@@ -259,10 +259,12 @@ def _probe(
         feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
         order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
         inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
-        return choose_precision(lambda: make()[0], inputs, training, threads=threads, device=device, recorded=recorded)
+        return choose_precision(
+            lambda: make()[0], inputs, training, threads=threads, device=device, cuda_graphs=cuda_graphs
+        )
 
     what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
-    what += ["recorded"] if recorded else []
+    what += ["recorded"] if cuda_graphs else []
     return remembered(probe, what, threads, device, cache_folder() / "probes")
 
 

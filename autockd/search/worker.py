@@ -18,6 +18,7 @@ from autockd.data.task import Task
 from autockd.distillation import make_method
 from autockd.errors import AutockdError, EnvironmentProblem, StudyError, TrialFailed, unexpected
 from autockd.folders import CHECKPOINT
+from autockd.limits import Work
 from autockd.models import save_weights
 from autockd.records import EpochRecord, PrecisionChoice, RungResult, TrialOutcome, TrialReport
 from autockd.search.meter import Meter
@@ -63,7 +64,7 @@ class WorkerSetting:
         assistant: the assistant, where a method learns from one.
         measure: what a trained student costs; None where no cost is searched.
         traced: number of the trial of which some steps are traced; None traces none.
-        recorded: whether steps are recorded on a GPU and repeated.
+        cuda_graphs: whether steps on a GPU are captured and replayed.
     """
 
     study: Path
@@ -75,7 +76,7 @@ class WorkerSetting:
     assistant: TeacherSpec | None = None
     measure: Measure | None = None
     traced: int | None = None
-    recorded: bool = False
+    cuda_graphs: bool = False
 
     def teacher_of(self, method: MethodConfig) -> TeacherSpec:
         """Who teaches a method's students."""
@@ -124,12 +125,13 @@ class TrialWorker:
         After a loss the first report is the last one that the lost worker had kept, for it may not have arrived.
         """
         records: list[EpochRecord] = []
-        rung, outcome, problem = None, None, ""
+        rung, outcome, problem, work = None, None, "", None
         try:
             self._watchdog.expect()
             if self._is_new and (kept := self._go_on()):
                 return kept
             rung = self._train(records)
+            work = self._work()
             if rung is None and self._is_at_the_end:
                 outcome = self._finish()
         except EnvironmentProblem as error:
@@ -142,7 +144,7 @@ class TrialWorker:
         finally:
             self._watchdog.rest()
         number, cost = self.number, self._meter.cost()
-        told = {"records": tuple(records), "rung": rung, "outcome": outcome, "problem": problem}
+        told = {"records": tuple(records), "rung": rung, "outcome": outcome, "problem": problem, "work": work}
         report = TrialReport(trial=number, **told, **cost)
         if problem:
             return report
@@ -253,7 +255,7 @@ class TrialWorker:
             micro_batches=self._micro_batches,
             base=setting.teacher.folder,
             tracer=self._tracer,
-            recorded=setting.recorded and device.type == "cuda",
+            cuda_graphs=setting.cuda_graphs and device.type == "cuda",
         )
         self._epochs = self._trainer.fit()
         return self._trainer
@@ -264,6 +266,12 @@ class TrialWorker:
         self._trainer = None
         self._leg += 1
         return rung
+
+    def _work(self) -> Work | None:
+        """What the epochs of its own run took at the least, so far."""
+        if self._trainer is None or self._is_compressed or (whole := self._trainer.work()) is None:
+            return None
+        return whole.times(self._trainer.progress.epoch / self._trainer.trial.training.epochs)
 
     def _finish(self) -> TrialOutcome:
         trainer = self._trainer
@@ -282,7 +290,7 @@ class TrialWorker:
             bank_hits=self._bank.hits if self._bank else 0,
             bank_misses=self._bank.misses if self._bank else 0,
             micro_batches=self._micro_batches,
-            work=trainer.work(),
+            work=self._work(),
             **self._meter.cost(),
         )
 

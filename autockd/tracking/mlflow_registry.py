@@ -74,8 +74,8 @@ class Registration:
     Attributes:
         name: of the registered model.
         version: its version there.
-        alias: what it became.
-        reason: why.
+        alias: what it is now; empty where a later version has taken its place.
+        reason: why it became what it was when it was registered.
         is_new: whether it was not there before, or was not judged.
     """
 
@@ -86,7 +86,8 @@ class Registration:
     is_new: bool
 
     def __str__(self) -> str:
-        return f"registered in MLflow as {self.name} version {self.version}, {self.alias}: {self.reason}"
+        where = f"registered in MLflow as {self.name} version {self.version}"
+        return f"{where}, {self.alias}: {self.reason}" if self.alias else f"{where}, which has no alias any more"
 
 
 def register(uri: str, experiment: str, candidate: Candidate) -> Registration:
@@ -105,8 +106,8 @@ def register(uri: str, experiment: str, candidate: Candidate) -> Registration:
         client = new_client(uri)
         version = _version_of(client, name, candidate.manifest_hash)
         if version is not None and VERDICT in version.tags:
-            alias, _, reason = version.tags[VERDICT].partition(": ")
-            return Registration(name, str(version.version), alias, reason, is_new=False)
+            _, _, reason = version.tags[VERDICT].partition(": ")
+            return Registration(name, str(version.version), _alias(client, name, version), reason, is_new=False)
         if version is None:
             version = _new_version(client, name, _run_of(client, experiment, candidate), candidate)
         alias, reason = _judge(candidate, _champion(client, name, version))
@@ -203,6 +204,12 @@ def _signature(model: Any) -> Any:
         return Schema(specs)
 
     return ModelSignature(schema(model.graph.input), schema(model.graph.output))
+
+
+def _alias(client: Any, name: str, version: Any) -> str:
+    """What a version is called now; empty where it has no alias, or where somebody took it away."""
+    aliases = client.get_registered_model(name).aliases
+    return next((alias for alias in ("champion", "challenger") if str(aliases.get(alias)) == str(version.version)), "")
 
 
 def _champion(client: Any, name: str, version: Any) -> Any:

@@ -35,7 +35,7 @@ from autockd.tracking.locks import FileLock
 from autockd.training.live_teacher import ANSWERS, LiveTeacher
 
 _FLUSH_EVERY, _PAGE = 8192, 4096
-"""Entries between two writes to disk."""
+"""Entries between two writes to disk; bytes of a page of memory, the least that an entry of a sparse file takes."""
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-3, "bf16": 5e-2}
 """Largest difference to the live teacher, relative to its largest logit, that rounding on other hardware explains."""
@@ -128,6 +128,8 @@ class TeacherBank:
         """
         pairs = indices.numpy() * self.identity.views + views.numpy()
         absent = np.unique(pairs[self._filled.reshape(-1)[pairs] == 0])
+        if len(absent) == 0:
+            return 0
         self._require_space(len(absent))  # or hours of answers would end where the disk is full
         for start in range(0, len(absent), _FLUSH_EVERY):
             if self._before_answers is not None:

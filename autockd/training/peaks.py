@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from autockd.limits import Peaks
+from autockd.training.memory import is_out_of_memory, release_memory
 
 SMALL, LARGE = 1024, 2048
 """Sides of the matrices: near the peak within a moment, or at it."""
@@ -28,8 +29,21 @@ def computes_on(device: torch.device) -> bool:
         return False
 
 
+def peaks_if_they_fit(threads: int, device: str) -> Peaks | None:
+    """As `measure_peaks`; None where memory is too little for it: a study does without."""
+    try:
+        return measure_peaks(threads, device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    release_memory()
+    return None
+
+
 def measure_peaks(threads: int, device: str, size: int = SMALL) -> Peaks:
     """Time large matrix products and a large copy on this worker, the best of a few rounds.
+
+    A single thread is timed by the processor time that it takes, which other work on the machine does not lengthen.
 
     Args:
         threads: CPU threads that a trial uses.
@@ -71,14 +85,15 @@ def _copy_rate(device: torch.device) -> float:
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
     """The least time of a few rounds, after one that does not count."""
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     run()
     least = float("inf")
     for _ in range(_ROUNDS):
         _wait(device)
-        began = time.perf_counter()
+        began = clock()
         run()
         _wait(device)
-        least = min(least, time.perf_counter() - began)
+        least = min(least, clock() - began)
     return least
 
 

@@ -20,7 +20,7 @@ from autockd.processor import cpu_has_bf16
 from autockd.records import Precision, PrecisionChoice
 from autockd.training.memory import is_out_of_memory, release_memory
 from autockd.training.optimizer import make_optimizer
-from autockd.training.program import WARM_UP, record_step, recording_stream
+from autockd.training.program import WARM_UP, capture_step, capture_stream
 
 Wanted = Literal["auto", "fp32", "bf16"]
 
@@ -52,7 +52,7 @@ class Variant:
 def autocast(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """The context in which a forward pass of this precision runs.
 
-    It keeps no rounded weights: a pass reads nearly all of them once, and a recorded step must round them anew.
+    It keeps no rounded weights: a pass reads nearly all of them once, and a captured step must round them anew.
     """
     if precision == "fp32":
         return contextlib.nullcontext()
@@ -74,7 +74,7 @@ def without_tf32(device: torch.device) -> Iterator[None]:
         convolutions.fp32_precision = before
 
 
-def as_named(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
+def without_tf32_if_fp32(precision: Precision, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Within this what is called fp32 is that on a GPU too."""
     return without_tf32(device) if precision == "fp32" else contextlib.nullcontext()
 
@@ -91,7 +91,7 @@ def choose_precision(
     *,
     threads: int,
     device: torch.device,
-    recorded: bool = False,
+    cuda_graphs: bool = False,
 ) -> tuple[PrecisionChoice, bool]:
     """Time a training step in each variant and choose.
 
@@ -101,14 +101,14 @@ def choose_precision(
         training: its optimizer.
         threads: CPU threads that a trial may use; one thread is tried too.
         device: where trials run.
-        recorded: whether they record their step and repeat it, on a GPU: then that is timed.
+        cuda_graphs: whether they capture their step and replay it, on a GPU: then that is timed.
 
     Returns:
         The choice, with the reason in a sentence; and whether all fitted into memory, of which another process may have
         had some just then.
 
     Raises:
-        TrialFailed: a step cannot be recorded.
+        TrialFailed: a step cannot be captured.
     """
     seconds: dict[Variant, float] = {}
     hopeless: set[Precision] = set()
@@ -117,8 +117,8 @@ def choose_precision(
         if len(seconds) >= 2 and (variant.precision in hopeless or time.perf_counter() - began > _BUDGET):
             continue
         least = min(seconds.values(), default=math.inf)
-        timing = partial(_time_step, make_model(), inputs, training, variant, device, least, recorded=recorded)
-        with as_named(variant.precision, device):
+        timing = partial(_time_step, make_model(), inputs, training, variant, device, least, cuda_graphs=cuda_graphs)
+        with without_tf32_if_fp32(variant.precision, device):
             seconds[variant] = _if_it_fits(timing)
         if min(each for other, each in seconds.items() if other.precision == variant.precision) > _HOPELESS * least:
             hopeless.add(variant.precision)
@@ -151,7 +151,7 @@ def _best(seconds: dict[Variant, float]) -> tuple[Variant, str]:
     return reference, reason
 
 
-def insisted(precision: Precision, threads: int, device: torch.device) -> PrecisionChoice:
+def fixed_precision(precision: Precision, threads: int, device: torch.device) -> PrecisionChoice:
     """The choice where the precision is asked for: nothing is timed."""
     chosen = Variant(precision, channels_last=precision == "bf16", threads=threads if device.type == "cpu" else 1)
     return _as_choice(chosen, f"{chosen}: asked for", device=device)
@@ -200,7 +200,7 @@ def _time_step(
     device: torch.device,
     least: float,
     *,
-    recorded: bool = False,
+    cuda_graphs: bool = False,
 ) -> float:
     """Seconds of one training step: the least of a few rounds, or of as many steps as show that it is hopeless.
 
@@ -222,7 +222,7 @@ def _time_step(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
-    repeat = _recorded(step, optimizer, device) if recorded else step
+    repeat = _captured(step, optimizer, device) if cuda_graphs else step
 
     def run(steps: int) -> float:
         began = clock()
@@ -246,14 +246,14 @@ def _time_step(
     return min(rounds)
 
 
-def _recorded(step: Callable[[], None], optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[[], None]:
-    """What repeats the step as a recorded one."""
-    stream, outside = recording_stream(device), torch.cuda.current_stream(device)
+def _captured(step: Callable[[], None], optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[[], None]:
+    """What replays the step as a CUDA graph."""
+    stream, outside = capture_stream(device), torch.cuda.current_stream(device)
     stream.wait_stream(outside)
     try:
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
                 step()
-            return record_step(step, optimizer, stream).replay
+            return capture_step(step, optimizer, stream).replay
     finally:
         outside.wait_stream(stream)

@@ -1,9 +1,9 @@
-"""Training steps that take nothing from the host, so that a GPU can repeat one as it was recorded (a CUDA graph).
+"""Training steps that take nothing from the host, so that a GPU can replay one that was captured (a CUDA graph).
 
 A small student's step is some hundred kernels of a few microseconds, and the host needs longer to launch each than the
 GPU to run it. Here all that changes from one step to the next lies on the device: the epoch's order, the teacher's
 answers, the plan; and counters there say which part of them is next. So a step is the same sequence of kernels every
-time, which is recorded once and then launched as a whole.
+time, which is captured once and then launched as a whole.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autockd.training.batches import Batch
 from autockd.training.memory import is_out_of_memory
 
 WARM_UP = 3
-"""Steps before one is recorded: what is made once, such as the optimizer's state, is made in these."""
+"""Steps before one is captured: what is made once, such as the optimizer's state, is made in these."""
 
 Train = Callable[[Batch, Tensor | None, Row], Tensor]
 """A step but for its learning rate: from a batch, the teacher's logits of its samples, and the coefficients. Returns
@@ -33,7 +33,7 @@ what is to be added up over an epoch, float32 [4]."""
 class StepProgram:
     """The steps of one run. On a CPU they are computed one by one, with the same result.
 
-    Batches are of one shape, except the last of an epoch, which is never recorded.
+    Batches are of one shape, except the last of an epoch, which is never captured.
     """
 
     def __init__(self, feed: Feed, targets: Tensor, plan: Plan, batch_size: int) -> None:
@@ -55,7 +55,7 @@ class StepProgram:
         self.totals = torch.zeros(4, device=self._device)
         """What the steps of the epoch so far returned, added up."""
         self._rate = torch.zeros((), device=self._device)
-        self._stream = recording_stream(self._device) if self._device.type == "cuda" else None
+        self._stream = capture_stream(self._device) if self._device.type == "cuda" else None
         self._optimizer: torch.optim.Optimizer | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = 0
@@ -86,13 +86,13 @@ class StepProgram:
 
         Args:
             train: the same every time.
-            optimizer: that it uses. It is told where the learning rate is; what was recorded with another is forgotten.
+            optimizer: that it uses. It is told where the learning rate is; what was captured with another is forgotten.
             size: samples of the batch.
         """
         self._bind(optimizer)
         is_whole = size == self._batch_size
         if self._graph is None and self._stream is not None and is_whole and self._warm >= WARM_UP:
-            self._graph = record_step(lambda: self._compute(train, size), optimizer, self._stream)
+            self._graph = capture_step(lambda: self._compute(train, size), optimizer, self._stream)
         if self._graph is not None and is_whole:
             self._graph.replay()
             return
@@ -122,7 +122,7 @@ class StepProgram:
 
     @contextmanager
     def _own_stream(self) -> Iterator[None]:
-        """Whatever is recorded must be warmed up and recorded on a stream of its own."""
+        """Whatever is captured must be warmed up and captured on a stream of its own."""
         if self._stream is None:
             yield
             return
@@ -135,18 +135,18 @@ class StepProgram:
             outside.wait_stream(self._stream)
 
 
-def record_step(
+def capture_step(
     step: Callable[[], None], optimizer: torch.optim.Optimizer, stream: torch.cuda.Stream
 ) -> torch.cuda.CUDAGraph:
-    """A training step, to be repeated; it is not done by that.
+    """A training step, to be replayed; capturing does not do it.
 
     Args:
-        step: what to record; it has been done `WARM_UP` times on that stream.
-        optimizer: that it uses. AdamW has to be told that it is recorded, and complains where it is told so otherwise.
+        step: what to capture; it has been done `WARM_UP` times on that stream.
+        optimizer: that it uses. AdamW has to be told that it is captured, and complains where it is told so otherwise.
         stream: a stream of its own.
 
     Raises:
-        TrialFailed: something in it cannot be recorded.
+        TrialFailed: something in it cannot be captured.
         OutOfMemoryError: there is not memory enough.
     """
     graph, groups = torch.cuda.CUDAGraph(), [group for group in optimizer.param_groups if "capturable" in group]
@@ -156,11 +156,12 @@ def record_step(
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             step()
     except RuntimeError as error:
-        for found in (error, error.__context__):  # after it, the recording may fail to end
+        for found in (error, error.__context__):  # after it, the capture may fail to end
             if found is not None and is_out_of_memory(found):
                 raise found from None
         raise TrialFailed(
-            f"a step of this model cannot be recorded ({reason_of(error)})", "set resources.cuda_graphs: false"
+            f"a step of this model cannot be captured as a CUDA graph ({reason_of(error)})",
+            "set resources.cuda_graphs: false",
         ) from error
     finally:
         for group in groups:
@@ -169,6 +170,6 @@ def record_step(
 
 
 @cache
-def recording_stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream of this process's recorded steps: what libraries set aside for a stream, they keep for good."""
+def capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of this process's captured steps: what libraries set aside for a stream, they keep for good."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -9,9 +9,11 @@ from torch.profiler import ProfilerActivity, profile
 
 from autockd.errors import cannot_write
 from autockd.folders import whole_file
+from autockd.training.program import WARM_UP
 
-SKIPPED, TRACED = 3, 16
-"""Steps before the first traced one, which are slower than the rest, and traced ones: a trace of a few megabytes."""
+SKIPPED, TRACED = WARM_UP + 1, 16
+"""Steps before the first traced one, which are slower than the rest (one may be captured as a CUDA graph), and traced
+ones: a trace of a few megabytes."""
 
 
 class StepTracer:
@@ -57,5 +59,7 @@ class StepTracer:
 
     def _begin(self) -> None:
         cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
-        self._profile = profile(activities=[ProfilerActivity.CPU, *cuda], record_shapes=True)
+        activities = [ProfilerActivity.CPU, *cuda]
+        # There is one cycle of events alone; torch 2.11 warns that others are lost unless it is told to add them up.
+        self._profile = profile(activities=activities, record_shapes=True, acc_events=True)
         self._profile.start()

@@ -28,7 +28,7 @@ from autockd.training.batches import Batch, Batches
 from autockd.training.evaluation import evaluate
 from autockd.training.networks import based_on, build_network, make_feed, trim_network
 from autockd.training.optimizer import clip_gradients, make_optimizer, set_learning_rate
-from autockd.training.precision import as_named, autocast, memory_format
+from autockd.training.precision import autocast, memory_format, without_tf32_if_fp32
 from autockd.training.program import StepProgram
 from autockd.training.threads import CoreWatch
 from autockd.training.tracing import StepTracer
@@ -71,7 +71,7 @@ class Trainer:
         micro_batches: int = 1,
         base: Path | None = None,
         tracer: StepTracer | None = None,
-        recorded: bool = False,
+        cuda_graphs: bool = False,
     ) -> None:
         """Build the student and make the plan.
 
@@ -85,7 +85,7 @@ class Trainer:
                 step in less memory, apart from batch normalisation, whose statistics are then those of a part.
             base: the teacher's folder, for a student that is cut from the teacher.
             tracer: is told of every step.
-            recorded: whether steps on images take nothing from the host, so that a GPU can repeat a recorded one.
+            cuda_graphs: whether steps on images take nothing from the host, so that a GPU can replay a captured one.
 
         Raises:
             ModelError: the student cannot be built.
@@ -115,8 +115,8 @@ class Trainer:
         self._feed = feed(task.train, self.device, augmented=True)
         targets, batch_size = task.train.targets.to(self.device), trial.training.batch_size
         self._batches = Batches(self._feed, targets, batch_size)
-        is_recorded = recorded and micro_batches == 1 and isinstance(self._feed, ImageFeed)  # all of one shape
-        self._program = StepProgram(self._feed, targets, self.plan, batch_size) if is_recorded else None
+        is_captured = cuda_graphs and micro_batches == 1 and isinstance(self._feed, ImageFeed)  # all of one shape
+        self._program = StepProgram(self._feed, targets, self.plan, batch_size) if is_captured else None
         self._validation = feed(task.validation, self.device)
 
     @property
@@ -137,7 +137,7 @@ class Trainer:
         """
         while self.progress.epoch < self.trial.training.epochs:
             began = time.perf_counter()
-            with as_named(self.precision.precision, self.device):
+            with without_tf32_if_fp32(self.precision.precision, self.device):
                 totals = self._train_epoch(self.progress.epoch + 1)
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)  # once an epoch, or its time would count as the evaluation's
@@ -194,7 +194,7 @@ class Trainer:
         if self.cores is not None:
             self.cores.begin()
         if self._program is not None:
-            return self._repeat(self._program, order, teacher, step)
+            return self._replay(self._program, order, teacher, step)
         totals = torch.zeros(4, device=self.device)
         for batch in self._batches.epoch(order):
             row = self._begin_step(step)
@@ -204,7 +204,7 @@ class Trainer:
             step += 1
         return totals
 
-    def _repeat(self, program: StepProgram, order: EpochOrder, teacher: Tensor | None, step: int) -> Tensor:
+    def _replay(self, program: StepProgram, order: EpochOrder, teacher: Tensor | None, step: int) -> Tensor:
         """The same as a program on the device, which reads the plan's rows by itself."""
         samples, batch_size = len(order.indices), self.trial.training.batch_size
         with program.epoch(order, teacher, step):

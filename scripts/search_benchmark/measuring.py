@@ -45,7 +45,7 @@ def measure(
     """Run an arm once.
 
     Args:
-        arm: naive, tuned, torchdistill, trainer, trainer_tuned, autockd, or `autockd -TECHNIQUE`.
+        arm: one of `profiles.ARMS`, autockd, or `autockd -TECHNIQUE`.
         setting: what all arms share.
         study: autockd's study without the configurations.
         out: folder for what the arm writes; emptied first.
@@ -85,8 +85,8 @@ def _command(
         return words, autockd.environment(out, setting, off, number)
     sizes = [setting.folder, str(out), f"--trials={trials}", f"--seed={number}"]
     if arm.startswith("trainer"):
-        tuned = ["--tuned"] if arm == "trainer_tuned" else []
-        return [sys.executable, "-m", "search_benchmark.arms.trainer", *sizes, *tuned], {}
+        switches = {"trainer_tuned": ["--tuned"], "trainer_grouped": ["--tuned", "--grouped"]}.get(arm, [])
+        return [sys.executable, "-m", "search_benchmark.arms.trainer", *sizes, *switches], {}
     return [sys.executable, "-m", "search_benchmark.arms.ray_tune", *sizes, f"--arm={arm}"], {}
 
 

@@ -18,10 +18,13 @@ IMAGE_SPACE: dict[str, dict[str, Any]] = {
 TEXT_SPACE: dict[str, dict[str, Any]] = {**IMAGE_SPACE, "learning_rate": {**IMAGE_SPACE["learning_rate"]}}
 TEXT_SPACE["learning_rate"] |= {"low": 5e-5, "high": 5e-4}
 
-ARMS = {"image": ("naive", "tuned", "torchdistill"), "text": ("naive", "tuned", "trainer", "trainer_tuned")}
+ARMS = {
+    "image": ("naive", "tuned", "torchdistill"),
+    "text": ("naive", "tuned", "trainer", "trainer_tuned", "trainer_grouped"),
+}
 """What a user would otherwise build, by kind of task."""
 
-NEEDS = {"torchdistill": "torchdistill", "trainer": "accelerate", "trainer_tuned": "accelerate"}
+NEEDS = {"torchdistill": "torchdistill"} | dict.fromkeys(ARMS["text"][2:], "accelerate")
 """Packages of arms, which autockd does without."""
 
 WAVES = 2
@@ -29,13 +32,13 @@ WAVES = 2
 first, and the next ones say what a trial takes."""
 
 _ALWAYS_OFF = ("bank", "teacher_bf16", "bf16", "fused_optimizer", "warm_workers")
-RECORDING = "cuda_graphs"
+CAPTURE = "cuda_graphs"
 """The technique that a study has a setting for."""
-_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread", "early_imports"), (RECORDING,)
+_ON_CPU_OFF, _ON_GPU_OFF = ("one_thread", "early_imports"), (CAPTURE,)
 _TEXT_ON_CPU_OFF = (*_ON_CPU_OFF, "quick_attention")
 IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
-NOT_RECORDED = ("fused_optimizer", "resident_data")
-"""Without these a step asks the host for something, and cannot be recorded and repeated."""
+NOT_CAPTURED = ("fused_optimizer", "resident_data")
+"""Without these a step asks the host for something, and cannot be captured and replayed."""
 TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")
 TECHNIQUES = {"image": (*IMAGE_OFF, *_ON_CPU_OFF, *_ON_GPU_OFF), "text": (*TEXT_OFF, *_TEXT_ON_CPU_OFF)}
 """What can be taken from autockd, by kind of task."""
@@ -146,7 +149,7 @@ PROFILES: dict[str, dict[str, Plan]] = {
             trials=32,
             rounds=3,
             arms=ARMS["image"],
-            off=(*(each for each in IMAGE_OFF if each not in NOT_RECORDED), *_ON_GPU_OFF),
+            off=(*_ON_GPU_OFF, *IMAGE_OFF),
             resources={"cuda_graphs": True},
         ),
         "texts": Plan(

@@ -10,6 +10,7 @@ from typing import Any
 
 from search_benchmark.judging import OURS, Ratio
 from search_benchmark.measuring import Measured
+from search_benchmark.profiles import CAPTURE, NOT_CAPTURED
 
 
 def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
@@ -34,14 +35,19 @@ def ratios_table(ratios: Sequence[Ratio], runs: Sequence[Measured]) -> str:
 
 
 def waterfall(runs: Sequence[Measured], whole: Measured) -> str:
-    """What each technique gives: the time without it over the time with it, and whether it changes the students."""
+    """What each technique gives: the time without it over the time with it, and whether it changes the students.
+
+    What cannot be taken away where steps are captured is compared with the run without CUDA graphs, if there is one.
+    """
+    uncaptured = next((run for run in runs if run.arm.endswith(f" -{CAPTURE}")), whole)
     lines = ["| without | wall time, all trials | x autockd | trials run | metric with - without, in % |"]
     lines.append("|---|---|---|---|---|")
     for run in sorted(runs, key=lambda run: -run.projected):
         technique = run.arm.partition(" -")[2]
-        ratio = run.projected / whole.projected
-        count = min(run.trials, whole.trials)
-        with_it, without = (statistics.mean(each.result.metrics[:count]) for each in (whole, run))
+        base = uncaptured if technique in NOT_CAPTURED else whole
+        ratio = run.projected / base.projected
+        count = min(run.trials, base.trials)
+        with_it, without = (statistics.mean(each.result.metrics[:count]) for each in (base, run))
         gap = f"{100 * (with_it - without):+.2f}"
         lines.append(f"| {technique} | {run.projected:.0f} s | {ratio:.2f} | {run.trials} | {gap} |")
     return "\n".join(lines)

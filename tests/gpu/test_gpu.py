@@ -29,7 +29,7 @@ from autockd.training.bank import TOLERANCE, BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import build_network
-from autockd.training.precision import choose_precision, insisted
+from autockd.training.precision import choose_precision, fixed_precision
 from autockd.training.teacher import prepare_teacher
 from autockd.training.trainer import Trainer
 
@@ -76,7 +76,7 @@ def test_a_trial_runs(name: str, precision: str, make_trial: MakeTrial, task: Ta
 
 def waits(trainer: Trainer) -> int:
     """How often the host waits for the device in the third epoch."""
-    for epoch in (1, 2):  # whatever is made once, such as a recorded step
+    for epoch in (1, 2):  # whatever is made once, such as a captured step
         trainer._train_epoch(epoch)
     torch.cuda.set_sync_debug_mode("warn")
     try:
@@ -89,10 +89,10 @@ def waits(trainer: Trainer) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("cuda_graphs", [False, True])
 @pytest.mark.parametrize("name", METHODS)
 def test_no_step_waits_for_the_device(
-    name: str, recorded: bool, make_trial: MakeTrial, task: Task, bank: TeacherBank
+    name: str, cuda_graphs: bool, make_trial: MakeTrial, task: Task, bank: TeacherBank
 ) -> None:
     """An epoch begins with copies to the device, which are waited for; more steps add none."""
     for epoch in (1, 2, 3):  # or the first trainer would wait for the teacher's answers, and the second find them
@@ -101,7 +101,7 @@ def test_no_step_waits_for_the_device(
 
     def trained(batch_size: int) -> Trainer:
         trial = make_trial(name, batch_size=batch_size)
-        return Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
+        return Trainer(trial, task, choice(), bank=bank, second_moment=1.0, cuda_graphs=cuda_graphs)
 
     assert waits(trained(4)) == waits(trained(40))
 
@@ -145,15 +145,15 @@ def test_a_recorded_step_is_the_step(
     name: str, precision: str, optimizer: str, make_trial: MakeTrial, task: Task, bank: TeacherBank
 ) -> None:
     trial = make_trial(name, optimizer=optimizer, learning_rate=0.01, batch_size=8, max_grad_norm=1.0)
-    plain, recorded = (
-        Trainer(trial, task, choice(precision), bank=bank, second_moment=1.0, recorded=recorded)
-        for recorded in (False, True)
+    plain, captured = (
+        Trainer(trial, task, choice(precision), bank=bank, second_moment=1.0, cuda_graphs=cuda_graphs)
+        for cuda_graphs in (False, True)
     )
-    for found, expected in zip(recorded.fit(), plain.fit(), strict=True):
+    for found, expected in zip(captured.fit(), plain.fit(), strict=True):
         assert found.loss == pytest.approx(expected.loss, rel=0.05)
         assert found.coefficients == expected.coefficients
-    assert recorded._program is not None
-    assert recorded._program._graph is not None
+    assert captured._program is not None
+    assert captured._program._graph is not None
     assert plain._program is None
 
 
@@ -166,16 +166,16 @@ def test_a_student_learns_as_on_the_cpu(make_trial: MakeTrial, task: Task, fp32:
     assert max(record.metric for record in there) > 0.3
 
 
-@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("cuda_graphs", [False, True])
 def test_a_run_goes_on_from_its_checkpoint(
-    recorded: bool, make_trial: MakeTrial, task: Task, bank: TeacherBank, tmp_path: Path
+    cuda_graphs: bool, make_trial: MakeTrial, task: Task, bank: TeacherBank, tmp_path: Path
 ) -> None:
     trial = make_trial("continuation")
-    whole = list(Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded).fit())
-    first = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
+    whole = list(Trainer(trial, task, choice(), bank=bank, second_moment=1.0, cuda_graphs=cuda_graphs).fit())
+    first = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, cuda_graphs=cuda_graphs)
     list(itertools.islice(first.fit(), 2))
     save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
-    second = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, recorded=recorded)
+    second = Trainer(trial, task, choice(), bank=bank, second_moment=1.0, cuda_graphs=cuda_graphs)
     state = load_checkpoint(tmp_path / "checkpoint.pt")
     assert state is not None
     second.load_state_dict(state)
@@ -257,7 +257,7 @@ def test_the_probe_chooses_with_a_reason(task: Task) -> None:
     found = choose_precision(make, inputs, TrainingConfig(), threads=4, device=CUDA)
     assert (found.device, found.threads) == ("cuda", 1)
     assert " ms a step" in found.reason
-    assert insisted("fp32", 4, CUDA).threads == 1
+    assert fixed_precision("fp32", 4, CUDA).threads == 1
 
 
 def test_a_teacher_is_trained_and_evaluated(task: Task, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_the_winners_best_run_is_exported(ran: Ran) -> None:
     assert bundle.config.seeds.seeds == SEEDS
     assert bundle.config.seeds.test_mean == pytest.approx(sum(winner.test) / 2)
     found = evaluate(ran.study.folder / "bundle")
-    assert found["value"] == found["recorded"] == winner.test[winner.seeds.index(exported.seed)]
+    assert found.value == found.recorded == winner.test[winner.seeds.index(exported.seed)]
 
 
 def test_a_trial_by_its_number_is_the_searchs_own_student(ran: Ran, tmp_path: Path) -> None:

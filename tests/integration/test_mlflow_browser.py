@@ -21,12 +21,12 @@ import mlflow
 import pytest
 from search_events import EPOCHS, NAME, SPACE, STUDY, search_events
 
-from autockd.cli.serving import SERVER
+from autockd.cli.serving import SERVER, STORE, server_command
 from autockd.config.saving import save_study
 from autockd.folders import REPORT
 from autockd.records import EpochFinished, StudyStarted, TrialFinished, TrialStarted
 from autockd.report.writing import shown_of, write_report
-from autockd.study import STORE, Study
+from autockd.study import Study
 from autockd.tracking import Ledger, sync
 from autockd.tracking.saved_views import has_views, is_view
 from autockd.tracking.study_page import study_page
@@ -95,7 +95,7 @@ def site(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     folder = tmp_path_factory.mktemp("server")
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            study.ui_command(port),
+            server_command(port),
             cwd=folder,
             env=os.environ | SERVER | {STORE: str(study.mlflow_uri())},
             stdout=log,

@@ -285,10 +285,10 @@ def test_the_bundle_gives_the_recorded_metric_again(first: Ran, runtime: str) ->
     bundle = Path(exported.bundle)
     assert exported.trial == best.trial
     found = evaluate(bundle, runtime=runtime)
-    assert found["value"] == found["recorded"] == best.test
-    assert found["samples"] == 200
+    assert found.value == found.recorded == best.test
+    assert found.samples == 200
     found = evaluate(bundle, split="validation", runtime=runtime)
-    assert found["value"] == found["recorded"] == best.validation
+    assert found.value == found.recorded == best.validation
 
 
 def test_the_bundle_says_where_its_student_comes_from(first: Ran) -> None:

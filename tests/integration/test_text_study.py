@@ -121,8 +121,8 @@ def test_a_study_of_pairs_whose_students_are_cut_from_the_teacher(
     assert loaded.student.config.pairs
     scores = {event.label: event for event in _of(Evaluated, found)}
     again = evaluate(bundle)
-    assert (again["value"], again["recorded"]) == (scores["best"].test, scores["best"].test)
-    assert evaluate(bundle, runtime="onnx")["value"] == scores["best"].test
+    assert (again.value, again.recorded) == (scores["best"].test, scores["best"].test)
+    assert evaluate(bundle, runtime="onnx").value == scores["best"].test
     model = AutoModelForSequenceClassification.from_pretrained(bundle, local_files_only=True)
     assert model.config.num_hidden_layers == started[exported.trial].config["student"]["layers"]
     assert set(model.config.id2label.values()) == {"same", "other"}
@@ -158,4 +158,4 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
     assert loaded.config.metric == "pearson_spearman"
     assert getattr(loaded.config, "score_range", None) == (0, 5)
     again = evaluate(Path(exported.bundle))
-    assert again["value"] == pytest.approx(scores["best"].test, abs=1e-6)
+    assert again.value == pytest.approx(scores["best"].test, abs=1e-6)

@@ -15,6 +15,7 @@ from autockd.history import History, check_data, check_goes_on, moves, with_move
 from autockd.records import (
     EpochFinished,
     Event,
+    Noted,
     Provenance,
     RungReached,
     StudyFinished,
@@ -213,6 +214,17 @@ def test_the_time_of_the_search_leaves_out_what_was_before_and_between() -> None
     ]
     assert History(parts).arm_seconds("") == 70.0
     assert History().arm_seconds("") == 0.0
+
+
+def test_the_time_of_a_part_counts_in_which_trials_only_went_on() -> None:
+    """A machine that is taken away once an hour, with epochs of half an hour: no trial starts in its later parts."""
+    record = epoch_record(1, train_seconds=1500.0, evaluate_seconds=300.0)
+    told: list[Any] = [started(0.0), trial_began(0.0), EpochFinished(time=1800.0, trial=0, record=record)]
+    for part in range(1, 6):
+        began = 3300.0 * part
+        told += [resumed(began), Noted(time=began + 20.0, kind="choice", text="2 trials at a time")]
+        told.append(EpochFinished(time=began + 1820.0, trial=0, record=record.model_copy(update={"epoch": part + 1})))
+    assert History(told).arm_seconds("") == 6 * 1800.0
 
 
 def compared(*overrides: str) -> StudyConfig:

@@ -45,7 +45,7 @@ from autockd.search.resources import Allocation
 from autockd.search.stages import check_bank, fill_bank, probe_precision, ready_teacher
 from autockd.session import open_session
 from autockd.study import ignore
-from autockd.training.peaks import measure_peaks
+from autockd.training.peaks import peaks_if_they_fit
 from autockd.training.teacher import TeacherSpec
 
 STUDY = """\
@@ -241,7 +241,7 @@ def going_on(machine: Machine, task: Task, folder: Path, host: str = "") -> tupl
 
 def test_on_another_machine_of_its_kind_the_peaks_are_that_ones(task: Task, tmp_path: Path) -> None:
     peaks = Peaks(fp32=9e10, bf16=9e11, copy_rate=9e10, threads=4, device="cpu")
-    choice, (told,) = going_on(Machine({measure_peaks: peaks}), task, tmp_path, host="elsewhere")
+    choice, (told,) = going_on(Machine({peaks_if_they_fit: peaks}), task, tmp_path, host="elsewhere")
     assert choice == KNOWN.choice
     assert told == KNOWN.model_copy(update={"time": told.time, "peaks": peaks})
 
@@ -263,7 +263,10 @@ def test_other_workers_are_written_down_and_their_peaks_are_known(task: Task, tm
 
 def test_on_another_device_it_is_probed_again(task: Task, tmp_path: Path) -> None:
     machine = Machine({probe_precision: (OTHER.choice, OTHER.peaks)}, parallel=8, cpus=3, gpus=0.5)
-    choice, (told,) = going_on(machine, task, tmp_path)
+    choice, (warned, told) = going_on(machine, task, tmp_path)
+    assert isinstance(warned, Noted)
+    assert warned.kind == "warning"
+    assert "trained on cpu in bf16, those from here on are on cuda in" in warned.text
     assert isinstance(told, PrecisionChosen)
     assert choice == OTHER.choice
     assert told == OTHER.model_copy(update={"time": told.time})
@@ -275,12 +278,12 @@ def test_on_another_device_it_is_probed_again(task: Task, tmp_path: Path) -> Non
 
 def test_with_fewer_cores_the_peaks_are_measured_again(task: Task, tmp_path: Path) -> None:
     peaks = Peaks(fp32=2e10, bf16=4e10, copy_rate=1e10, threads=2, device="cpu")
-    machine = Machine({measure_peaks: peaks}, cpus=2)
+    machine = Machine({peaks_if_they_fit: peaks}, cpus=2)
     choice, (told,) = going_on(machine, task, tmp_path)
     assert isinstance(told, PrecisionChosen)
     assert (choice.precision, choice.threads) == ("bf16", 2)
     assert told == KNOWN.model_copy(update={"time": told.time, "choice": choice, "peaks": peaks})
-    assert machine.asked == [(measure_peaks, 2, "cpu")]
+    assert machine.asked == [(peaks_if_they_fit, 2, "cpu")]
 
 
 def bank(**found: Any) -> BankRecord:

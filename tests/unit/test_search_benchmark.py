@@ -16,7 +16,7 @@ from search_benchmark.ablation.sitecustomize import MODULES
 from search_benchmark.judging import ratio_of, standard_error
 from search_benchmark.measuring import Measured, project
 from search_benchmark.preparing import forget_other
-from search_benchmark.profiles import ARMS, IMAGE_SPACE, PROFILES, RECORDING, TECHNIQUES
+from search_benchmark.profiles import ARMS, CAPTURE, IMAGE_SPACE, PROFILES, TECHNIQUES
 from search_benchmark.setting import Result, sobol_points
 from search_benchmark.tables import as_json, ratios_table, waterfall
 
@@ -97,14 +97,16 @@ def test_tables_and_numbers_have_every_arm() -> None:
     ratio = ratio_of("naive", runs, samples=5)
     assert "| naive | 100 s | 10.0 (10.0 to 10.0) | 1 |" in ratios_table([ratio], runs)
     assert "| bank | 50 s | 5.00 | 1 | +2.00 |" in waterfall(off, runs[0])
-    assert [len(part) for part in as_json([ratio], runs, off).values()] == [1, 2, 1]
+    off += [run("autockd -cuda_graphs", 0, 20, [0.5]), run("autockd -resident_data", 0, 60, [0.5])]
+    assert "| resident_data | 60 s | 3.00 | 1 | +0.00 |" in waterfall(off, runs[0]), "without graphs too"
+    assert [len(part) for part in as_json([ratio], runs, off).values()] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles_name_arms_that_there_are(profile: str) -> None:
     for plan in PROFILES[profile].values():
         assert set(plan.arms) <= set(ARMS[plan.kind])
-        assert set(plan.off) <= set(TECHNIQUES[plan.kind]) <= {*MODULES, RECORDING}
+        assert set(plan.off) <= set(TECHNIQUES[plan.kind]) <= {*MODULES, CAPTURE}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,7 @@ def test_profiles_name_arms_that_there_are(profile: str) -> None:
         (["--rounds", "0"], "a whole number from 1 up is needed, not 0"),
         (["--arms", "naiv"], "invalid choice: 'naiv'"),
         (["--off", "bnak"], "invalid choice: 'bnak'"),
+        (["--profile", "gpu"], "the profile gpu needs a GPU"),
     ],
 )
 def test_what_cannot_be_run_is_said_before_anything_runs(

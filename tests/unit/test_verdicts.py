@@ -120,9 +120,9 @@ def test_the_best_of_other_compared_methods_is_a_rival_too() -> None:
 @pytest.mark.parametrize(
     ("searched", "told"),
     [
-        (0.971, "3 fresh seeds give 95.6 %: 1.5 points of it were luck"),
-        (0.9562, "3 fresh seeds give 95.6 %: none of it was luck"),
-        (0.94, "3 fresh seeds give 95.6 %: none of it was luck"),
+        (0.971, "3 fresh seeds give 95.6 %: 1.5 points of it were luck (standard error 0.3)"),
+        (0.9562, "3 fresh seeds give 95.6 %: no luck is to be seen in it"),
+        (0.94, "3 fresh seeds give 95.6 %: no luck is to be seen in it"),
     ],
 )
 def test_the_luck_of_the_search_is_named(searched: float, told: str) -> None:
@@ -140,15 +140,24 @@ def test_the_luck_is_that_of_the_searchs_best_whoever_wins() -> None:
     found = selection_bias((NONE, lucky, stopped, BEST), "accuracy", "maximize")
     assert found is not None
     assert "saw 99.0 % on the validation split (continuation, trial 5)" in found
-    assert found.endswith("9.0 points of it were luck")
+    assert found.endswith("9.0 points of it were luck (standard error 0.0)")
     assert selection_bias((NONE,), "accuracy", "maximize") is None
 
 
 def test_luck_is_what_was_too_little_where_less_is_better() -> None:
-    lucky = finalist(1, "sampled", "kd", searched=0.10, validation=(0.15, 0.15, 0.15))
+    lucky = finalist(1, "sampled", "kd", searched=0.10, validation=(0.14, 0.15, 0.16))
     sober = lucky.model_copy(update={"searched": 0.2})
     told = [selection_bias((found,), "mse", "minimize") for found in (lucky, sober)]
-    assert [str(text).rpartition(": ")[2] for text in told] == ["0.0500 of it was luck", "none of it was luck"]
+    assert [str(text).rpartition(": ")[2] for text in told] == [
+        "0.0500 of it was luck (standard error 0.0058)",
+        "no luck is to be seen in it",
+    ]
+
+
+def test_one_seed_does_not_tell_luck_from_chance() -> None:
+    once = finalist(1, "sampled", "kd", searched=0.99, validation=(0.9,), test=(0.9,))
+    told = selection_bias((once,), "accuracy", "maximize")
+    assert str(told).endswith("1 fresh seed gives 90.0 %: one seed does not tell luck from chance")
 
 
 def test_two_baselines_of_one_method_are_told_apart() -> None:

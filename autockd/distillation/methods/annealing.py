@@ -11,17 +11,13 @@ from torch import Tensor
 from autockd.config.methods import AnnealingKD as AnnealingKDConfig
 from autockd.config.methods import schedule_length
 from autockd.distillation.losses import HARD, hard_loss, squared_distance
-from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
+from autockd.distillation.methods.base import LogitMethod, LossParts, Outputs, Row
 from autockd.distillation.plan import Plan, Run
-from autockd.distillation.schedules import hard_weight, smoothing
+from autockd.distillation.schedules import smoothing
 
 
-class AnnealingKD:
+class AnnealingKD(LogitMethod):
     """Stage one: L = mean-MSE(z_S, phi * z_T). Stage two: L = CE."""
-
-    taught_by: TeacherRole = "teacher"
-    teacher_outputs = frozenset({"logits"})
-    is_mean_over_samples = True
 
     def __init__(self, config: AnnealingKDConfig) -> None:
         self.config = config
@@ -41,7 +37,7 @@ class AnnealingKD:
         length = config.smoothed_length(ticks)
         boundary = schedule_length(config.stage_fraction, ticks)
         at = [run.tick(step, config.granularity) for step in range(run.steps)]
-        weights = [hard_weight("step", tick, ticks, ramp=boundary / ticks, peak=0.0) for tick in at]
+        weights = [float(tick > boundary) for tick in at]  # 0 in stage one, 1 in stage two
         phi = [smoothing(config.smoothing_shape, tick, length, config.smoothing_start) for tick in at]
         restarts = tuple(step for step in range(1, run.steps) if weights[step] != weights[step - 1])
         return Plan.of(run, {"hard_weight": weights, "smoothing": phi}, restarts)

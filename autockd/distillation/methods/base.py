@@ -83,3 +83,15 @@ class Method(Protocol):
             second_moment: as of `plan`, or None while nobody knows it.
         """
         ...
+
+
+class LogitMethod:
+    """What most methods share: the study's teacher gives logits, and the loss is a mean over samples."""
+
+    taught_by: TeacherRole = "teacher"
+    teacher_outputs: frozenset[str] = frozenset({"logits"})
+    is_mean_over_samples: bool = True
+
+    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
+        """Nothing that a user should know beforehand."""
+        return ()

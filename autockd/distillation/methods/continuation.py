@@ -6,24 +6,17 @@ from torch import Tensor
 
 from autockd.config.methods import ContinuationKD as ContinuationKDConfig
 from autockd.distillation.losses import HARD, hard_loss, hinge, squared_distance
-from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
+from autockd.distillation.methods.base import LogitMethod, LossParts, Outputs, Row
 from autockd.distillation.plan import Plan, Run
 from autockd.distillation.schedules import hard_weight, smoothing
 
 
-class ContinuationKD:
+class ContinuationKD(LogitMethod):
     """L = psi * L_task + (1 - psi) * w_kd * max(0, d(x) - m * phi), d the squared distance of z_S to phi * z_T."""
-
-    taught_by: TeacherRole = "teacher"
-    teacher_outputs = frozenset({"logits"})
 
     def __init__(self, config: ContinuationKDConfig) -> None:
         self.config = config
-
-    @property
-    def is_mean_over_samples(self) -> bool:
-        """Not with a hinge on the batch mean."""
-        return self.config.hinge == "sample"
+        self.is_mean_over_samples = config.hinge == "sample"
 
     @property
     def conventions(self) -> str:

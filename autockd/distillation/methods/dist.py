@@ -6,15 +6,13 @@ from torch import Tensor
 
 from autockd.config.methods import Dist as DistConfig
 from autockd.distillation.losses import hard_loss, uncorrelated
-from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
+from autockd.distillation.methods.base import LogitMethod, LossParts, Outputs, Row
 from autockd.distillation.plan import Plan, Run
 
 
-class Dist:
+class Dist(LogitMethod):
     """L = CE + tau^2 * (beta * (1 - Pearson over classes) + gamma * (1 - Pearson over samples)) of softmax outputs."""
 
-    taught_by: TeacherRole = "teacher"
-    teacher_outputs = frozenset({"logits"})
     is_mean_over_samples = False  # a class is compared over the whole batch
     conventions = (
         "L = CE + tau^2 * (beta * (1 - r over classes, mean over samples) + gamma * (1 - r over samples, mean over "
@@ -26,14 +24,7 @@ class Dist:
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:
         """Constant weights and temperature."""
-        return Plan.of(
-            run,
-            {
-                "hard_weight": [1.0] * run.steps,
-                "soft_weight": [1.0] * run.steps,
-                "temperature": [self.config.temperature] * run.steps,
-            },
-        )
+        return Plan.constant(run, hard_weight=1.0, soft_weight=1.0, temperature=self.config.temperature)
 
     def loss(self, student: Outputs, teacher: Outputs, targets: Tensor, row: Row) -> LossParts:
         """Cross-entropy and both relations."""
@@ -44,7 +35,3 @@ class Dist:
         hard = hard_loss(student["logits"], targets)
         soft = tau**2 * (self.config.sample_weight * by_sample + self.config.class_weight * by_class)
         return LossParts(total=row["hard_weight"] * hard + row["soft_weight"] * soft, hard=hard, soft=soft)
-
-    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
-        """None."""
-        return ()

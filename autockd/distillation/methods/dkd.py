@@ -6,16 +6,12 @@ from torch import Tensor
 
 from autockd.config.methods import DecoupledKD as DecoupledKDConfig
 from autockd.distillation.losses import decoupled_kl, hard_loss, standardised
-from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
+from autockd.distillation.methods.base import LogitMethod, LossParts, Outputs, Row
 from autockd.distillation.plan import Plan, Run
 
 
-class DecoupledKD:
+class DecoupledKD(LogitMethod):
     """L = CE + w * (alpha * TCKD + beta * NCKD), w growing from 0 to 1 over the warm-up. For classification alone."""
-
-    taught_by: TeacherRole = "teacher"
-    teacher_outputs = frozenset({"logits"})
-    is_mean_over_samples = True
 
     def __init__(self, config: DecoupledKDConfig) -> None:
         self.config = config
@@ -28,16 +24,10 @@ class DecoupledKD:
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:
         """The warm-up as soft_weight; the rest is constant."""
-        ticks = self.config.warmup * run.steps
-        growing = [min(1.0, (step + 1) / ticks) if ticks else 1.0 for step in range(run.steps)]
-        return Plan.of(
-            run,
-            {
-                "hard_weight": [1.0] * run.steps,
-                "soft_weight": growing,
-                "temperature": [self.config.temperature] * run.steps,
-            },
-        )
+        warm = self.config.warmup * run.steps
+        growing = [min(1.0, (step + 1) / warm) if warm else 1.0 for step in range(run.steps)]
+        constant = Plan.constant(run, hard_weight=1.0, temperature=self.config.temperature)
+        return constant.with_column("soft_weight", growing)
 
     def loss(self, student: Outputs, teacher: Outputs, targets: Tensor, row: Row) -> LossParts:
         """Cross-entropy and both parts of the decoupled KL."""
@@ -48,7 +38,3 @@ class DecoupledKD:
         target, others = decoupled_kl(of_student, of_teacher, targets, row["temperature"])
         soft = self.config.target_weight * target + self.config.other_weight * others
         return LossParts(total=row["hard_weight"] * hard + row["soft_weight"] * soft, hard=hard, soft=soft)
-
-    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
-        """None."""
-        return ()

@@ -7,16 +7,12 @@ from torch import Tensor
 from autockd.config.methods import AssistantKD as AssistantKDConfig
 from autockd.config.methods import HintonKD as HintonKDConfig
 from autockd.distillation.losses import HARD, hard_loss, softened_kl, squared_distance, standardised
-from autockd.distillation.methods.base import LossParts, Outputs, Row, TeacherRole
+from autockd.distillation.methods.base import LogitMethod, LossParts, Outputs, Row
 from autockd.distillation.plan import Plan, Run
 
 
-class HintonKD:
+class HintonKD(LogitMethod):
     """L = (1 - alpha) * CE + alpha * tau^2 * KL(softmax(z_T / tau) || softmax(z_S / tau))."""
-
-    taught_by: TeacherRole = "teacher"
-    teacher_outputs = frozenset({"logits"})
-    is_mean_over_samples = True
 
     def __init__(self, config: HintonKDConfig | AssistantKDConfig) -> None:
         self.config = config
@@ -26,19 +22,15 @@ class HintonKD:
         """Weights and reductions."""
         logits = "standardised logits" if self.config.standardise_logits else "logits"
         return (
-            "L = (1 - alpha) * H + alpha * tau^2 * KL(T || S); KL of softened softmax outputs of "
-            f"{logits}, summed over classes, mean over samples; {HARD}, and alpha weighs (z_S - z_T)^2"
+            f"L = (1 - alpha) * H + alpha * tau^2 * KL(T || S); KL of softened softmax outputs of {logits}, summed "
+            f"over classes, mean over samples; {HARD}, and for scores (z_S - z_T)^2 stands in place of tau^2 * KL"
         )
 
     def plan(self, run: Run, second_moment: float | None) -> Plan:
         """Constant weights and temperature."""
-        return Plan.of(
-            run,
-            {
-                "hard_weight": [1 - self.config.alpha] * run.steps,
-                "soft_weight": [self.config.alpha] * run.steps,
-                "temperature": [self.config.temperature] * run.steps,
-            },
+        config = self.config
+        return Plan.constant(
+            run, hard_weight=1 - config.alpha, soft_weight=config.alpha, temperature=config.temperature
         )
 
     def loss(self, student: Outputs, teacher: Outputs, targets: Tensor, row: Row) -> LossParts:
@@ -53,7 +45,3 @@ class HintonKD:
         if self.config.standardise_logits:
             student, teacher = standardised(student), standardised(teacher)
         return softened_kl(student, teacher, row["temperature"])
-
-    def warnings(self, run: Run, second_moment: float | None) -> tuple[str, ...]:
-        """None."""
-        return ()

@@ -45,7 +45,7 @@ def without_quick_attention(module: ModuleType) -> None:
 
 
 def without_bf16(module: ModuleType) -> None:
-    """Every step in fp32, in the same memory format."""
+    """Every step in fp32, in the same memory format; on a GPU without TF32, which the naive arm has in convolutions."""
     _changed(module, precision="fp32")
 
 
@@ -58,7 +58,7 @@ def without_one_thread(module: ModuleType) -> None:
     """As many threads in each trial as there are cores, as torch has it by itself."""
     from autockd.processor import usable_cores
 
-    _changed(module, threads=usable_cores())
+    _changed(module, threads=usable_cores(), alone=None)  # or the watch over them would leave an epoch to one
 
 
 def _changed(module: ModuleType, **change: Any) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from autockd.records import EpochFinished, StudyFinished, TrialFinished
 from autockd.tracking import events
-from search_benchmark.profiles import NOT_RECORDED, RECORDING
+from search_benchmark.profiles import CAPTURE, NOT_CAPTURED
 from search_benchmark.setting import Result, Setting
 
 HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ def command(study: dict[str, Any], setting: Setting, out: Path, trials: int, off
     points = [{**point} for point in setting.points[:trials]]
     search = {**study["search"], "trials": trials, "enqueue": points}
     whole = {**study, "teacher": {**study["teacher"]}, "search": search}
-    if off in (*NOT_RECORDED, RECORDING):
+    if off in (*NOT_CAPTURED, CAPTURE):
         whole["resources"] = {**study["resources"], "cuda_graphs": False}
     if off == "bf16" and setting.bf16:
         whole["resources"] = {**study["resources"], "teacher_precision": "bf16"}  # it follows the students' by itself
@@ -46,7 +46,7 @@ def environment(out: Path, setting: Setting, off: str | None, seed: int) -> dict
     """A cache of its own, so that every run is a first one; the hook that reorders samples, or takes a technique."""
     path = os.pathsep.join(part for part in (str(HOOK), os.environ.get("PYTHONPATH", "")) if part)
     own = {"AUTOCKD_CACHE": str(out / "cache"), "PYTHONPATH": path, ORDER_ENV: str(seed)}
-    return own if off in (None, RECORDING) else {**own, OFF_ENV: off, LENGTH_ENV: str(setting.max_length)}
+    return own if off in (None, CAPTURE) else {**own, OFF_ENV: off, LENGTH_ENV: str(setting.max_length)}
 
 
 def read_result(out: Path, trials: int) -> Result:

@@ -36,6 +36,10 @@ def train(config: dict[str, Any], setting: Setting) -> Iterator[tuple[float, nn.
 def recipe(config: dict[str, Any], setting: Setting, steps: int) -> dict[str, Any]:
     """The stage's configuration, as torchdistill's own YAML files of KD say it."""
     logits = {"module_path": ".", "module_io": "output"}
+    # On a CPU trials have all of its cores; beside a GPU they load images as the tuned arm does.
+    loading: dict[str, Any] = {"num_workers": 0}
+    if torch.cuda.is_available() and setting.workers:
+        loading = {"num_workers": setting.workers, "persistent_workers": True, "pin_memory": True}
     loss = {
         "key": "KDLoss",
         "kwargs": {
@@ -51,13 +55,13 @@ def recipe(config: dict[str, Any], setting: Setting, steps: int) -> dict[str, An
         "train_data_loader": {
             "dataset_id": "train",
             "sampler": {"class_or_func": RandomSampler},
-            "kwargs": {"batch_size": setting.batch_size, "num_workers": 0, "drop_last": False},
+            "kwargs": {"batch_size": setting.batch_size, "drop_last": False, **loading},
         },
         "val_data_loader": {
             "dataset_id": "validation",
             "sampler": {"class_or_func": SequentialSampler},
             "requires_supp": False,
-            "kwargs": {"batch_size": EVALUATION_BATCH, "num_workers": 0, "drop_last": False},
+            "kwargs": {"batch_size": EVALUATION_BATCH, "drop_last": False, **loading},
         },
         "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
         "student": {"forward_proc": "forward_batch_only", "requires_grad": True},

@@ -1,6 +1,6 @@
-"""transformers' Trainer with a KD loss and `hyperparameter_search`, as its examples write it, or with two switches on.
+"""transformers' Trainer with a KD loss and `hyperparameter_search`: as its examples write it, or with switches on.
 
-python -m search_benchmark.arms.trainer FOLDER OUT --trials 32 [--tuned]
+python -m search_benchmark.arms.trainer FOLDER OUT --trials 32 [--tuned] [--grouped]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search_benchmark.arms.texts import EVALUATION_BATCH, WARMUP, Tokenized, loa
 from search_benchmark.setting import Result, Setting
 
 
-def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) -> Result:
+def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool, grouped: bool) -> Result:
     """The whole search: optuna's backend, the default, one trial after the other on all cores."""
     import transformers
 
@@ -33,6 +33,7 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
     teacher = load_model(setting, "teacher").to(device).eval()
     # Trainer rounds what is in its own model's `forward` alone.
     precision = torch.autocast(device.type, dtype=torch.bfloat16) if tuned and setting.bf16 else nullcontext()
+    steps = setting.epochs * -(-len(train) // setting.batch_size)
     current: dict[str, Any] = {}
     metrics, ends = [0.0] * trials, []
 
@@ -64,7 +65,7 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
 
     trainer = Distilling(
         model_init=lambda: load_model(setting, "student"),
-        args=arguments(setting, out, seed, tuned=tuned, steps=setting.epochs * -(-len(train) // setting.batch_size)),
+        args=arguments(setting, out, seed, tuned=tuned, grouped=grouped, steps=steps),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=transformers.DataCollatorWithPadding(tokenizer) if tuned else transformers.default_data_collator,
@@ -80,8 +81,8 @@ def search(setting: Setting, out: Path, trials: int, seed: int, *, tuned: bool) 
     return Result(metrics, ends)
 
 
-def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int) -> Any:
-    """Training arguments; `tuned` adds bf16, where the hardware has it."""
+def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, grouped: bool, steps: int) -> Any:
+    """Training arguments; `tuned` adds bf16 where the hardware has it, `grouped` batches of texts of like length."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -98,6 +99,7 @@ def arguments(setting: Setting, out: Path, seed: int, *, tuned: bool, steps: int
         logging_strategy="epoch",
         seed=seed,
         bf16=tuned and setting.bf16,
+        train_sampling_strategy="group_by_length" if grouped else "random",
         use_cpu=not torch.cuda.is_available(),
         report_to=["mlflow"],
         disable_tqdm=True,
@@ -110,10 +112,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tuned", action="store_true")
+    parser.add_argument("--tuned", action="store_true", help="bf16, and batches padded to their longest text")
+    parser.add_argument("--grouped", action="store_true", help="batches of texts of like length")
     options = parser.parse_args()
     setting = Setting.load(options.folder)
-    result = search(setting, options.out, options.trials, options.seed, tuned=options.tuned)
+    switches = {"tuned": options.tuned, "grouped": options.grouped}
+    result = search(setting, options.out, options.trials, options.seed, **switches)
     result.save(options.out / "result.json")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autockd.cli.progress import Progress, budget_line, event_line, ranked, seconds_left, standing_line
+from autockd.cli.progress import Progress, budget_line, event_line, seconds_left, standing_line
 from autockd.records import (
     AssistantReady,
     BankReady,
@@ -18,7 +18,7 @@ from autockd.records import (
     TrialFinished,
     TrialStarted,
 )
-from autockd.summary import StudySummary, summarise
+from autockd.summary import StudySummary, ranked, summarise
 
 
 def folded(events: list[Event]) -> StudySummary:
@@ -115,9 +115,9 @@ def test_a_better_baseline_does_not_hide_the_best_student(story: list[Event]) ->
 
 
 def test_ranking_follows_the_direction_and_leaves_out_what_was_cut_short(story: list[Event]) -> None:
-    assert [row.trial for row in ranked(folded(story))] == [1, 0]
-    minimised = [story[0].model_copy(update={"direction": "minimize"}), *story[1:]]
-    assert [row.trial for row in ranked(folded(minimised))] == [0, 1]
+    rows = folded(story).trials
+    assert [row.trial for row in ranked(rows, "maximize")] == [1, 0]
+    assert [row.trial for row in ranked(rows, "minimize")] == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import NoReturn
 import pytest
 
 from autockd.cli.browser import has_display, wait_for
-from autockd.cli.serving import serve
+from autockd.cli.serving import STORE, serve
 from autockd.config import StudyConfig
 from autockd.config.schema import TrackingConfig
 from autockd.errors import EnvironmentProblem, StudyError, UsageError
-from autockd.study import STORE, Study
+from autockd.study import Study
 
 
 def create(studies: Path, **tracking: object) -> Study:

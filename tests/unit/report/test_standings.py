@@ -32,6 +32,20 @@ def test_where_only_baselines_ran_again_the_searchs_choice_is_the_winner() -> No
     assert "no winner" not in " ".join(sentences(content_of(history)))
 
 
+def test_a_comparison_says_which_split_it_is_made_on() -> None:
+    """A stop between two evaluations leaves a model without its test scores; then both are compared on validation."""
+    baseline = next(row.trial for row in content_of(report_events()).standings if row.method == "none")
+    missing = {row.seed for row in report_events() if isinstance(row, Evaluated) and row.trial == baseline}
+    history = [
+        event
+        for event in report_events()
+        if not (isinstance(event, Evaluated) and event.trial == baseline and event.seed == max(missing))
+    ]
+    told = " ".join(content_of(history).summary)
+    assert "points on validation, 95 % interval" in told
+    assert "points on test, 95 % interval" in told  # against the preset, which has all of them
+
+
 def test_a_value_that_another_arm_searches_in_its_own_way_stands_where_there_is_none() -> None:
     dimension = {"type": "choice", "choices": [1, 2, 4]}
     assert height_of(dimension, 2.35) == height_of(dimension, None) < height_of(dimension, 1)

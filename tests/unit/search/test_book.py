@@ -21,6 +21,7 @@ from autockd.config.models import CifarResNet
 from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, TeacherConfig
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
+from autockd.limits import Work
 from autockd.records import (
     EpochFinished,
     Event,
@@ -285,7 +286,8 @@ class TestStopping:
             proposal = desk.book.propose()
             assert proposal is not None
             rung = RungResult(rung=1, epochs=1, value=value)
-            if not desk.book.report(TrialReport(trial=proposal.number, rung=rung, seconds=2.0)):
+            done = Work(flop=8.0, bytes=4.0)
+            if not desk.book.report(TrialReport(trial=proposal.number, rung=rung, seconds=2.0, work=done)):
                 desk.book.close(proposal.number, complete(value))
         return desk
 
@@ -304,6 +306,7 @@ class TestStopping:
         reached, finished = desk.of(RungReached)[-1], desk.of(TrialFinished)[-1]
         assert reached.threshold == pytest.approx(0.8 + 0.1 / 3)
         assert (finished.value, finished.rung, finished.epochs, finished.seconds) == (0.6, 1, 1, 2.0)
+        assert finished.work == Work(flop=8.0, bytes=4.0)
         assert (
             finished.reason == reached.reason == ("rung 1, at epoch 1: 0.6, where the best 1/3 of 3 trials have 0.8333")
         )

@@ -45,7 +45,7 @@ from autockd.search.stages import (
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import make_feed
-from autockd.training.peaks import measure_peaks
+from autockd.training.peaks import peaks_if_they_fit
 from autockd.training.probes import AGAIN
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
@@ -77,12 +77,12 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-peaks_of_this_machine = functools.cache(measure_peaks)
+peaks_of_this_machine = functools.cache(peaks_if_they_fit)
 
 
 @pytest.fixture(autouse=True)
 def peaks_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autockd.search.stages.measure_peaks", peaks_of_this_machine)
+    monkeypatch.setattr("autockd.search.stages.peaks_if_they_fit", peaks_of_this_machine)
 
 
 @pytest.mark.parametrize("wanted", ["fp32", "bf16"])

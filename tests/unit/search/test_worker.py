@@ -673,3 +673,13 @@ def test_a_rung_has_the_number_of_its_share_in_a_short_run_too(
     report = worker_of(setting, task, make_trial("none"), rungs=(1,), first_rung=2).advance()
     assert report.rung is not None
     assert (report.rung.rung, report.rung.epochs) == (2, 1)
+
+
+def test_the_work_of_a_trial_at_a_rung_is_that_of_its_epochs_so_far(
+    setting: WorkerSetting, task: Task, make_trial: MakeTrial
+) -> None:
+    trial = make_trial("none")
+    whole = outcome_of(run(worker_of(setting, task, trial))).work
+    at_rung = worker_of(setting, task, trial, number=1, rungs=(1,)).advance().work
+    assert whole is not None
+    assert at_rung == whole.times(1 / trial.training.epochs)

@@ -15,7 +15,7 @@ from autockd.config.training import TrainingConfig
 from autockd.models import build_model
 from autockd.records import Precision, PrecisionChoice
 from autockd.training import precision as precision_module
-from autockd.training.precision import WORTH_IT, Variant, autocast, choose_precision, insisted, memory_format
+from autockd.training.precision import WORTH_IT, Variant, autocast, choose_precision, fixed_precision, memory_format
 
 CPU = torch.device("cpu")
 TRAINING = TrainingConfig(batch_size=8)
@@ -114,13 +114,13 @@ def test_of_several_threads_it_keeps_what_one_would_take(monkeypatch: pytest.Mon
     timed = {("bf16", True, 1): 0.4, ("bf16", True, 2): 0.25}
     choice = decide(monkeypatch, timed, threads=2)
     assert (fields(choice), choice.alone) == (("bf16", True, 2), 0.4)
-    assert insisted("bf16", 2, CPU).alone is None
+    assert fixed_precision("bf16", 2, CPU).alone is None
 
 
 def test_a_precision_that_is_insisted_on_is_used() -> None:
-    assert fields(insisted("fp32", 2, CPU)) == ("fp32", False, 2)
-    assert fields(insisted("bf16", 1, CPU)) == ("bf16", True, 1)
-    assert insisted("fp32", 2, CPU).reason == "fp32, 2 threads: asked for"
+    assert fields(fixed_precision("fp32", 2, CPU)) == ("fp32", False, 2)
+    assert fields(fixed_precision("bf16", 1, CPU)) == ("bf16", True, 1)
+    assert fixed_precision("fp32", 2, CPU).reason == "fp32, 2 threads: asked for"
 
 
 def test_a_variant_must_be_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:

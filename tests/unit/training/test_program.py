@@ -39,8 +39,8 @@ def make_trainer(
     bank = TeacherBank(folder, BankIdentity.of("teacher", task), lambda: shared_live)
     moment = shared_live.second_moment()
 
-    def make(trial: TrialConfig, *, recorded: bool) -> Trainer:
-        return Trainer(trial, task, fp32, bank=bank, second_moment=moment, recorded=recorded)
+    def make(trial: TrialConfig, *, cuda_graphs: bool) -> Trainer:
+        return Trainer(trial, task, fp32, bank=bank, second_moment=moment, cuda_graphs=cuda_graphs)
 
     return make
 
@@ -65,9 +65,9 @@ def test_a_run_is_that_of_the_plain_loop(
     if name in RELATIVES:
         trial = trial.model_copy(update={"method": RELATIVES[name]})
     assert len(task.train) % 50, "the last batch of an epoch has fewer samples"
-    plain, recorded = (make_trainer(trial, recorded=recorded) for recorded in (False, True))
-    assert_like(list(recorded.fit()), list(plain.fit()))
-    for one, other in zip(recorded.last_weights.values(), plain.last_weights.values(), strict=True):
+    plain, captured = (make_trainer(trial, cuda_graphs=cuda_graphs) for cuda_graphs in (False, True))
+    assert_like(list(captured.fit()), list(plain.fit()))
+    for one, other in zip(captured.last_weights.values(), plain.last_weights.values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
     assert bool(plain.plan.restarts) == (name == "annealing")
 
@@ -76,7 +76,7 @@ def test_coefficients_and_samples_are_read_on_the_device(
     make_trial: MakeTrial, make_trainer: MakeTrainer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss sees tensors, those of each step's row; nothing of them comes from the host."""
-    trainer = make_trainer(make_trial("continuation", batch_size=50), recorded=True)
+    trainer = make_trainer(make_trial("continuation", batch_size=50), cuda_graphs=True)
     seen: list[dict[str, Any]] = []
     loss = trainer.method.loss
 
@@ -108,33 +108,33 @@ def test_a_run_goes_on_from_its_checkpoint(
     optimizer: str, make_trial: MakeTrial, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     trial = make_trial("continuation", optimizer=optimizer, learning_rate=0.01, batch_size=50)
-    first = make_trainer(trial, recorded=True)
+    first = make_trainer(trial, cuda_graphs=True)
     epochs = first.fit()
     whole = list(itertools.islice(epochs, 2))
     save_checkpoint(tmp_path / "checkpoint.pt", first.state_dict())
     whole += epochs
 
-    def rest(*, recorded: bool) -> list[EpochRecord]:
+    def rest(*, cuda_graphs: bool) -> list[EpochRecord]:
         state = load_checkpoint(tmp_path / "checkpoint.pt")
         assert state is not None
-        trainer = make_trainer(trial, recorded=recorded)
+        trainer = make_trainer(trial, cuda_graphs=cuda_graphs)
         trainer.load_state_dict(state)
         return list(trainer.fit())
 
-    assert [record.loss for record in rest(recorded=True)] == [record.loss for record in whole[2:]]
-    assert_like(rest(recorded=False), whole[2:])
+    assert [record.loss for record in rest(cuda_graphs=True)] == [record.loss for record in whole[2:]]
+    assert_like(rest(cuda_graphs=False), whole[2:])
 
 
 def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
     make_trial: MakeTrial, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A recording that failed does not end well either; by that error alone the GPU would be taken for broken."""
-    trainer = make_trainer(make_trial("none", optimizer="adamw"), recorded=True)
+    """A capture that failed does not end well either; by that error alone the GPU would be taken for broken."""
+    trainer = make_trainer(make_trial("none", optimizer="adamw"), cuda_graphs=True)
     groups = trainer.optimizer.param_groups
 
     @contextmanager
     def record(*_: object, **__: object) -> Iterator[None]:
-        assert all(group["capturable"] for group in groups), "or AdamW refuses to be recorded"
+        assert all(group["capturable"] for group in groups), "or AdamW refuses to be captured"
         try:
             yield
         finally:
@@ -156,7 +156,7 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
         program.step(run_out, trainer.optimizer, size)
     assert not any(group["capturable"] for group in groups), "or it complains of every step that is not"
     monkeypatch.setattr(program, "_compute", lambda *_: None)
-    with pytest.raises(TrialFailed, match=r"cannot be recorded .* set resources.cuda_graphs: false"):
+    with pytest.raises(TrialFailed, match=r"cannot be captured .* set resources.cuda_graphs: false"):
         program.step(run_out, trainer.optimizer, size)
 
 
@@ -167,7 +167,7 @@ def test_a_batch_in_parts_is_left_to_the_plain_loop(
         raise AssertionError("no program was asked for")
 
     monkeypatch.setattr(trainer_module, "StepProgram", refuse)
-    for options in ({"micro_batches": 2, "recorded": True}, {"recorded": False}):
+    for options in ({"micro_batches": 2, "cuda_graphs": True}, {"cuda_graphs": False}):
         next(Trainer(make_trial("none", batch_size=60), task, fp32, **options).fit())
     with pytest.raises(AssertionError, match="no program"):
-        Trainer(make_trial("none"), task, fp32, recorded=True)
+        Trainer(make_trial("none"), task, fp32, cuda_graphs=True)

@@ -47,7 +47,7 @@ class Bank:
 def make_trainer(task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
     """Makes trainers whose tensors are fake; the plan, which is the host's, is real. An epoch has two steps."""
 
-    def make(name: str, device: str, *, recorded: bool = False, **training: Any) -> Trainer:
+    def make(name: str, device: str, *, cuda_graphs: bool = False, **training: Any) -> Trainer:
         trial = make_trial("kd" if name in RELATIVES else name, batch_size=100, **training)
         trial = trial.model_copy(update={"method": RELATIVES.get(name, trial.method)})
         plan, build = trainer_module.compile_plan, trainer_module.build_network
@@ -69,18 +69,18 @@ def make_trainer(task: Task, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(trainer_module, "build_network", built)
         precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, device=device, reason="")
         bank: Any = Bank(task.outputs)
-        return Trainer(trial, task, precision, bank=bank, second_moment=1.0, recorded=recorded)
+        return Trainer(trial, task, precision, bank=bank, second_moment=1.0, cuda_graphs=cuda_graphs)
 
     return make
 
 
-@pytest.mark.parametrize(("optimizer", "recorded"), [("sgd", False), ("adamw", True)])
+@pytest.mark.parametrize(("optimizer", "cuda_graphs"), [("sgd", False), ("adamw", True)])
 @pytest.mark.parametrize("name", [*METHODS, *RELATIVES])
 def test_no_step_of_an_epoch_asks_for_a_number(
-    name: str, optimizer: str, recorded: bool, make_trainer: Callable[..., Trainer]
+    name: str, optimizer: str, cuda_graphs: bool, make_trainer: Callable[..., Trainer]
 ) -> None:
     with FakeTensorMode(allow_non_fake_inputs=True):
-        trainer = make_trainer(name, "cpu", recorded=recorded, optimizer=optimizer, learning_rate=0.01)
+        trainer = make_trainer(name, "cpu", cuda_graphs=cuda_graphs, optimizer=optimizer, learning_rate=0.01)
         totals = trainer._train_epoch(1)
         with pytest.raises(DataDependentOutputException):
             float(totals[0])  # as the trainer does once the epoch is over

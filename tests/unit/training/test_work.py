@@ -111,7 +111,7 @@ def test_in_a_hopeless_precision_no_large_product_is_measured(
         return product(side, kind, device)
 
     readings = itertools.count()
-    monkeypatch.setattr(peaks_module, "time", SimpleNamespace(perf_counter=lambda: next(readings) / 1000))
+    monkeypatch.setattr(peaks_module, "time", SimpleNamespace(process_time=lambda: next(readings) / 1000))
     monkeypatch.setattr(peaks_module, "_product", watched)
     monkeypatch.setattr(peaks_module, "_COPIED", 4000)
     monkeypatch.setattr(peaks_module, "_HOPELESS", hopeless)
