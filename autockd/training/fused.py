@@ -1,7 +1,8 @@
 """Several students of one shape trained as a single network: a prototype, to measure on a GPU what it gives there.
 
-On a GPU a small student leaves most of the device idle; K of them in one program share every kernel launch. On a CPU
-this is slower than one student after the other, and nothing uses it there, nor yet elsewhere.
+On a GPU a small student leaves most of the device idle; K of them in one program share every kernel, and the whole step
+is captured as a CUDA graph. On a CPU this is slower than one student after the other. No study uses it yet:
+`scripts/benchmark_fused.py` compares it with single students.
 """
 
 from __future__ import annotations
@@ -19,16 +20,17 @@ from autockd.config.trial import TrialConfig
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import Task
-from autockd.distillation import LossParts, compile_plan, make_method
+from autockd.distillation import LossParts, Plan, Row, compile_plan, make_method
 from autockd.facts import sign_of
 from autockd.models.fused import FusedResNet
 from autockd.models.resnet import ResNet6n2
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training.bank import TeacherBank
-from autockd.training.batches import Batch, Batches
+from autockd.training.batches import Batch
 from autockd.training.evaluation import predict
 from autockd.training.networks import build_network, make_feed
 from autockd.training.precision import autocast, memory_format
+from autockd.training.program import StepProgram
 
 
 class FusedTrainer:
@@ -71,14 +73,19 @@ class FusedTrainer:
         fused = FusedResNet(networks).to(self.device, dtype)
         self.model: FusedResNet = fused.to(memory_format=memory_format(precision))
         self.optimizer = FusedSGD(self.model, [trial.training for trial in trials])
-        rates = [plan.table[:, plan.columns.index("learning_rate")] for plan in self.plans]
-        self._rates = torch.stack(rates, dim=1).to(self.device, dtype)  # [steps, K]: no step waits for a copy
         self.epoch = 0
         self.best = [(math.nan, 0)] * len(trials)
         self._feed = make_feed(
             first.student, task, task.train, self.device, augmented=True, channels_last=precision.channels_last
         )
-        self._batches = Batches(self._feed, task.train.targets.to(self.device), first.training.batch_size)
+        self._program = StepProgram(
+            self._feed,
+            task.train.targets.to(self.device),
+            _side_by_side(self.plans),
+            first.training.batch_size,
+            returns=(len(trials), 4),
+            dtype=dtype,
+        )
         self._validation = make_feed(
             first.student, task, task.validation, self.device, channels_last=precision.channels_last
         )
@@ -99,22 +106,25 @@ class FusedTrainer:
 
     def _train_epoch(self, epoch: int) -> Tensor:
         """One pass over the training samples; returns the sums of total, hard, soft loss and active share: [K, 4]."""
-        order = self._feed.arrange(EpochOrder.of(self.task, epoch), self.trials[0].training.batch_size)
+        samples, batch_size = len(self.task.train), self.trials[0].training.batch_size
+        order = self._feed.arrange(EpochOrder.of(self.task, epoch), batch_size)
         teacher = self.bank.logits(order.indices, order.views).to(self.device, self._dtype) if self.bank else None
-        totals = torch.zeros(len(self.trials), 4, device=self.device)
-        step = (epoch - 1) * self.plans[0].run.steps_per_epoch
         self.model.train()
-        for batch in self._batches.epoch(order):
-            rows = [plan.row(step) for plan in self.plans]
-            self.optimizer.zero_grad()
-            losses = self._losses(batch, teacher, rows)
-            torch.stack([parts.total for parts in losses]).sum().backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step(self._rates[step])
-            totals += torch.stack([_stack(parts) for parts in losses]) * len(batch.targets)
-            step += 1
-        return totals
+        with self._program.epoch(order, teacher, (epoch - 1) * self.plans[0].run.steps_per_epoch):
+            for start in range(0, samples, batch_size):
+                self._program.step(self._train_batch, self.optimizer, min(batch_size, samples - start))
+        return self._program.totals
 
-    def _losses(self, batch: Batch, teacher: Tensor | None, rows: Sequence[dict[str, float]]) -> list[LossParts]:
+    def _train_batch(self, batch: Batch, teacher: Tensor | None, row: Row) -> Tensor:
+        """Change the weights once; returns the sums of total, hard, soft loss and active share over the samples."""
+        rows = [{name: row[f"{place}.{name}"] for name in plan.columns} for place, plan in enumerate(self.plans)]
+        self.optimizer.zero_grad()
+        losses = self._losses(batch, teacher, rows)
+        torch.stack([parts.total for parts in losses]).sum().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step(torch.stack([cast(Tensor, own["learning_rate"]) for own in rows]))
+        return torch.stack([parts.stacked() for parts in losses]).float() * len(batch.targets)
+
+    def _losses(self, batch: Batch, teacher: Tensor | None, rows: Sequence[Row]) -> list[LossParts]:
         assert isinstance(batch.inputs, Tensor), "only ResNets are fused"
         with autocast(self.precision.precision, self.device):
             logits = self.model(batch.inputs.to(self._dtype))
@@ -126,7 +136,7 @@ class FusedTrainer:
         ]
 
     def _evaluate(self) -> list[float]:
-        single = self.model.float() if self._dtype == torch.float32 else _Casting(self.model, self._dtype)
+        single = self.model if self._dtype == torch.float32 else _Casting(self.model, self._dtype)
         answers = predict(single, self._validation, precision=self.precision.precision)  # [N, K, outputs]
         compute = METRICS[self.task.metric].compute
         targets = self.task.validation.targets
@@ -160,6 +170,9 @@ class FusedTrainer:
 
 class FusedSGD:
     """SGD with momentum as torch has it, with a row of learning rate, momentum and weight decay for each student."""
+
+    param_groups = ()
+    """None whose rate is to be told: it is given all rates with each step."""
 
     def __init__(self, model: FusedResNet, recipes: Sequence[TrainingConfig]) -> None:
         self._parameters = list(model.parameters())
@@ -206,8 +219,7 @@ class _Casting(nn.Module):
         return cast(Tensor, self.model(images.to(self.dtype)))
 
 
-def _stack(parts: LossParts) -> Tensor:
-    """total, hard, soft, active as one tensor; what a method lacks is NaN."""
-    absent = torch.full_like(parts.total, math.nan)
-    values = (parts.total, parts.hard, parts.soft, parts.active)
-    return torch.stack([absent if value is None else value.to(parts.total.dtype) for value in values]).detach().float()
+def _side_by_side(plans: Sequence[Plan]) -> Plan:
+    """One plan with the columns of all, named by the student's place: `0.learning_rate`, `1.learning_rate`."""
+    columns = {f"{place}.{name}": plan.column(name) for place, plan in enumerate(plans) for name in plan.columns}
+    return Plan.of(plans[0].run, columns)

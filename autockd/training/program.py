@@ -8,9 +8,10 @@ time, which is captured once and then launched as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,7 +28,16 @@ WARM_UP = 3
 
 Train = Callable[[Batch, Tensor | None, Row], Tensor]
 """A step but for its learning rate: from a batch, the teacher's logits of its samples, and the coefficients. Returns
-what is to be added up over an epoch, float32 [4]."""
+what is to be added up over an epoch, float32."""
+
+
+class Optimizer(Protocol):
+    """Whatever changes the weights in a step."""
+
+    @property
+    def param_groups(self) -> Sequence[dict[str, Any]]:
+        """Those whose learning rate it is to be told; an optimizer that reads its rates by itself has none."""
+        ...
 
 
 class StepProgram:
@@ -36,7 +46,16 @@ class StepProgram:
     Batches are of one shape, except the last of an epoch, which is never captured.
     """
 
-    def __init__(self, feed: Feed, targets: Tensor, plan: Plan, batch_size: int) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        targets: Tensor,
+        plan: Plan,
+        batch_size: int,
+        *,
+        returns: tuple[int, ...] = (4,),
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         """Put the plan on the device.
 
         Args:
@@ -44,19 +63,21 @@ class StepProgram:
             targets: int64 or float32 [N], on the device.
             plan: of the run.
             batch_size: samples of a batch; the last of an epoch may have fewer.
+            returns: shape of what a step returns.
+            dtype: of the plan's coefficients.
         """
         self._feed, self._targets, self._plan, self._batch_size = feed, targets, plan, batch_size
         self._device = targets.device
-        self._table = plan.table.to(self._device, torch.float32)
+        self._table = plan.table.to(self._device, dtype)
         self._step = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._place = torch.zeros(1, dtype=torch.int64, device=self._device)
         self._indices, self._views = (torch.zeros(len(feed), dtype=torch.int64, device=self._device) for _ in range(2))
         self._teacher: Tensor | None = None
-        self.totals = torch.zeros(4, device=self._device)
+        self.totals = torch.zeros(returns, device=self._device)
         """What the steps of the epoch so far returned, added up."""
         self._rate = torch.zeros((), device=self._device)
         self._stream = capture_stream(self._device) if self._device.type == "cuda" else None
-        self._optimizer: torch.optim.Optimizer | None = None
+        self._optimizer: Optimizer | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = 0
 
@@ -81,7 +102,7 @@ class StepProgram:
             self.totals.zero_()
             yield
 
-    def step(self, train: Train, optimizer: torch.optim.Optimizer, size: int) -> None:
+    def step(self, train: Train, optimizer: Optimizer, size: int) -> None:
         """The next step.
 
         Args:
@@ -104,14 +125,15 @@ class StepProgram:
         rows, views = self._indices[places], self._views[places]
         coefficients = self._table.index_select(0, self._step)[0].unbind()
         row = dict(zip(self._plan.columns, coefficients, strict=True))
-        self._rate.copy_(row["learning_rate"])
+        if "learning_rate" in row:
+            self._rate.copy_(row["learning_rate"])
         teacher = None if self._teacher is None else self._teacher[places]
         batch = Batch(self._feed.read(rows, views), self._targets[rows], slice(0, size))
         self.totals += train(batch, teacher, row)
         self._place += size
         self._step += 1
 
-    def _bind(self, optimizer: torch.optim.Optimizer) -> None:
+    def _bind(self, optimizer: Optimizer) -> None:
         """Have the optimizer read the learning rate on the device; a new one, or a state that it loaded, does not."""
         groups = optimizer.param_groups
         if optimizer is self._optimizer and all(group["lr"] is self._rate for group in groups):
@@ -135,9 +157,7 @@ class StepProgram:
             outside.wait_stream(self._stream)
 
 
-def capture_step(
-    step: Callable[[], None], optimizer: torch.optim.Optimizer, stream: torch.cuda.Stream
-) -> torch.cuda.CUDAGraph:
+def capture_step(step: Callable[[], None], optimizer: Optimizer, stream: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
     """A training step, to be replayed; capturing does not do it.
 
     Args:

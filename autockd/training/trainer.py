@@ -235,7 +235,7 @@ class Trainer:
             losses = self._losses(part, teacher, row)
             share = len(part.targets) / len(batch.targets)
             (losses.total * share if share < 1 else losses.total).backward()  # type: ignore[no-untyped-call]
-            totals += _stack(losses) * len(part.targets)
+            totals += losses.stacked() * len(part.targets)
         if self.trial.training.max_grad_norm is not None:
             clip_gradients(self.model.parameters(), self.trial.training.max_grad_norm)
         self.optimizer.step()
@@ -304,13 +304,6 @@ class Trainer:
             samples_per_second=samples / train_seconds,
             tokens_per_second=None if tokens is None else tokens / train_seconds,
         )
-
-
-def _stack(parts: LossParts) -> Tensor:
-    """total, hard, soft, active as one tensor; what a method lacks is NaN."""
-    absent = torch.full_like(parts.total, math.nan)
-    values = (parts.total, parts.hard, parts.soft, parts.active)
-    return torch.stack([absent if value is None else value.to(parts.total.dtype) for value in values]).detach()
 
 
 def _copy(state: State) -> State:

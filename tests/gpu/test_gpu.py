@@ -27,6 +27,7 @@ from autockd.models import weights_hash
 from autockd.records import Precision, PrecisionChoice
 from autockd.training.bank import TOLERANCE, BankIdentity, TeacherBank
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
+from autockd.training.fused import FusedTrainer
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import build_network
 from autockd.training.precision import choose_precision, fixed_precision
@@ -277,3 +278,15 @@ def test_a_teacher_is_trained_and_evaluated(task: Task, tmp_path: Path) -> None:
     assert specs[0].record.weights_hash == specs[1].record.weights_hash
     assert specs[0].record.metric == specs[1].record.metric
     assert len(task.validation) <= EVALUATION_BATCH
+
+
+def test_students_in_one_captured_network_learn_as_each_alone(
+    make_trial: MakeTrial, task: Task, bank: TeacherBank
+) -> None:
+    trials = [make_trial("kd", seed=0), make_trial("continuation", seed=1, learning_rate=0.05)]
+    fused = FusedTrainer(trials, task, choice(), bank=bank, second_moment=1.0)
+    together = list(fused.fit())
+    assert fused._program._graph is not None
+    for place, trial in enumerate(trials):
+        singly = list(Trainer(trial, task, choice(), bank=bank, second_moment=1.0).fit())
+        assert [each[place].loss for each in together] == pytest.approx([one.loss for one in singly], rel=1e-2)

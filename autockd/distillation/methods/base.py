@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from autockd.distillation.losses import Coefficient
@@ -36,6 +38,12 @@ class LossParts:
     hard: Tensor
     soft: Tensor | None = None
     active: Tensor | None = None
+
+    def stacked(self) -> Tensor:
+        """The four of them, [4], without gradients; NaN for what a method lacks."""
+        absent = torch.full_like(self.total, math.nan)
+        values = (self.total, self.hard, self.soft, self.active)
+        return torch.stack([absent if value is None else value.to(self.total.dtype) for value in values]).detach()
 
 
 class Method(Protocol):
