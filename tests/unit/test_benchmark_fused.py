@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import benchmark_fused
+import sys
+from pathlib import Path
+
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import benchmark_fused
 
 
 def test_students_alone_and_together_have_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
