@@ -36,7 +36,6 @@ FRACTION: list[tuple[Moment, tuple[Damage, ...]]] = [
     (SEARCH["before a checkpoint takes its place"], (corrupt_checkpoints, stale_lock)),
     (STOPPED, (torn,)),
     (FINAL["after the test split is opened"], ()),
-    (FINAL["with a bundle that is not recorded"], ()),
     (FINAL["while the report is written"], ()),
 ]
 NONE: list[tuple[Moment, tuple[Damage, ...]]] = [
