@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
@@ -16,7 +16,7 @@ from autockd.config.budget import check_budget
 from autockd.config.models import Encoder
 from autockd.config.pick import parse_pick
 from autockd.config.schema import StudyConfig
-from autockd.config.space import Choice, space_text
+from autockd.config.space import Choice, IntRange, space_text
 from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
 from autockd.data import HeldOut, ImageTask, Split, Task, Texts, load_task
@@ -93,9 +93,8 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
             field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
             _check_last_batch(built, task, sizes[role], role, field)
         if role == "student":
-            searched = config.search.space.get("batch_size")
-            for size in searched.choices if isinstance(searched, Choice) else ():
-                _check_last_batch(built, task, int(size), role, "search.space.batch_size")
+            for size in _searched_sizes(config):
+                _check_last_batch(built, task, size, role, "search.space.batch_size")
             _check_seeds(built, config)
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
@@ -135,6 +134,14 @@ def _check_layers(config: StudyConfig, task: Task, teacher: nn.Module) -> None:
             raise ConfigError.of(field, f"would keep {layers}, and {error}") from error
 
 
+def _searched_sizes(config: StudyConfig) -> Iterable[int]:
+    """Every batch size that may be proposed."""
+    searched = config.search.space.get("batch_size")
+    if isinstance(searched, IntRange):
+        return range(searched.low, searched.high + 1, searched.step or 1)
+    return map(int, searched.choices) if isinstance(searched, Choice) else ()
+
+
 def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str, field: str) -> None:
     """Batch normalisation over a single number has no deviation, and torch refuses it."""
     if _last_batch(len(task.train), batch_size) > 1 or not isinstance(task, ImageTask):
@@ -146,7 +153,10 @@ def _check_last_batch(network: nn.Module, task: Task, batch_size: int, role: str
         message = f"is {batch_size}, so that the last of {len(task.train)} images is a batch of its own, on which"
         message += f" batch normalisation of the {role} cannot train"
         fitting = next(size for size in count(batch_size + 1) if _last_batch(len(task.train), size) > 1)
-        raise ConfigError.of(field, message, f"choose another, such as {fitting}") from error
+        remedy = f"choose another, such as {fitting}"
+        if field.startswith("search."):
+            remedy = f"leave it out: list `choices`, such as {fitting}, or give the range a `step`"
+        raise ConfigError.of(field, message, remedy) from error
 
 
 def _check_seeds(network: nn.Module, config: StudyConfig) -> None:

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from autockd.config.loading import parse_study, refuse_mistakes, with_absolute_paths
+from autockd.config.loading import parse_study, read_file, refuse_mistakes, with_absolute_paths
 from autockd.config.saving import refuse_foreign, save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of, unexpected
@@ -114,14 +114,14 @@ class Study:
 
         Raises:
             StudyError: there is none.
-            ConfigError: an override breaks a rule.
+            ConfigError: its file cannot be read, or an override breaks a rule.
         """
         studies = studies or studies_folder()
         candidates = [studies.absolute() / name, Path(name).absolute()]
         folder = next((path for path in candidates if (path / CONFIG).is_file()), None)
         if folder is None:
             raise no_such_study(name, studies)
-        text = (folder / CONFIG).read_text(encoding="utf-8")
+        text = read_file(folder / CONFIG)
         config = parse_study(text, str(folder / CONFIG), folder, overrides, is_begun=True)
         return cls(without_secrets(config) if overrides else config, folder)
 

@@ -31,7 +31,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """Copy the tensors of a file into `model`: all of them, or none where they do not fit.
 
     Raises:
-        ModelError: the file cannot be read (see `read_state`), or its names or shapes are not the model's.
+        ModelError: the file cannot be read (see `read_state`), its names, shapes or kinds of numbers are not the
+            model's, or a value in it is no number.
     """
     wanted = model.state_dict()
     state = _as_named_now(read_state(path), wanted)
@@ -40,6 +41,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(
             f"weights: {path} does not fit {type(model).__name__}: {'; '.join(misfits)} -> give weights of the same "
             "architecture, widths, channels and classes, or leave `weights` out to start from fresh ones"
+        )
+    if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        raise ModelError(
+            f"weights: {path} holds NaN or infinity in {_listing(broken)}: its training has diverged, or it is damaged "
+            "-> give weights that are numbers"
         )
     model.load_state_dict(state)
 
@@ -166,7 +172,17 @@ def _misfits(wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tenso
         for name, tensor in wanted.items()
         if name in given and given[name].shape != tensor.shape
     ]
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    retyped = [
+        f"{name} ({given[name].dtype} in the file, {tensor.dtype} in the model)"
+        for name, tensor in wanted.items()
+        if name in given and given[name].is_floating_point() != tensor.is_floating_point()
+    ]
+    found = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": reshaped,
+        "of another kind of number": retyped,
+    }
     return [f"{len(names)} {problem}: {_listing(names)}" for problem, names in found.items() if names]
 
 

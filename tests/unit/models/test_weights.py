@@ -191,6 +191,26 @@ def test_misfits_are_listed_and_nothing_is_loaded(model: ResNet6n2, tmp_path: Pa
     assert weights_hash(copy.state_dict()) == before
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(model: ResNet6n2, value: float, tmp_path: Path) -> None:
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state["linear.weight"][3, 1] = value
+    save_weights(state, tmp_path / "diverged.safetensors")
+    untouched = other()
+    with pytest.raises(ModelError, match=r"holds NaN or infinity in linear\.weight: its training has diverged"):
+        load_weights(untouched, tmp_path / "diverged.safetensors")
+    assert weights_hash(untouched.state_dict()) == weights_hash(other().state_dict())
+
+
+def test_whole_numbers_are_no_weights(model: ResNet6n2, tmp_path: Path) -> None:
+    """They would be rounded, of fresh weights nearly all to 0."""
+    state = {name: tensor.int() if name == "conv1.weight" else tensor for name, tensor in model.state_dict().items()}
+    save_weights(state, tmp_path / "rounded.safetensors")
+    told = r"1 of another kind of number: conv1\.weight \(torch\.int32 in the file, torch\.float32 in the model\)"
+    with pytest.raises(ModelError, match=told):
+        load_weights(other(), tmp_path / "rounded.safetensors")
+
+
 def test_at_most_five_misfits_are_listed(tmp_path: Path) -> None:
     save_weights(ResNet6n2(8, (5, 9, 17), "A", classes=10), tmp_path / "wide.safetensors")
     with pytest.raises(ModelError) as caught:
