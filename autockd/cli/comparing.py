@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from autockd.errors import UsageError
+from autockd.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from autockd.config import StudyConfig
@@ -28,10 +28,15 @@ def compared(methods: str | None, overrides: Sequence[str]) -> Change:
 
     def change(study: StudyConfig) -> StudyConfig:
         from autockd.config.comparison import comparison
+        from autockd.config.schema import LONGEST_NAME
 
         found = comparison(study, labels)
         if is_named or study.compare:
             return found
-        return found.model_copy(update={"name": f"{study.name}{_SUFFIX}"})
+        name = f"{study.name}{_SUFFIX}"
+        if len(name) > LONGEST_NAME:
+            message = f"would be {name!r}, and a name has up to {LONGEST_NAME} letters"
+            raise ConfigError.of("name", message, "name the comparison: add name=... to the command")
+        return found.model_copy(update={"name": name})
 
     return change

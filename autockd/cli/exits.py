@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from autockd.cli.output import say
-from autockd.errors import AutockdError, disk_problem, unexpected
+from autockd.errors import AutockdError, UsageError, disk_problem, reason_of, unexpected
 
 DEBUG_ENV = "AUTOCKD_DEBUG"
 """Set to anything but 0 for tracebacks, as with --verbose."""
@@ -51,7 +52,7 @@ def exit_code_of(command: Callable[[], object], settings: Settings) -> int:
         _report(f"error: {error}", settings)
         return error.exit_code
     except Exception as error:  # the last line of defence: a short message instead of a traceback
-        if (problem := disk_problem(error)) is not None:
+        if (problem := disk_problem(error) or _name_problem(error)) is not None:
             _report(f"error: {problem}", settings)
             return problem.exit_code
         _report(_our_bug(error), settings)
@@ -80,6 +81,13 @@ def _code_of_exit(error: SystemExit) -> int:
 def _interrupted() -> int:
     say("interrupted: what is finished is kept")
     return INTERRUPTED
+
+
+def _name_problem(error: Exception) -> UsageError | None:
+    """The error for a file or folder whose name no disk has room for; None where it is another one."""
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return None
+    return UsageError(f"{error.filename}: {reason_of(error)} -> give it a shorter name")
 
 
 def _our_bug(error: Exception) -> str:

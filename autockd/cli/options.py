@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from autockd.errors import UsageError
 from autockd.folders import expanded
 
 
@@ -117,6 +118,14 @@ TimeBudget = Annotated[
 
 
 def changed_by_options(overrides: list[str] | None, trials: int | None, time_budget: str | None) -> list[str]:
-    """The overrides that were written out, and those that have an option of their own."""
+    """The overrides that were written out, and those that have an option of their own.
+
+    Raises:
+        UsageError: the time is no text, as where a shell's variable is not set: as a value of YAML that is no limit.
+    """
+    if time_budget is not None and not time_budget.strip():
+        raise UsageError(
+            "--time-budget: is empty -> name a time such as 30m or 2h, or leave the option out for no limit"
+        )
     own = {"search.trials": trials, "search.time_budget": time_budget}
     return [*(overrides or ()), *(f"{field}={value}" for field, value in own.items() if value is not None)]

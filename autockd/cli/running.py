@@ -39,7 +39,7 @@ def run_file(
 ) -> None:
     """Run the study that FILE names, or one that `change` makes of it, or say what it would do; print the result."""
     config = load_file(file, overrides, smoke=smoke, change=change)
-    check_named(config, file)
+    check_named(config, file, smoke=smoke)
     folder = (studies or studies_folder()).absolute()
     if dry_run:
         _show_dry_run(config, folder, as_json=as_json)

@@ -9,7 +9,7 @@ from autockd.cli.inputs import input_problems
 from autockd.cli.output import write_json
 from autockd.cli.spaces import load_file
 from autockd.config import StudyConfig
-from autockd.config.budget import budget_problems
+from autockd.config.budget import budget_problems, wasted_problems
 from autockd.errors import ConfigError
 from autockd.text import plural
 
@@ -24,7 +24,7 @@ def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyCon
         study = load_file(file, overrides)
         check_named(study, file)
         if study.smoke:
-            check_named(load_file(file, overrides, smoke=True), f"{file} (smoke)")
+            check_named(load_file(file, overrides, smoke=True), f"{file} (smoke)", smoke=True)
     except ConfigError as error:
         if as_json:
             write_json({"valid": False, "problems": [asdict(problem) for problem in error.problems], "config": None})
@@ -32,13 +32,19 @@ def validated(file: str, overrides: Sequence[str], *, as_json: bool) -> StudyCon
     return study
 
 
-def check_named(study: StudyConfig, source: str) -> None:
-    """See to it that a study has trials of its own, and that the files are there which it names.
+def check_named(study: StudyConfig, source: str, *, smoke: bool = False) -> None:
+    """See to it that a study has trials of its own, and for all that it tries first, and the files that it names.
+
+    Args:
+        study: the study.
+        source: names its file in messages.
+        smoke: whether it is a short run, with fewer trials than there are points to try first, or fewer values.
 
     Raises:
         ConfigError: with every mistake.
     """
-    if problems := [*budget_problems(study, source), *input_problems(study, source)]:
+    budget = budget_problems(study, source) or ([] if smoke else wasted_problems(study, source))
+    if problems := [*budget, *input_problems(study, source)]:
         raise ConfigError(problems)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autockd.config.schema import StudyConfig
+from autockd.config.use_rules import constant_mistakes
 from autockd.errors import ConfigError, Problem
 
 
@@ -38,3 +39,20 @@ def budget_problems(config: StudyConfig, source: str = "") -> list[Problem]:
         remedy = f"name a dimension, or set search.trials to {baselines + 1}"
         return [Problem("search.space", message, remedy, source)]
     return []
+
+
+def wasted_problems(config: StudyConfig, source: str = "") -> list[Problem]:
+    """Points to try first for which no trial is left, and dimensions that have one value.
+
+    They are mistakes of a whole study; a short run that tries whether all of it works may have them.
+    """
+    search = config.search
+    problems = [Problem(*mistake, source) for mistake in constant_mistakes(config)]
+    before = len(search.baselines) + search.enqueue_defaults
+    if search.enqueue and search.trials < before + len(search.enqueue):
+        message = (
+            f"is {search.trials}, of which {before} come before the {len(search.enqueue)} points of search.enqueue"
+        )
+        remedy = f"set it to {before + len(search.enqueue)} at least, or name fewer points"
+        problems.append(Problem("search.trials", message, remedy, source))
+    return problems

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from autockd.config.arms import Arm, arms_of
 from autockd.config.schema import SearchConfig, StudyConfig
 from autockd.config.space import ordered
-from autockd.config.space_rules import Mistake, name_mistakes, space_mistakes
+from autockd.config.space_rules import name_mistakes, space_mistakes, twin_mistakes
+from autockd.config.use_rules import Mistake
 
 
 def comparison_mistakes(study: StudyConfig) -> list[Mistake]:
     """Every rule that a comparison, or the space of one of its methods, breaks; each mistake once."""
-    mistakes = [*_setting_mistakes(study), *_twin_mistakes(study), *name_mistakes(study)]
+    mistakes = [*_setting_mistakes(study), *twin_mistakes("compare", study.compare), *name_mistakes(study)]
     if mistakes:
         return mistakes
     try:
@@ -32,12 +33,6 @@ def _setting_mistakes(study: StudyConfig) -> Iterator[Mistake]:
         yield "search.baselines", "is not used where methods are compared; remove it, and add what it names to compare"
     if search.enqueue:
         yield "search.enqueue", "is of one space, and each compared method has its own; remove it"
-
-
-def _twin_mistakes(study: StudyConfig) -> Iterator[Mistake]:
-    for place, method in enumerate(study.compare):
-        if method in study.compare[:place]:
-            yield f"compare.{place}", f"is the same as compare.{study.compare.index(method)}; remove one of them"
 
 
 def _arm_mistakes(arm: Arm) -> Iterator[Mistake]:

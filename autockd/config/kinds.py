@@ -9,6 +9,7 @@ from autockd.config.methods import ContinuationKD, MethodConfig
 from autockd.config.models import Encoder, ModelConfig
 from autockd.config.packages import package_path
 from autockd.config.schema import StudyConfig
+from autockd.config.training import require_restorable
 
 NEED_CLASSES = frozenset({"dkd", "dist"})
 """Methods whose losses are about the relations among classes."""
@@ -33,6 +34,10 @@ def kind_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
             yield f"{field}.path", message
     if isinstance(study.teacher.model, Encoder) and study.teacher.model.path is None:
         yield "teacher.model.path", "is required: a hub id, or a local folder with the encoder that it starts from"
+    try:
+        require_restorable(study.student.model, study.training)
+    except ValueError as error:
+        yield "student.model.trim_vocabulary", str(error)
     yield from _assistant_mistakes(study)
     if study.task.is_regression:
         yield from _regression_mistakes(study)

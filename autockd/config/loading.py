@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -15,6 +17,7 @@ from pydantic_core import ErrorDetails
 from autockd.config.budget import resource_mistakes
 from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import kind_mistakes
+from autockd.config.limit_rules import limit_mistakes
 from autockd.config.models import Encoder
 from autockd.config.objective_rules import objective_mistakes
 from autockd.config.packages import package_path
@@ -117,7 +120,7 @@ def parse_study(
         raise ConfigError(problems)
     study = change(study) if change else study
     if settings or not is_begun:
-        for field, message in _mistakes(study):
+        for field, message in _mistakes(study, is_begun=is_begun):
             problems.append(Problem(field, message, source=_origin(tuple(field.split(".")), origins, source)))
     if study.smoke and not smoke and not is_begun:  # a mistake there should not wait until somebody asks for it
         try:
@@ -127,7 +130,10 @@ def parse_study(
             problems += [each for each in error.problems if (each.field, each.message) not in known]
     if problems:
         raise ConfigError(problems)
-    return with_absolute_paths(study, folder)
+    try:
+        return with_absolute_paths(study, folder)
+    except ConfigError as error:
+        raise _located(error, origins, source) from error
 
 
 class _Data(BaseModel):
@@ -148,7 +154,10 @@ def parse_task(text: str, source: str, folder: Path) -> TaskConfig:
         found = _Data.model_validate(data)
     except ValidationError as error:
         raise ConfigError([_problem(detail, data, origins, source) for detail in error.errors()]) from error
-    return _absolute(found, folder).task
+    try:
+        return _absolute(found, folder).task
+    except ConfigError as error:
+        raise _located(error, origins, source) from error
 
 
 def _smoke_settings(data: Mapping[str, Any], source: str, problems: list[Problem]) -> list[tuple[str, Any, str]]:
@@ -159,7 +168,23 @@ def _smoke_settings(data: Mapping[str, Any], source: str, problems: list[Problem
         problems.append(Problem("smoke", "is what --smoke applies, and the file has no such section", remedy, source))
     if not isinstance(section, dict):  # which is a mistake that the study's own rules name
         return []
-    return [(str(key), value, f"{source} (smoke)") for key, value in section.items()]
+    return [(key, value, f"{source} (smoke)") for key, value in _settings(section, data)]
+
+
+def _settings(section: Mapping[str, Any], data: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted fields and values of a smoke section: the keys below one of the file's sections leave the others there."""
+    for key, value in section.items():
+        known = data.get(key)
+        if isinstance(value, dict) and isinstance(known, dict) and _is_same_kind(value, known):
+            yield from _settings(value, known, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
+
+
+def _is_same_kind(section: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether a section says more of the same thing, and not another task, model, method or dimension instead."""
+    kind = next((key for key in ("source", "family", "type", "name") if key in known), None)
+    return kind is None or section.get(kind, known[kind]) == known[kind]
 
 
 def refuse_mistakes(study: StudyConfig) -> None:
@@ -172,10 +197,14 @@ def refuse_mistakes(study: StudyConfig) -> None:
         raise ConfigError(found)
 
 
-def _mistakes(study: StudyConfig) -> Sequence[tuple[str, str]]:
-    """Fields that do not go together, and why; a space is looked at only where what it is of is right."""
+def _mistakes(study: StudyConfig, *, is_begun: bool = False) -> Sequence[tuple[str, str]]:
+    """Fields that do not go together, and why; a space is looked at only where what it is of is right.
+
+    What has begun may go on, with other settings too, with numbers that no study begins with now.
+    """
     rules = comparison_mistakes if study.compare else space_mistakes
     mistakes = [*kind_mistakes(study), *resource_mistakes(study), *objective_mistakes(study)]
+    mistakes += () if is_begun else limit_mistakes(study)
     return mistakes or list(rules(study))
 
 
@@ -189,7 +218,7 @@ def _parse_overrides(overrides: Sequence[str], problems: list[Problem]) -> Itera
             continue
         try:
             yield key, parse_value(value), origin
-        except (yaml.YAMLError, ValueError):
+        except (yaml.YAMLError, ValueError, RecursionError):
             problems.append(Problem(key, f"{value!r} is not a YAML value", "quote it", origin))
 
 
@@ -295,6 +324,12 @@ def _origin(location: Location, origins: Mapping[Location, str], source: str) ->
     return source
 
 
+def _located(error: ConfigError, origins: Mapping[Location, str], source: str) -> ConfigError:
+    """The same mistakes, with where each of them stands."""
+    places = [_origin(tuple(problem.field.split(".")), origins, source) for problem in error.problems]
+    return ConfigError([replace(problem, source=at) for problem, at in zip(error.problems, places, strict=True)])
+
+
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
     """The keys of the model that a pydantic location leads to; union tags choose a member."""
     models = [model]
@@ -320,24 +355,40 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 
 def with_absolute_paths(study: StudyConfig, folder: Path) -> StudyConfig:
-    """The study with every relative path made absolute from `folder`, `~` expanded."""
+    """The study with every relative path made absolute from `folder`, `~` expanded.
+
+    Raises:
+        ConfigError: a path leads nowhere, whatever there is.
+    """
     resolved = _absolute(study, folder)
     uri = resolved.tracking.uri
     if uri is not None and (database := _RELATIVE_DATABASE.match(uri)):
-        absolute = f"{database['scheme']}{(folder / database['path']).resolve()}"
+        with _leading_somewhere("tracking.uri", uri):
+            absolute = f"{database['scheme']}{(folder / database['path']).resolve()}"
         resolved = resolved.model_copy(update={"tracking": resolved.tracking.model_copy(update={"uri": absolute})})
     return resolved
 
 
-def _absolute(model: _Model, folder: Path) -> _Model:
+def _absolute(model: _Model, folder: Path, place: str = "") -> _Model:
     changes: dict[str, Any] = {}
     for name in type(model).model_fields:
         value = getattr(model, name)
-        if isinstance(value, Path):
-            changes[name] = (folder / expanded(value)).resolve()
-        elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
-            local = package_path(value) or folder / expanded(value)
-            changes[name] = str(local.resolve()) if can_only_be_local(value) or local.exists() else value
-        elif isinstance(value, BaseModel):
-            changes[name] = _absolute(value, folder)
+        with _leading_somewhere(f"{place}{name}", value):
+            if isinstance(value, Path):
+                changes[name] = (folder / expanded(value)).resolve()
+            elif isinstance(model, _HUB_OR_LOCAL) and name == "path" and value is not None:
+                local = package_path(value) or folder / expanded(value)
+                changes[name] = str(local.resolve()) if can_only_be_local(value) or local.exists() else value
+            elif isinstance(value, BaseModel):
+                changes[name] = _absolute(value, folder, f"{place}{name}.")
     return model.model_copy(update=changes)
+
+
+@contextmanager
+def _leading_somewhere(field: str, value: object) -> Iterator[None]:
+    """Name the field whose path is a circle of links, has a NUL in it, or is of a package that is not there."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, LookupError) as error:
+        message = f"is {str(value)!r}, which leads nowhere: {reason_of(error)}"
+        raise ConfigError.of(field, message, "name another file or folder") from error

@@ -19,6 +19,32 @@ _SMOOTHED: Mapping[str, AnyDimension] = {
     "schedule_fraction": FloatRange(type="float", low=0.25, high=1.0),
 }
 
+_SOFT_WEIGHTS: Mapping[str, tuple[str, ...]] = {
+    "kd": ("alpha",),
+    "takd": ("alpha",),
+    "dkd": ("target_weight", "other_weight"),
+    "dist": ("sample_weight", "class_weight"),
+    "continuation": ("soft_loss_weight",),
+}
+"""The weights of each method's soft loss."""
+
+_OF_SOFT_LOSS = (
+    *("temperature", "standardise_logits", "warmup", "smoothing_start", "schedule_fraction", "smoothing_shape"),
+    *("reduction", "margin", "margin_mode", "hinge", "anneal_teacher", "anneal_margin"),
+)
+"""Fields that decide nothing where no soft loss has a weight."""
+
+_OF_CLASSES = ("temperature", "standardise_logits", "reduction")
+"""Fields that decide nothing where targets are scores: one number has no distribution, and is its own mean and sum."""
+
+SWITCHES = frozenset(
+    [
+        *("alpha", "target_weight", "other_weight", "sample_weight", "class_weight", "soft_loss_weight", "margin"),
+        *("margin_mode", "ramp_shape", "anneal_teacher", "anneal_margin", "anneal_hard_loss", "frozen_hard_loss"),
+    ]
+)
+"""Fields whose values put others out of use: see `idle_fields`."""
+
 _SPACES: Mapping[str, Mapping[str, AnyDimension]] = {
     "none": {},
     "kd": _SOFTENED,
@@ -54,8 +80,12 @@ def method_space(method: MethodConfig, *, is_regression: bool) -> dict[str, AnyD
     space: dict[str, AnyDimension] = dict(_SPACES[method.name])
     if isinstance(method, ContinuationKD):
         space |= _margins(method)  # a margin of 0 is `none`, whatever its unit: see `without_margin`
-    idle = {*idle_fields(method), *(("temperature",) if is_regression else ())}
-    return {name: _holding(each, getattr(method, name)) for name, each in space.items() if name not in idle}
+    idle = idle_fields(method, is_regression=is_regression)
+    return {
+        name: _holding(each, getattr(method, name))
+        for name, each in space.items()
+        if name not in idle or space.keys() >= set(idle[name])  # what puts it out of use is searched itself
+    }
 
 
 def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
@@ -71,11 +101,23 @@ def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
     return {"margin": FloatRange(type="float", low=low, high=high, log=True)}
 
 
-def idle_fields(method: MethodConfig) -> dict[str, tuple[str, ...]]:
-    """Fields that decide nothing, each with those whose values put it out of use."""
+def idle_fields(method: MethodConfig, *, is_regression: bool) -> dict[str, tuple[str, ...]]:
+    """Fields that decide nothing, each with those whose values put it out of use; with `task` where its scores do."""
     idle: dict[str, tuple[str, ...]] = {}
-    if not isinstance(method, ContinuationKD):
-        return idle
+    if is_regression:
+        idle |= dict.fromkeys(_OF_CLASSES, ("task",))
+    weights = _SOFT_WEIGHTS.get(method.name, ())
+    if weights and not any(getattr(method, weight) for weight in weights):
+        idle |= dict.fromkeys(_OF_SOFT_LOSS, weights)
+    return idle | _idle_in_continuation(method) if isinstance(method, ContinuationKD) else idle
+
+
+def _idle_in_continuation(method: ContinuationKD) -> dict[str, tuple[str, ...]]:
+    idle: dict[str, tuple[str, ...]] = {}
+    if not method.margin:
+        idle |= dict.fromkeys(("hinge", "margin_mode"), ("margin",))
+    if not method.anneal_hard_loss and method.frozen_hard_loss == 1:
+        idle |= dict.fromkeys(("soft_loss_weight", *_OF_SOFT_LOSS), ("anneal_hard_loss", "frozen_hard_loss"))
     if not (method.anneal_teacher or method.anneal_margin):
         idle["schedule_fraction"] = ("anneal_teacher", "anneal_margin")
         if method.margin_mode != "dead_zone":  # whose unit it is part of

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from autockd.config.pick import parse_pick
 from autockd.config.schema import Objective, StudyConfig
-from autockd.config.space import AnyDimension, Choice, FloatRange
+from autockd.config.space import AnyDimension, Choice, FloatRange, varies
 from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import STUDENT_DIMENSIONS
 
@@ -29,7 +29,7 @@ def objective_mistakes(study: StudyConfig) -> Iterator[tuple[str, str]]:
                 f"is {search.stopping.rule}, but a search for several objectives stops no trial early: Optuna judges "
                 "prefixes of a run by one value; set it to none, or leave search.objectives out",
             )
-        if not any(_varies(dimension) for dimension in student_dimensions(study).values()):
+        if not any(varies(dimension) for dimension in student_dimensions(study).values()):
             yield "search.objectives", f"every student of this space costs the same; {_remedy(study)}"
     elif search.sampler == "nsga2" and search.stopping.rule != "none":
         yield (
@@ -66,10 +66,6 @@ def _values(dimension: AnyDimension) -> Sequence[object]:
     if isinstance(dimension, Choice):
         return dimension.choices
     return () if isinstance(dimension, FloatRange) else range(dimension.low, dimension.high + 1, dimension.step or 1)
-
-
-def _varies(dimension: AnyDimension) -> bool:
-    return len(set(dimension.corners)) > 1
 
 
 def _remedy(study: StudyConfig) -> str:

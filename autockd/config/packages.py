@@ -17,7 +17,10 @@ def package_path(text: str) -> Path | None:
     if not text.startswith(PREFIX):
         return None
     name, _, rest = text.removeprefix(PREFIX).partition("/")
-    spec = find_spec(name) if name.isidentifier() else None
+    try:
+        spec = find_spec(name) if name.isidentifier() else None
+    except ValueError:  # of a module that was not found on a path, as __main__
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise LookupError(f"the package {name} is not installed")
     return Path(spec.submodule_search_locations[0]) / rest

@@ -35,6 +35,13 @@ NUMBERS_BEGIN = list("-+.0123456789")
 class PlainLoader(yaml.SafeLoader):
     """PyYAML's safe loader, of YAML 1.1, with YAML 1.2's numbers, without dates, and with no repeated keys."""
 
+    def construct_scalar(self, node: Any) -> Any:
+        """A value as text, of whole characters: no file can hold half of one, which YAML can name."""
+        text = super().construct_scalar(node)
+        if isinstance(text, str) and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise _refused("\\ud800 to \\udfff are halves of a character; write the character itself", node)
+        return text
+
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """A whole number, decimal unless it begins with 0o or 0x."""
         text = str(self.construct_scalar(node))

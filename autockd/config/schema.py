@@ -222,13 +222,22 @@ class ExportConfig(Config):
         return self
 
 
+LONGEST_NAME = 100
+"""Letters of a study's name."""
+
+StudyName = Annotated[
+    str,
+    _word(
+        rf"[A-Za-z0-9]([A-Za-z0-9._-]{{0,{LONGEST_NAME - 2}}}[A-Za-z0-9])?",
+        f"up to {LONGEST_NAME} letters and digits with ._- between them",
+    ),
+]
+
+
 class StudyConfig(Config):
     """A whole study, as its YAML file says it."""
 
-    name: Annotated[
-        str,
-        _word(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?", "up to 100 letters and digits with ._- between them"),
-    ]
+    name: StudyName
     """Names the study's folder, its Optuna study and its MLflow run."""
     seed: int = Field(default=0, ge=0)
     """Seed of the sampler and of every trial."""
@@ -253,7 +262,8 @@ class StudyConfig(Config):
     tracking: TrackingConfig = TrackingConfig()
     export: ExportConfig = ExportConfig()
     smoke: dict[str, Any] = {}
-    """Overrides, dotted field to value, that `--smoke` applies: a short run that tries whether all of it works."""
+    """Overrides, dotted field to value, that `--smoke` applies: a short run that tries whether all of it works. Several
+    of one section may stand below its name."""
 
     @model_validator(mode="wrap")
     @classmethod

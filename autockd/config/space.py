@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator, field_validator, model_validator
 
 from autockd.config.base import Config
 
@@ -28,6 +28,13 @@ class _Dimension(Config):
     type: str
     when: dict[str, Value | tuple[Value, ...]] = {}
     """Other dimensions and the value, or values, that each must have for this one to exist."""
+
+    @field_validator("when")
+    @classmethod
+    def _can_hold(cls, when: dict[str, Value | tuple[Value, ...]]) -> dict[str, Value | tuple[Value, ...]]:
+        if empty := [name for name, allowed in when.items() if allowed == ()]:
+            raise ValueError(f"{empty[0]} needs one value at least, at which this dimension exists, not []")
+        return when
 
     def is_active(self, params: Mapping[str, object]) -> bool:
         """Whether this dimension exists at the point `params`."""
@@ -169,6 +176,11 @@ def active_params(space: Mapping[str, AnyDimension], values: Mapping[str, object
         if name in values and dimension.is_active(params):
             params[name] = values[name]
     return params
+
+
+def varies(dimension: AnyDimension) -> bool:
+    """Whether a dimension can take more than one value."""
+    return len(set(dimension.corners)) > 1
 
 
 def space_text(space: Mapping[str, AnyDimension]) -> str:

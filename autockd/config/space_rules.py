@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from autockd.config.method_spaces import idle_fields
 from autockd.config.methods import METHOD_CONFIGS
 from autockd.config.schema import StudyConfig
 from autockd.config.space import (
@@ -24,13 +23,9 @@ from autockd.config.space import (
     as_tuple,
     ordered,
 )
-from autockd.config.training import TRAINING_DIMENSIONS
+from autockd.config.training import TRAINING_DIMENSIONS, TrainingConfig
 from autockd.config.trial import STUDENT_DIMENSIONS, baseline_config, conditioned_space, default_params, trial_config
-
-Mistake = tuple[str, str]
-"""A dotted field and the message about it."""
-
-_BASE = "search.space"
+from autockd.config.use_rules import BASE, Mistake, idle_mistakes
 
 
 def known_dimensions(study: StudyConfig) -> tuple[str, ...]:
@@ -54,8 +49,9 @@ def space_mistakes(study: StudyConfig) -> list[Mistake]:
     try:
         space = dict(ordered(conditioned_space(study)))
     except ValueError as error:
-        return [(_BASE, str(error))]
+        return [(BASE, str(error))]
     mistakes = [*_base_mistakes(study), *_baseline_mistakes(study), *_corner_mistakes(study, space)]
+    mistakes += idle_mistakes(study, space)
     mistakes = mistakes or list(_shortest_schedule_mistakes(study, space)) or list(_joint_mistakes(study, space))
     return [*mistakes, *_first_trial_mistakes(study, space)]
 
@@ -65,42 +61,38 @@ def name_mistakes(study: StudyConfig) -> Iterator[Mistake]:
     space = study.search.space
     method = space.get("method")
     if method is not None and (not isinstance(method, Choice) or not set(study.own_methods) <= set(METHOD_CONFIGS)):
-        yield f"{_BASE}.method", f"must be of type choice, among {', '.join(METHOD_CONFIGS)}"
+        yield f"{BASE}.method", f"must be of type choice, among {', '.join(METHOD_CONFIGS)}"
     known = known_dimensions(study)
     if "student_width" in space and getattr(study.student.model, "widths", None) is not None:
         yield (
-            f"{_BASE}.student_width",
+            f"{BASE}.student_width",
             "changes nothing where student.model.widths names the widths; remove one of them",
         )
     if study.student.model.weights is not None:
         for name in STUDENT_DIMENSIONS.keys() & space.keys():
             yield (
-                f"{_BASE}.{name}",
+                f"{BASE}.{name}",
                 "needs weights of every shape, and student.model.weights has one; remove one of them",
             )
-    yield from _idle_mistakes(study)
+    if "momentum" in space and study.training.optimizer == "adamw":
+        yield f"{BASE}.momentum", "changes nothing while optimizer is adamw; remove it, or change that"
     for name, dimension in space.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"it can be one of {', '.join(known)}"
-            yield f"{_BASE}.{name}", f"no dimension of this study; {hint}"
+            yield f"{BASE}.{name}", f"no dimension of this study; {hint}"
         for other, allowed in dimension.when.items():
             if other not in space:
-                yield f"{_BASE}.{name}.when", f"names {other!r}, which is not a dimension of this space"
+                yield f"{BASE}.{name}.when", f"names {other!r}, which is not a dimension of this space"
             elif impossible := [value for value in as_tuple(allowed) if not space[other].contains(value)]:
-                yield f"{_BASE}.{name}", f"exists when {other} is {impossible[0]!r}, a value that {other} never takes"
+                yield f"{BASE}.{name}", f"exists when {other} is {impossible[0]!r}, a value that {other} never takes"
 
 
-def _idle_mistakes(study: StudyConfig) -> Iterator[Mistake]:
-    """Dimensions whose every value trains the same student, for what is no dimension puts them out of use."""
-    space, values = study.search.space, {**dict(study.training), **dict(study.method)}
-    idle = {} if study.compare else idle_fields(study.method)
-    if study.training.optimizer == "adamw":
-        idle["momentum"] = ("optimizer",)
-    for name, switches in idle.items():
-        if name in space and not space.keys() & {"method", *switches}:
-            said = " and ".join(f"{switch} is {str(values[switch]).lower()}" for switch in switches)
-            yield f"{_BASE}.{name}", f"changes nothing while {said}; remove it, or change that"
+def twin_mistakes(field: str, values: Sequence[object]) -> Iterator[Mistake]:
+    """Those of a list of settings that stand there already, and would train the same students again."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            yield f"{field}.{place}", f"is the same as {field}.{values.index(value)}; remove one of them"
 
 
 def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
@@ -110,8 +102,10 @@ def _base_mistakes(study: StudyConfig) -> Iterator[Mistake]:
 
 
 def _baseline_mistakes(study: StudyConfig) -> Iterator[Mistake]:
-    """So must every baseline in its place; a comparison has none."""
-    for place, baseline in enumerate(() if study.compare else study.search.baselines):
+    """So must every baseline in its place, each another one; a comparison has none."""
+    baselines = () if study.compare else study.search.baselines
+    yield from twin_mistakes("search.baselines", baselines)
+    for place, baseline in enumerate(baselines):
         try:
             baseline_config(study, baseline)
         except ValidationError as error:
@@ -125,14 +119,29 @@ def _corner_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
 
     def messages(name: str, value: object, asked: Mapping[str, object]) -> list[str]:
         found = _trial_mistakes(study, active_params(space, {**usual, **asked, name: value}))
-        return [message for message in found if message not in base]
+        return [message for message in found if message not in base] or _number_mistakes(study, name, value)
 
     for name, values, asked in _corners(space):
         wrong = [f"at {value}: {message}" for value in values for message in messages(name, value, asked)]
         if not wrong and (between := _between(space[name])) is not None:
             remedy = "write type: int, or type: choice with the values that there are"
             wrong = [f"at {between:.4g}: {message}; {remedy}" for message in messages(name, between, asked)[:1]]
-        yield from ((f"{_BASE}.{name}", each) for each in wrong)
+        yield from ((f"{BASE}.{name}", each) for each in wrong)
+
+
+def _number_mistakes(study: StudyConfig, name: str, value: object) -> list[str]:
+    """A word, true or false as the value of a number, which pydantic reads as one and nothing else does."""
+    if not isinstance(value, bool | str):
+        return []
+    fields = {**TrainingConfig.model_fields}
+    for method in study.own_methods:
+        fields |= METHOD_CONFIGS[method].model_fields
+    of_student = type(study.student.model).model_fields
+    fields |= {name: of_student[field] for name, field in STUDENT_DIMENSIONS.items() if field in of_student}
+    annotation = fields[name].annotation if name in fields else None
+    if not {int, float} & {annotation, *get_args(annotation)}:
+        return []
+    return [f"must be a number, not {'true or false' if isinstance(value, bool) else 'a word; leave the quotes out'}"]
 
 
 def _joint_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
@@ -142,7 +151,7 @@ def _joint_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
         for value, another in itertools.product(values, others):
             together = active_params(space, {**usual, **asked, **also_asked, name: value, other: another})
             if name in together and other in together and (messages := _trial_mistakes(study, together)):
-                yield f"{_BASE}.{name}", f"at {value}, with {other} at {another}: {messages[0]}"
+                yield f"{BASE}.{name}", f"at {value}, with {other} at {another}: {messages[0]}"
                 return
 
 
@@ -160,7 +169,7 @@ def _shortest_schedule_mistakes(study: StudyConfig, space: Space) -> Iterator[Mi
     for values in itertools.product(*(space[name].corners for name in choices)):
         point = active_params(space, {**extremes, **dict(zip(choices, values, strict=True))})
         if "smoothing_start" in point and (messages := _trial_mistakes(study, point)):
-            yield f"{_BASE}.smoothing_start", f"at the shortest schedule of the space: {messages[0]}"
+            yield f"{BASE}.smoothing_start", f"at the shortest schedule of the space: {messages[0]}"
             return
 
 
@@ -200,7 +209,8 @@ def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]
         (f"search.enqueue.{index}", point) for index, point in enumerate(study.search.enqueue)
     ]
     if study.search.enqueue_defaults:
-        points.append((_BASE, default_params(study)))
+        points.append((BASE, default_params(study)))
+    yield from _twin_point_mistakes(study, space)
     for field, point in points:
         exists = active_params(space, point)
         for name, value in point.items():
@@ -208,12 +218,21 @@ def _first_trial_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]
                 yield f"{field}.{name}", f"not a dimension of the space ({', '.join(space) or 'it is empty'})"
             elif not space[name].contains(value):
                 remedy = "widen the range, or change the value"
-                if field == _BASE:
+                if field == BASE:
                     remedy = "widen the range, change the value, or set search.enqueue_defaults: false"
                 message = f"the value to try first, {value!r}, lies outside of this dimension; {remedy}"
                 yield f"{field}.{name}", message
             elif name not in exists:
                 yield f"{field}.{name}", "does not exist at this point, by its conditions; leave it out"
+
+
+def _twin_point_mistakes(study: StudyConfig, space: Space) -> Iterator[Mistake]:
+    """Equal points that leave no dimension to be sampled, in which their trials could differ."""
+    whole = [
+        point if all(name in point for name, dimension in space.items() if dimension.is_active(point)) else object()
+        for point in study.search.enqueue
+    ]
+    yield from twin_mistakes("search.enqueue", whole)
 
 
 def _trial_mistakes(study: StudyConfig, params: Mapping[str, object]) -> list[str]:

@@ -102,8 +102,10 @@ def _teacher_seen(trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
     """How much of the teacher the soft loss ever sees: phi may reach 1 only after the soft loss has lost its weight."""
     if trial.method.name != "continuation":
         return ()
-    pairs = zip(plan.column("hard_weight"), plan.column("smoothing"), strict=True)
-    seen = max((phi for psi, phi in pairs if psi < 1), default=0.0)
+    columns = (plan.column(name) for name in ("hard_weight", "soft_weight", "smoothing"))
+    seen = max((phi for psi, weight, phi in zip(*columns, strict=True) if psi < 1 and weight), default=None)
+    if seen is None:
+        return ("the soft loss never has a weight (psi is 1, or soft_loss_weight 0): the teacher is not used",)
     if seen > 1 - 1e-9:
         return ()
     return (

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from autockd.cli.app import main
 from autockd.cli.exits import DEBUG_ENV, GIVEN_UP, Settings, exit_code_of
 from autockd.errors import (
     AutockdError,
@@ -174,3 +175,14 @@ def test_what_a_disk_has_against_it_is_no_bug_of_ours(
     error = OSError(number, os.strerror(number), "/studies/a/optuna.journal")
     assert exit_code_of(raising(wrap(error)), Settings()) == 3
     assert capsys.readouterr().err.startswith(f"error: /studies/a/optuna.journal: {os.strerror(number)} -> {remedy}")
+
+
+def test_a_name_that_no_disk_has_room_for_is_no_bug_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    error = OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "aaa.yaml")
+    assert exit_code_of(raising(error), Settings()) == 2
+    assert capsys.readouterr().err == "error: aaa.yaml: File name too long -> give it a shorter name\n"
+
+
+def test_so_it_is_of_a_study_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(tmp_path / ("a" * 300))]) == 2
+    assert "This is a bug" not in capsys.readouterr().err

@@ -54,6 +54,34 @@ def test_a_file_whose_trials_would_all_be_the_same_is_not_valid(tmp_path: Path) 
     assert validated(str(tmp_path / "s.yaml"), ["search.trials=2"], as_json=False).search.trials == 2
 
 
+def test_a_short_run_may_leave_out_points_and_values_that_a_whole_study_may_not(tmp_path: Path) -> None:
+    text = """\
+name: s
+task: {source: digits}
+teacher: {model: {family: cifar_resnet}}
+student: {model: {family: cifar_resnet}}
+method: {name: kd}
+search:
+  trials: 4
+  space: {epochs: {type: int, low: 100, high: 300}, temperature: {type: float, low: 1, high: 8}}
+  enqueue: [{temperature: 1.0}, {temperature: 2.0}]
+smoke: {training.epochs: 1, search.trials: 2, search.space.epochs: {type: int, low: 1, high: 1}}
+"""
+    file = tmp_path / "s.yaml"
+    file.write_text(text)
+    assert validated(str(file), [], as_json=False).search.trials == 4
+    told = (
+        r"s\.yaml: search\.trials: is 3, of which 2 come before the 2 points of search\.enqueue -> set it to 4 at least"
+    )
+    with pytest.raises(ConfigError, match=told):
+        validated(str(file), ["search.trials=3"], as_json=False)
+    one = ["training.epochs=1", "search.space.epochs={type: int, low: 1, high: 1}"]
+    with pytest.raises(
+        ConfigError, match=r"search\.space\.epochs: has one value alone, 1 -> write training\.epochs: 1"
+    ):
+        validated(str(file), one, as_json=False)
+
+
 @pytest.mark.parametrize(
     ("task", "field"),
     [

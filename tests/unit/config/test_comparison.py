@@ -171,6 +171,20 @@ def test_a_comparison_has_a_name_of_its_own(text: str, overrides: list[str], nam
     assert study(text, *overrides, change=compared(None, overrides)).name == name
 
 
+def test_a_name_that_has_no_room_for_more_is_refused_while_another_can_be_chosen() -> None:
+    """A study of a longer name than the rule allows could begin, and no command would open it again."""
+    longest = f"name: {'a' * 92}"
+    made = parse_study(BASE.replace("name: s", longest), "s.yaml", Path("/s"), change=compared(None, ()))
+    assert len(made.name) == 100
+    text = BASE.replace("name: s", f"{longest}a")
+    with pytest.raises(
+        ConfigError, match=r"name: would be 'a+-compare', and a name has up to 100 letters -> name the c"
+    ):
+        parse_study(text, "s.yaml", Path("/s"), change=compared(None, ()))
+    named = ("name=mine",)
+    assert parse_study(text, "s.yaml", Path("/s"), named, change=compared(None, named)).name == "mine"
+
+
 @pytest.mark.parametrize(("task", "fits"), [("sst2", False), ("mnli", True)])
 def test_two_classes_are_not_compared_by_standardised_logits(task: str, fits: bool) -> None:
     glue = (f"task={{source: glue, path: data, task: {task}}}", *SCORES[1:])

@@ -99,3 +99,12 @@ def test_a_teacher_that_is_never_seen_whole_is_noted() -> None:
     assert preview_of("continuation", smoothing_start=5, hard_loss_ramp=0.8, schedule_fraction=0.6).notes == ()
     assert preview_of("annealing", smoothing_start=5).notes == ()
     assert preview_of("kd").notes == ()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"anneal_hard_loss": False, "frozen_hard_loss": 1.0}, {"soft_loss_weight": 0.0}], ids=["psi", "weight"]
+)
+def test_a_teacher_that_is_never_used_is_noted_and_no_other_schedule_advised(settings: dict[str, Any]) -> None:
+    (note,) = preview_of("continuation", smoothing_start=5, **settings).notes
+    assert note.startswith("the soft loss never has a weight")
+    assert note.endswith("the teacher is not used")
