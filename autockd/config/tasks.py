@@ -67,7 +67,7 @@ class _ImageTask(_Task):
     kind: ClassVar[Literal["image"]] = "image"
     augmentation: Augmentation = Augmentation()
     """Views of the training images."""
-    image_size: int | None = Field(default=None, ge=4)
+    image_size: int | None = Field(default=None, ge=4, le=4096)
     """Resize to this height and width in pixels; null keeps the size (all images must then share it)."""
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(default=None, min_length=1, max_length=3)
     """What is subtracted from pixels scaled to 0..1: a number for each channel, or one for all. Null is the mean of the

@@ -91,7 +91,7 @@ def _load_images(config: ImageTaskConfig) -> tuple[Task, HeldOut]:
     train, validation, test = _read_splits(raw, config)
     assert isinstance(train.inputs, torch.Tensor), "an image task has images"
     mean, std = _given_statistics(config, train.inputs.shape[1]) or channel_statistics(train.inputs)
-    views = Views(config.augmentation.crop_padding, config.augmentation.flip)
+    views = _views(config, min(train.inputs.shape[2:]))
     task = ImageTask(
         name=raw.name,
         train=train,
@@ -104,6 +104,15 @@ def _load_images(config: ImageTaskConfig) -> tuple[Task, HeldOut]:
     )
     held_out = HeldOut(test, content_hash({"classes": raw.classes, "test": _split_hash(test)}))
     return replace(task, fingerprint=_fingerprint(task)), held_out
+
+
+def _views(config: ImageTaskConfig, side: int) -> Views:
+    """The views of images whose shorter side has so many pixels."""
+    views = Views(config.augmentation.crop_padding, config.augmentation.flip)
+    if views.crop_padding >= side:
+        message = f"is {views.crop_padding}, so that crops may miss images, which have {side} pixels a side"
+        raise data_error("task.augmentation.crop_padding", message, f"set it to {side - 1} at most; an eighth is usual")
+    return views
 
 
 def _given_statistics(config: ImageTaskConfig, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

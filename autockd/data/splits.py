@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ def choose_rows(raw: RawImages | RawTexts, config: TaskConfig) -> Rows:
     """The rows of each split: first a test split where there is none, then the limits, then the validation split.
 
     Raises:
-        DataError: a class, or the whole, has too few samples to stand in every split.
+        DataError: a class, or the whole, has too few samples to stand in every split, or all scores of one are equal.
     """
     chooser = _Chooser(raw.train.targets, raw.classes, config)
     chooser.check(raw.test.targets if raw.test is not None else None)
@@ -49,7 +50,19 @@ def choose_rows(raw: RawImages | RawTexts, config: TaskConfig) -> Rows:
     if config.limit_train is not None:
         train = train[stratified_sample(_strata(raw.train.targets[train]), config.limit_train, config.seed)]
     train, validation = chooser.split(train, "validation_fraction", config.validation_fraction)
+    if config.is_regression:
+        tested = (raw.test or raw.train).targets[test]
+        targets = {"training": raw.train.targets[train], "validation": raw.train.targets[validation], "test": tested}
+        _require_different_scores(targets)
     return Rows(train, validation, test)
+
+
+def _require_different_scores(targets: Mapping[str, NDArray[Any]]) -> None:
+    """Of equal scores there is nothing to learn, and no correlation."""
+    for part, scores in targets.items():
+        if scores.min() == scores.max():
+            message = f"every {part} example has the score {scores[0]:g}, and two scores are needed"
+            raise data_error("task", message, "add examples, or raise limit_train or limit_test where it is set")
 
 
 def limited_rows(targets: Indices | Scores, config: TaskConfig) -> Indices:
@@ -150,7 +163,7 @@ class _Chooser:
         return rest, out
 
     def check(self, test: Indices | Scores | None) -> None:
-        """Every class must have training samples, and there must be two of them. Of scores, nothing is asked."""
+        """Every class must have training samples, and there must be two of them. Scores are judged later."""
         if self.config.is_regression:
             return
         if len(self.classes) < 2:

@@ -19,7 +19,7 @@ SUFFIXES = frozenset({*_JPEG, ".png", ".bmp", ".webp", ".avif", ".gif", ".tif", 
 """Files that count as images, in lower case; other files are not looked at."""
 
 _PARTS = frozenset({"train", "training", "test", "testing", "val", "valid", "validation", "dev"})
-"""Names of folders, in lower case, that hold folders of classes."""
+"""Names of folders, in lower case, that hold folders of classes. Beside others they may be classes themselves."""
 
 _LAYOUT = "lay the images out as train/<class>/*.png and test/<class>/*.png, or as <class>/*.png"
 
@@ -38,14 +38,16 @@ def read_folder(config: ImageFolder) -> RawImages:
     if not path.is_dir():
         raise data_error("task.path", f"there is no folder {path}", "name an existing folder")
     split = bool(_folders(path / "train"))
-    parts = [each.name for each in _folders(path) if each.name.lower() in _PARTS and _folders(each)]
+    folders = _folders(path)
+    named = [each for each in folders if each.name.lower() in _PARTS]
+    parts = [each.name for each in named if _folders(each) or len(named) == len(folders)]
     if parts and not split:
         raise data_error("task.path", f"{path} has {listed(parts)}, which are parts and no classes", _LAYOUT)
     train_root, test_root = (path / "train", path / "test") if split else (path, None)
     classes = _classes(train_root)
     train = _samples(train_root, classes, config.image_size)
     if test_root is None or not test_root.is_dir():
-        if others := [folder.name for folder in _folders(path) if split and folder != train_root]:
+        if others := [folder.name for folder in folders if split and folder != train_root]:
             message = f"beside {train_root} there is no folder test, but {listed(others)}"
             raise data_error("task.path", message, "call the folder of the test images test, or move the others away")
         return RawImages(config.name, classes, train)

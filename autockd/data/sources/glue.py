@@ -111,7 +111,7 @@ def _load(config: Glue, data: GlueData) -> dict[str, Any]:
     if folder.is_dir():
         loaded = load_files("parquet", _files(config, folder, data), "task.path", config.path)
     else:
-        loaded = load_splits(config.path, config.task, config.revision)
+        loaded = load_splits(config.path, config.task, config.revision, data.splits)
     splits = {name: split_named(loaded, "path", name) for name in data.splits}
     for name, split in splits.items():
         if missing := [column for column in (*data.columns, "label") if column not in split.features]:

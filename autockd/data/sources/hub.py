@@ -6,34 +6,46 @@ No code of a data set is ever run. The library's own cache (`HF_HOME`) holds wha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from autockd.data.sources.raw import Indices, data_error, listed
-from autockd.errors import reason_of
+from autockd.errors import DataError, reason_of
 from autockd.folders import expanded
 
-LABELS = "u?int|bool|(large_)?string"
+WORDS = "(large_)?string"
+"""Types of columns of strings."""
+
+LABELS = f"u?int|bool|{WORDS}"
 """Types of columns that may hold classes, beside the library's own class labels."""
 
-_SAVED = "state.json"
-"""What `Dataset.save_to_disk` leaves in a folder, where it is one data set without splits."""
+_KINDS = {bool: "true or false", int: "numbers", str: "strings"}
+"""How errors call what such columns hold."""
+
+_SAVED = ("state.json", "dataset_dict.json")
+"""What `save_to_disk` leaves in a folder: of one data set without splits, and of one with splits."""
+
+_TYPED = (".parquet", ".geoparquet", ".gpq", ".arrow")
+"""How the names of files end that say themselves what their columns hold, classes by name among it."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 """With an owner: a bare name may be one of the library's own readers, which read whatever is in the current folder."""
 
 
-def load_splits(path: str, subset: str | None, revision: str | None, **options: Any) -> Any:
+def load_splits(
+    path: str, subset: str | None, revision: str | None, used: Collection[str | None], **options: Any
+) -> Any:
     """The splits of a local folder or a hub data set, by name; one data set that was saved to disk is its `train`.
 
     Args:
         path: a folder, or a hub id.
         subset: the data set's configuration name.
         revision: commit, tag or branch of a hub data set.
+        used: the splits that are; local files of these must name the same classes.
         options: further arguments of the library's reader of such files.
 
     Raises:
@@ -46,12 +58,12 @@ def load_splits(path: str, subset: str | None, revision: str | None, **options: 
     place = "the folder" if folder.is_dir() else "the hub id (no folder has this name), subset, revision and network"
     source = str(folder.resolve()) if folder.is_dir() else path
     with _reading("task.path", path, place):
-        import datasets
-
-        if (folder / _SAVED).exists():
-            saved = datasets.load_from_disk(source)
-            return {"train": saved.with_format(None)}  # which may have been one of tensors, or of some columns
-        return datasets.load_dataset(source, name=subset, revision=revision, **options)
+        if not any((folder / name).exists() for name in _SAVED):
+            return _converted("task.path", source, used, name=subset, revision=revision, **options)
+        if subset is None:
+            return _saved(source)
+    message = f"is {subset!r}, but {path!r} was saved to disk by the library, without subsets"
+    raise data_error("task.subset", message, "leave it out")
 
 
 _FORMATS = {"csv": "UTF-8 text, separated by commas (by tabs in .tsv)", "json": "JSON", "parquet": "Parquet"}
@@ -72,9 +84,71 @@ def load_files(reader: str, files: Mapping[str, Sequence[Path]], field: str, pat
     """
     named = {split: [str(file) for file in some] for split, some in files.items()}
     with _reading(field, path, f"that its files are {_FORMATS[reader]}, with the same columns"):
-        import datasets
+        return _converted(field, reader, named, data_files=named, **options)
 
-        return datasets.load_dataset(reader, data_files=named, **options)
+
+def _converted(field: str, source: str, used: Collection[str | None], **options: Any) -> Any:
+    """The splits that the library makes of its files, those in use with a look at the classes that their files name."""
+    import datasets
+
+    builder = datasets.load_dataset_builder(source, **options)
+    builder.download_and_prepare()
+    splits = builder.as_dataset()
+    data_files = builder.config.data_files or {}  # of a hub that is out of reach, all there is was converted before
+    files = [file for split, some in data_files.items() if str(split) in used for file in some]
+    _require_same_classes(field, next(iter(splits.values())).features, files)
+    return splits
+
+
+def _require_same_classes(field: str, features: Mapping[str, Any], files: Sequence[str]) -> None:
+    """Raise a DataError unless local files that name classes all name those of `features`, or write them as words.
+
+    The library casts what it reads to the features of its first file, and would take another file's numbers for these.
+    """
+    found = {file: own for file in files if (own := _own_features(file))}
+    for column, feature in features.items():
+        expected = _class_names(feature)
+        there = {file: own[column] for file, own in found.items() if column in own}
+        for file, own_feature in there.items() if any(map(_class_names, there.values())) else ():
+            names = _class_names(own_feature)
+            if names != expected and not (expected and holds(own_feature, WORDS)):
+                here, elsewhere = (listed(each) if each else "not named" for each in (names, expected))
+                message = f"the classes of {column!r} are {here} in {file}, but {elsewhere} elsewhere"
+                raise data_error(field, message, "give all files the same classes in the same order")
+
+
+def _class_names(feature: Any) -> list[str]:
+    import datasets
+
+    return list(feature.names) if isinstance(feature, datasets.ClassLabel) else []
+
+
+def _own_features(file: str) -> Mapping[str, Any]:
+    """What a local file says of its columns; nothing where it cannot, or lies elsewhere."""
+    if not file.endswith(_TYPED) or not Path(file).is_file():
+        return {}
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with Path(file).open("rb") as stream:
+        if not file.endswith(".arrow"):
+            schema = pq.read_schema(stream)
+        else:
+            try:
+                schema = pa.ipc.open_stream(stream).schema
+            except pa.ArrowInvalid:
+                schema = pa.ipc.open_file(stream).schema
+    return cast(Mapping[str, Any], datasets.Features.from_arrow_schema(schema))
+
+
+def _saved(folder: str) -> dict[str, Any]:
+    """The splits that `save_to_disk` wrote, each with its own features, as Python objects and with all columns."""
+    import datasets
+
+    found = datasets.load_from_disk(folder)
+    splits = found if isinstance(found, datasets.DatasetDict) else {"train": found}
+    return {name: datasets.Dataset(part.data, part.info, datasets.NamedSplit(name)) for name, part in splits.items()}
 
 
 @contextmanager
@@ -86,6 +160,8 @@ def _reading(field: str, path: str, place: str) -> Iterator[None]:
     datasets.disable_progress_bars()
     try:
         yield
+    except DataError:
+        raise
     except Exception as error:  # of the library, of what it reads with, and of the network
         told = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         raise data_error(
@@ -129,7 +205,8 @@ def choose_column(dataset: Any, field: str, named: str | None, candidates: Seque
             return named
         known = named in dataset.features
         message = f"the column {named!r} does not hold {content}" if known else f"{named!r} is not among {names}"
-        raise data_error(f"task.{field}", message, f"name one of {listed(candidates)}")
+        remedy = f"name one of {listed(candidates)}" if candidates else "choose other data, for no column does"
+        raise data_error(f"task.{field}", message, remedy)
     if not candidates:
         message = f"no column holds {content}; the columns are {names}"
         raise data_error(f"task.{field}", message, f"name the one that does, as task.{field}, or choose other data")
@@ -146,8 +223,16 @@ def require_columns(test: Any, *columns: str, field: str = "test_split") -> None
 
 
 def values_of(dataset: Any, column: str) -> list[Any]:
-    """All values of a column, as Python objects."""
-    return list(dataset.select_columns(column)[:][column])
+    """All values of a column, as Python objects.
+
+    Raises:
+        DataError: a string is not UTF-8, which files of some formats may hold.
+    """
+    try:
+        return list(dataset.select_columns(column)[:][column])
+    except UnicodeDecodeError as error:
+        message = f"{column!r} of {split_name(dataset)} is not UTF-8 ({reason_of(error)})"
+        raise data_error("task.path", message, "write the file again as UTF-8") from error
 
 
 def split_name(part: Any) -> str:
@@ -177,21 +262,23 @@ def class_targets(parts: Sequence[Any], label: str, *, or_else: str = "") -> tup
     """
     import datasets
 
-    feature = parts[0].features[label]
-    if isinstance(feature, datasets.ClassLabel):
-        return tuple(feature.names), [_published(part, label, feature) for part in parts]
+    named = next((part for part in parts if isinstance(part.features[label], datasets.ClassLabel)), None)
+    if named is not None:
+        return tuple(named.features[label].names), [_published(part, label, named) for part in parts]
     labels = [_plain_labels(part, label, or_else) for part in parts]
-    if len({type(value) for values in labels for value in values}) > 1:
-        message = f"{label!r} holds numbers in one split and strings in the other"
+    if len(kinds := sorted({_KINDS[type(values[0])] for values in labels})) > 1:
+        message = f"{label!r} holds {kinds[0]} in one split and {kinds[1]} in the other"
         raise data_error("task.label_column", message, "write the labels in the same way")
     values = sorted(set().union(*labels))
     index = {value: position for position, value in enumerate(values)}
     return tuple(map(str, values)), [np.array([index[value] for value in part], dtype=np.int64) for part in labels]
 
 
-def _published(part: Any, label: str, feature: Any) -> Indices:
+def _published(part: Any, label: str, named: Any) -> Indices:
+    feature = named.features[label]
     if part.features[label] != feature:
-        message = f"{label!r} of {split_name(part)} does not have the training split's classes, {listed(feature.names)}"
+        message = f"{label!r} of {split_name(part)} does not have the classes of {split_name(named)}, "
+        message += listed(feature.names)
         raise data_error("task.label_column", message, "give both splits the same classes in the same order")
     labels = values_of(part, label)
     if (row := next((row for row, value in enumerate(labels) if value is None or value < 0), None)) is not None:
@@ -205,7 +292,9 @@ def _plain_labels(part: Any, label: str, or_else: str) -> list[Any]:
     if (row := next(blank, None)) is not None:
         raise _no_label(row, part, label)
     if not holds(part.features[label], LABELS):
-        message = f"classes must be integers or strings, but {label!r} of {split_name(part)} holds {labels[0]!r}"
+        other = next((value for value in labels if type(value) is not type(labels[0])), None)
+        found = f"{labels[0]!r}" if other is None else f"both {labels[0]!r} and {other!r}"
+        message = f"classes must be integers or strings, but {label!r} of {split_name(part)} holds {found}"
         raise data_error("task.label_column", message, f"name another column{or_else}")
     return labels
 

@@ -40,7 +40,7 @@ def read_huggingface(config: HuggingFace) -> RawImages:
     if config.test_split == config.train_split:
         message = f"is {config.test_split!r}, the training split itself"
         raise data_error("task.test_split", message, "name another split, or null to set test_fraction aside")
-    splits = load_splits(config.path, config.subset, config.revision)
+    splits = load_splits(config.path, config.subset, config.revision, {config.train_split, config.test_split})
     parts = [split_named(splits, "train_split", config.train_split)]
     if config.test_split is not None:
         parts.append(split_named(splits, "test_split", config.test_split))

@@ -39,7 +39,7 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     """The array of unsigned bytes in an idx file, plain or `.gz`.
 
     Raises:
-        DataError: the file is damaged, or does not hold unsigned bytes with `axes` axes.
+        DataError: the file is damaged or holds nothing, or does not hold unsigned bytes with `axes` axes.
     """
     data = _read_bytes(path)
     start = 4 + 4 * axes
@@ -50,6 +50,10 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
     if len(data) - start != prod(shape):
         message = f"{path} holds {len(data) - start} bytes after its header, but its shape is {list(shape)}"
         raise data_error("task.root", message, "put the original file there")
+    if 0 in shape:
+        raise data_error(
+            "task.root", f"{path} holds nothing: its shape is {list(shape)}", "put the original file there"
+        )
     return cast(NDArray[np.uint8], np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape))
 
 

@@ -136,7 +136,7 @@ def _read(name: str, open_image: Callable[[], Image], size: int | None) -> Pixel
     try:
         with open_image() as image:
             return _pixels(name, image, size)
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error, DecompressionBombError) as error:
         raise data_error("task", f"{name} is not a readable image: {error}", "replace or remove it") from error
 
 

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +19,11 @@ from autockd.errors import reason_of
 
 Arrays = Mapping[str, NDArray[Any]]
 
-_UNREADABLE = (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    *(ValueError, OSError, EOFError, RuntimeError, MemoryError, OverflowError, SyntaxError),
+    *(TokenError, zipfile.BadZipFile, zlib.error),
+)
+"""What NumPy raises for a file that is none of its own, is damaged or locked, or claims more than there is room for."""
 _KNOWN = ("x_train", "y_train", "x_test", "y_test", "classes")
 _SAVE = "np.savez(path, x_train=..., y_train=..., x_test=..., y_test=...)"
 
@@ -62,13 +67,17 @@ def _members(archive: Any, path: Path) -> Arrays:
 
 def _member(archive: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
     try:
-        return archive[name]
+        found = archive[name]
     except _UNREADABLE as error:
         if "allow_pickle" not in str(error):
-            raise data_error("task.path", f"{name} in {path} is damaged: {error}", "write the file again") from error
+            message = f"{name} in {path} cannot be read: {error}"
+            raise data_error("task.path", message, "write the file again") from error
         message = f"{name} in {path} holds pickled Python objects, which are never loaded"
         remedy = "save numbers or strings: astype(np.uint8), astype(np.int64), astype(str)"
         raise data_error("task.path", message, remedy) from error
+    if not isinstance(found, np.ndarray):  # but bytes, of a file in the archive that NumPy did not write
+        raise data_error("task.path", f"{name} in {path} is no NumPy array", f"use {_SAVE}")
+    return found
 
 
 def _require(names: Collection[str], *wanted: str) -> None:
@@ -113,8 +122,10 @@ def _labels(labels: NDArray[Any], name: str) -> Indices:
         message = f"{name} must hold integers, not {labels.dtype}"
         remedy = "save class indices 0..K-1: astype(np.int64), or np.unique(..., return_inverse=True)"
         raise data_error("task.path", message, remedy)
-    if labels.min(initial=0) < 0:
-        raise data_error("task.path", f"{name} holds the negative label {labels.min()}", "number the classes from 0")
+    for label in (int(labels.min(initial=0)), int(labels.max(initial=0))):
+        if not 0 <= label <= np.iinfo(np.int64).max:
+            kind = "negative label" if label < 0 else "label"
+            raise data_error("task.path", f"{name} holds the {kind} {label}", "number the classes from 0")
     return cast(Indices, labels.astype(np.int64))
 
 

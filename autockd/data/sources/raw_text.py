@@ -15,6 +15,9 @@ from autockd.data.texts import Texts
 Scores = NDArray[np.float32]
 """Targets of a regression: float32 [N], on the data's own scale."""
 
+_LARGEST_SCORE = 1e18
+"""The square of an error is a loss, and stays finite in float32."""
+
 
 @dataclass(frozen=True)
 class TextPart:
@@ -81,19 +84,19 @@ def checked_texts(columns: Mapping[str, Sequence[str | None]], part: str, field:
 
 
 def checked_scores(
-    values: Sequence[float | int | None], part: str, field: str, within: tuple[float, float] | None = None
+    values: Sequence[object], part: str, field: str, within: tuple[float, float] | None = None
 ) -> Scores:
     """Numbers as scores.
 
     Raises:
-        DataError: a score is missing, not finite in float32, or not within the range.
+        DataError: a score is missing, no number, or not within the range (1e18 either way, where none is given).
     """
-    scores = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-    low, high = within or (-float(np.finfo(np.float32).max), float(np.finfo(np.float32).max))
+    scores = np.array([value if isinstance(value, int | float) else np.nan for value in values], dtype=np.float64)
+    low, high = within or (-_LARGEST_SCORE, _LARGEST_SCORE)
     bad = np.flatnonzero(~((scores >= low) & (scores <= high)))
     if len(bad):
-        rule = f"a number from {low:g} to {high:g}" if within else "a finite number"
-        found = "missing" if values[bad[0]] is None else f"{scores[bad[0]]:g}"
-        message = f"the score of row {bad[0]} of {part} must be {rule}, but is {found}"
+        value = values[bad[0]]
+        found = "missing" if value is None else f"{value:g}" if isinstance(value, int | float) else repr(value)
+        message = f"the score of row {bad[0]} of {part} must be a number from {low:g} to {high:g}, but is {found}"
         raise data_error(field, message, "correct the score, or remove the row")
     return scores.astype(np.float32)

@@ -29,8 +29,12 @@ Targets = tuple[tuple[str, ...], Sequence[Indices | Scores]]
 """Class names, and the targets of each part."""
 
 _LABEL_NAMES = ("label", "labels")
-_CSV: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
+_WHOLE = 10**9
+"""Rows, or bytes of JSON, that are read at a time: all. What is read first decides what a column holds."""
+_CSV: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "chunksize": _WHOLE}
 """Only an empty field is missing: "None", "NA" and "null" are words of a text, or names of classes."""
+_JSON: dict[str, Any] = {"chunksize": _WHOLE}
+_CSV_SUFFIXES, _JSON_SUFFIXES = {".csv", ".tsv"}, {".json", ".jsonl", ".ndjson"}
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _NAME_IT = f"name a file that ends with {', '.join(FILE_SUFFIXES)}, a folder of such files, or a hub id"
 
@@ -77,12 +81,12 @@ def _parts(config: Text) -> list[Any]:
     folder = expanded(config.path)
     if folder.is_file():
         raise data_error("task.path", f"{config.path!r} is a file of another kind", _NAME_IT)
-    files = list(folder.rglob("*"))
-    options = _CSV | _quoting(files) if _are_comma_separated(files) else {}
-    splits = load_splits(config.path, config.subset, config.revision, **options)
+    options = _options_of(folder)
+    used = {config.train_split, config.test_split}
+    splits = load_splits(config.path, config.subset, config.revision, used, **options)
     parts = [split_named(splits, "train_split", config.train_split)]
     parts += [] if config.test_split is None else [split_named(splits, "test_split", config.test_split)]
-    return [_with_whole_rows(part, "path") for part in parts] if options else parts
+    return [_with_whole_rows(part, "path") for part in parts] if options.keys() >= _CSV.keys() else parts
 
 
 def _file(path: Path, split: str, field: str, quoting: dict[str, Any]) -> Any:
@@ -92,12 +96,12 @@ def _file(path: Path, split: str, field: str, quoting: dict[str, Any]) -> Any:
     if suffix not in FILE_SUFFIXES:
         raise data_error(f"task.{field}", f"{str(path)!r} is a file of another kind", _NAME_IT)
     reader = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}.get(suffix, "json")
-    options: dict[str, Any] = _CSV if reader == "csv" else {}
+    options: dict[str, Any] = {"csv": _CSV, "json": _JSON}.get(reader, {})
     if suffix == ".tsv":
         options = options | quoting | {"sep": "\t"}
     loaded = load_files(reader, {split: [path]}, f"task.{field}", str(path), **options)
     part = split_named(loaded, field, split)
-    return _with_whole_rows(part, field) if options else part
+    return _with_whole_rows(part, field) if reader == "csv" else part
 
 
 def _with_whole_rows(part: Any, field: str) -> Any:
@@ -135,10 +139,16 @@ def _is_unquoted(path: Path) -> bool:
     return found
 
 
-def _are_comma_separated(files: Sequence[Path]) -> bool:
-    """Whether the data files among these are all CSV or TSV; there are none where the data are of the hub."""
-    suffixes = {path.suffix.lower() for path in files} & set(FILE_SUFFIXES)
-    return bool(suffixes) and suffixes <= {".csv", ".tsv"}
+def _options_of(folder: Path) -> dict[str, Any]:
+    """What the reader of a folder's files is to be told, where they are of one kind; nothing where there is no folder.
+
+    Beside JSON there must be nothing but a README: much else that has a reader of its own comes with JSON.
+    """
+    files = [path for path in folder.rglob("*") if not re.search(r"(^|/)\.", path.relative_to(folder).as_posix())]
+    suffixes = {path.suffix.lower() for path in files if path.is_file()}
+    if (known := suffixes & set(FILE_SUFFIXES)) and known <= _CSV_SUFFIXES:
+        return _CSV | _quoting(files)
+    return _JSON if known and suffixes - {"", ".md"} <= _JSON_SUFFIXES else {}
 
 
 def _label_column(train: Any, config: Text) -> str:

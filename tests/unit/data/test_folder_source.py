@@ -118,6 +118,17 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert load(tmp_path)[0].classes == ("bus", "train")
 
 
+@pytest.mark.parametrize("names", [("test", "train"), ("Testing", "Training"), ("test", "train", "val"), ("train",)])
+def test_parts_without_classes_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        fill(tmp_path / name, 10)
+    listed = ", ".join(map(repr, names))
+    with pytest.raises(
+        DataError, match=rf"has {listed}, which are parts and no classes -> lay the images out as train/"
+    ):
+        load(tmp_path)
+
+
 def test_every_usual_format_is_read(tmp_path: Path) -> None:
     for suffix in ("png", "jpg", "JPEG", "bmp", "webp", "gif", "tiff", "pgm"):
         fill(tmp_path / suffix, 4, suffix=suffix)

@@ -91,6 +91,19 @@ def test_other_labels_become_classes_in_sorted_order(
     assert torch.equal(held_out.split.inputs[:, 0, 0, 0] % 2 == 0, held_out.split.targets == 1)
 
 
+def test_a_hub_data_set_that_was_read_before_needs_no_hub(
+    trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, value in (("datasets.config.HF_DATASETS_CACHE", tmp_path), ("datasets.config.HF_HUB_OFFLINE", True)):
+        monkeypatch.setattr(place, value)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    local = load(trees)
+    (tmp_path / "trees").rename(tmp_path / "somebody___trees")  # where the library looks for those of the hub
+    kept = load("somebody/trees")
+    assert kept[0].fingerprint == local[0].fingerprint
+    assert kept[1].fingerprint == local[1].fingerprint
+
+
 def test_one_data_set_saved_to_disk_is_read(tmp_path: Path, trees: Path) -> None:
     with datasets.Dataset.from_parquet(str(next(trees.glob("train-*")))) as dataset:
         dataset.with_format("numpy", columns=["label"]).save_to_disk(tmp_path / "saved")

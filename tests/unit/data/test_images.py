@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from autockd.data.sources.images import Item, array_samples, decode, equalise, resize
+from autockd.data.sources.images import Item, array_samples, decode, equalise, opened, resize
 from autockd.errors import DataError
 
 
@@ -35,6 +36,23 @@ def test_arrays_of_every_layout_become_channels_first(layout: tuple[int, ...]) -
     assert images.is_contiguous()
     first = array[4].transpose(2, 0, 1) if layout[-1] == 3 else array[4].reshape(channels, 4, 5)
     assert np.array_equal(images[0].numpy(), first)
+
+
+def test_whatever_a_decoder_raises_is_told(tmp_path: Path) -> None:
+    """Pillow's of AVIF raises a RuntimeError for damaged pixels."""
+    path = tmp_path / "a.avif"
+    Image.fromarray(noise(16, 16, 3)).save(path)
+    content = path.read_bytes()
+    told = set()
+    for place in range(content.index(b"mdat") + 4, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 255
+        path.write_bytes(damaged)
+        try:
+            decode([("a", partial(opened, path))], 1, 8)
+        except DataError as error:
+            told.add(type(error.__cause__))
+    assert RuntimeError in told
 
 
 def test_what_is_read_is_a_copy() -> None:

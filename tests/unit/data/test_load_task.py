@@ -93,6 +93,23 @@ def test_the_test_split_has_a_fingerprint_of_its_own(digits: tuple[Task, HeldOut
     assert load_task(Digits(limit_test=100))[1].fingerprint != digits[1].fingerprint
 
 
+@pytest.mark.parametrize(("side", "padding"), [(8, 8), (8, 16), (12, 12)])
+def test_crops_must_show_something_of_every_image(side: int, padding: int) -> None:
+    load_task(Digits(image_size=side, augmentation=Augmentation(crop_padding=side - 1)))
+    with pytest.raises(
+        DataError,
+        match=rf"task\.augmentation\.crop_padding: is {padding}, so that crops may miss images, which have {side} "
+        rf"pixels a side -> set it to {side - 1} at most",
+    ):
+        load_task(Digits(image_size=side, augmentation=Augmentation(crop_padding=padding)))
+
+
+def test_an_image_may_have_no_more_pixels_than_networks_take() -> None:
+    Digits(image_size=4096)
+    with pytest.raises(ValidationError, match="image_size"):
+        Digits(image_size=4097)
+
+
 def test_augmentation_becomes_views() -> None:
     task, _ = load_task(Digits(augmentation=Augmentation(crop_padding=1, flip=True), seed=5))
     assert task.views == Views(1, True)

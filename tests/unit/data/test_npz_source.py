@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +140,72 @@ def test_a_damaged_member_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[1000] ^= 255
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"x_train in .* is damaged: .*-> write the file again"):
+    with pytest.raises(DataError, match=r"x_train in .* cannot be read: .*-> write the file again"):
+        load(path)
+
+
+def npy(array: np.ndarray, shape: Any = None) -> bytes:
+    """A member of an archive, whose header may claim another shape."""
+    stream = io.BytesIO()
+    header = {"descr": array.dtype.str, "fortran_order": False, "shape": shape or array.shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + array.tobytes()
+
+
+def lock(path: Path) -> None:
+    """Say of each member that it is encrypted."""
+    content = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        start = content.find(mark)
+        while start >= 0:
+            content[start + flags] |= 1
+            start = content.find(mark, start + 1)
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x_train", b"hello", r"x_train in .* is no NumPy array -> use np\.savez"),
+        ("classes", b"hello", r"classes in .* is no NumPy array -> use np\.savez"),
+        ("x_train.npy", npy(IMAGES, (10**17,)), r"x_train in .* cannot be read: .* -> write the file again"),
+        ("x_train.npy", npy(IMAGES, (10**20, 6)), r"x_train in .* cannot be read: .* -> write the file again"),
+        ("x_train.npy", npy(IMAGES).replace(b")", b"("), r"x_train in .* cannot be read: .* -> write the file again"),
+    ],
+)
+def test_a_member_that_is_no_array_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    members = {"x_train.npy": npy(IMAGES), "y_train.npy": npy(LABELS), name: content}
+    if name == "x_train":
+        del members["x_train.npy"]
+    with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+        for member, data in members.items():
+            archive.writestr(member, data)
+    with pytest.raises(DataError, match=r"task\.path: " + message):
+        load(tmp_path / "data.npz")
+
+
+def test_no_damage_of_a_header_is_a_bug(tmp_path: Path) -> None:
+    for place in range(6, 128, 3):
+        content = bytearray(npy(IMAGES))
+        content[place] ^= 8
+        with zipfile.ZipFile(tmp_path / "data.npz", "w") as archive:
+            archive.writestr("x_train.npy", bytes(content))
+            archive.writestr("y_train.npy", npy(LABELS))
+        with contextlib.suppress(DataError):
+            load(tmp_path / "data.npz")
+
+
+def test_an_archive_with_a_password_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path, x_train=IMAGES, y_train=LABELS)
+    lock(path)
+    with pytest.raises(DataError, match=r"x_train in .* cannot be read: .*password required .*-> write the file again"):
+        load(path)
+
+
+@pytest.mark.parametrize("label", [2**63, 2**64 - 1])
+def test_a_label_beyond_all_integers_is_not_taken_for_a_negative_one(tmp_path: Path, label: int) -> None:
+    path = saved(tmp_path, x_train=IMAGES, y_train=np.array([0, label] * 20, np.uint64))
+    with pytest.raises(DataError, match=rf"y_train holds the label {label} -> number the classes from 0"):
         load(path)
 
 

@@ -277,7 +277,7 @@ def test_an_empty_label_is_a_missing_one(tmp_path: Path, suffix: str) -> None:
         (
             {"a": ["x", "y"], "label": [0.5, None]},
             {"problem": "regression"},
-            r"label_column: the score of row 1 of the split 'train' must be a finite number, but is missing -> correct",
+            r"label_column: the score of row 1 of the split 'train' must be a number from .*, but is missing ->",
         ),
         (
             {"a": list("xyz"), "label": list("uvw")},
@@ -316,7 +316,7 @@ def test_rows_with_more_fields_than_columns_are_refused(
 
 def test_a_score_must_be_finite(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", {"a": ["x", "y"], "label": [0.5, float("inf")]})
-    with pytest.raises(DataError, match=r"the score of row 1 .* must be a finite number, but is inf"):
+    with pytest.raises(DataError, match=r"the score of row 1 .* must be a number from .* to 1e\+18, but is inf"):
         read_text(config(path, problem="regression"))
 
 
@@ -347,7 +347,7 @@ def test_classes_of_both_splits_must_be_the_same(tmp_path: Path) -> None:
         with datasets.Dataset.from_dict({"text": ["x", "y"], "label": [0, 1]}) as dataset:
             typed = dataset.cast_column("label", datasets.ClassLabel(names=names))
             typed.to_parquet(tmp_path / f"{split}.parquet")
-    with pytest.raises(DataError, match=r"label_column: .* does not have the training split's classes, 'u', 'v'"):
+    with pytest.raises(DataError, match=r"label_column: .* does not have the classes of the split 'train', 'u', 'v'"):
         read_text(config(tmp_path / "train.parquet", test_file=tmp_path / "test.parquet"))
 
 

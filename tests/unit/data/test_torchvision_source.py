@@ -67,6 +67,7 @@ def test_idx_files_are_read_where_they_lie(tmp_path: Path, inside: str, compress
     [
         (b"", "is not an idx file of unsigned bytes with 3 axes"),
         (idx_bytes(np.zeros(5)), "is not an idx file of unsigned bytes with 3 axes"),
+        (idx_bytes(np.zeros((2, 0, 4))), r"holds nothing: its shape is \[2, 0, 4\]"),
         (idx_bytes(np.zeros((2, 3, 4)))[:-1], r"holds 23 bytes after its header, but its shape is \[2, 3, 4\]"),
     ],
 )
