@@ -292,7 +292,7 @@ def export(
         typer.Option(
             "--trial",
             metavar="best|N",
-            help="What the study itself exports, or the student of one trial of the search, by its number.",
+            help="`best` is what the study itself exports; N is the search's own student of that trial.",
         ),
     ] = "best",
     pick: Annotated[
@@ -336,8 +336,8 @@ def evaluate(
         typer.Option(
             "--data",
             metavar="FILE.yaml",
-            help="Take the test split of this file's `task` instead, for which it needs no other section; texts that "
-            "it names as `test_file` are taken whole.",
+            help="Evaluate on the test split of this file's `task`, which needs no other section; of texts a "
+            "`test_file` is used whole.",
         ),
     ] = None,
     runtime: Annotated[
@@ -368,7 +368,7 @@ def ui(
 @app.command(epilog="Examples:\n\nautockd doctor\n\nautockd doctor --peak")
 def doctor(
     peak: Annotated[
-        bool, typer.Option("--peak", help="Measure what the machine can do at most, too; best while it is idle.")
+        bool, typer.Option("--peak", help="Also measure peak compute and memory bandwidth; run it on an idle machine.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -83,7 +83,10 @@ StudiesFolder = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result.")]
 Trials = Annotated[
-    int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all; the same as search.trials=N.")
+    int | None,
+    typer.Option(
+        "--trials", metavar="N", min=1, help="Trials in all, baselines included; the same as search.trials=N."
+    ),
 ]
 TrialsOfEach = Annotated[
     int | None,
@@ -101,7 +104,7 @@ Methods = Annotated[
 ]
 Smoke = Annotated[
     bool,
-    typer.Option("--smoke", help="Apply the file's `smoke` section: a short run that tries whether all of it works."),
+    typer.Option("--smoke", help="Apply the file's `smoke` section: a short run to check that everything works."),
 ]
 Profile = Annotated[
     bool, typer.Option("--profile", help="Trace some steps of one trial: trials/NNNN/trace.json in Chrome's format.")
