@@ -57,6 +57,8 @@ is_installed() {
 make_venv() {
   local python
   python="$(find_python)" || { install_python && python="$(find_python)"; } || no_python
+  # Whatever a link leads to would be cleared, and is somebody else's.
+  [ ! -L "$VENV" ] || fail ".venv is a link to $(readlink "$VENV"), and no environment of this checkout: remove the link"
   if [ -e "$VENV" ]; then
     say ".venv: not usable as it is; making it again"
   fi

@@ -213,6 +213,18 @@ def test_a_broken_environment_is_made_again(checkout: Path, mishap: str) -> None
     assert in_shell("is_whole", checkout).returncode == 0
 
 
+def test_an_environment_that_a_link_leads_to_is_left_alone(checkout: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    (checkout / ".venv").rename(theirs)
+    (checkout / ".venv").symlink_to(theirs)
+    executable(theirs / "bin" / "pip", f"echo pip 24.0 from {theirs}/lib")
+    before = sorted(theirs.rglob("*"))
+    done = in_shell("prepare_environment demo", checkout, PYTHON=sys.executable)
+    assert done.returncode == 3
+    assert f"error: .venv is a link to {theirs}" in done.stderr
+    assert sorted(theirs.rglob("*")) == before
+
+
 def test_an_old_python_is_refused_in_words(checkout: Path) -> None:
     old = checkout / "python3.9"
     executable(old, "exit 1")
