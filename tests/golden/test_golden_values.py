@@ -80,6 +80,20 @@ def test_decoupled() -> None:
     assert parts.total.item() == exactly(CE + DECOUPLED)
 
 
+def test_decoupled_on_standardised_logits() -> None:
+    """Both networks' are, in the soft loss alone; by hand that of logits that are so already."""
+    student, teacher = (
+        (logits - logits.mean(dim=1, keepdim=True)) / (logits.std(dim=1, keepdim=True) + 1e-7)
+        for logits in (STUDENT, TEACHER)
+    )
+    target, others = decoupled_kl(student, teacher, TARGETS, 2.0)
+    config = DecoupledKD(target_weight=1.0, other_weight=2.0, standardise_logits=True)
+    parts = loss_of(config, hard_weight=1.0, soft_weight=1.0, temperature=2.0)
+    assert parts.soft is not None
+    assert parts.soft.item() == exactly((target + 2 * others).item())
+    assert parts.total.item() == exactly(CE + parts.soft.item())
+
+
 def test_decoupled_parts_make_up_the_whole() -> None:
     """KL = TCKD + (1 - p_T of the right class) * NCKD (Zhao et al., equation 5), for a single sample."""
     for row in range(2):
@@ -97,14 +111,15 @@ def test_dist_of_equal_outputs_is_nothing() -> None:
     assert parts.total.item() == exactly(0.0)
 
 
-def test_dist() -> None:
+@pytest.mark.parametrize("tau", [1.0, 2.0])
+def test_dist(tau: float) -> None:
     """By hand: over classes with numpy's corrcoef of the two rows; two samples correlate as 1 or -1 in every class."""
-    student, teacher = (torch.softmax(logits, dim=1).numpy() for logits in (STUDENT, TEACHER))
+    student, teacher = (torch.softmax(logits / tau, dim=1).numpy() for logits in (STUDENT, TEACHER))
     by_sample = 1 - np.mean([np.corrcoef(mine, theirs)[0, 1] for mine, theirs in zip(student, teacher, strict=True)])
     signs = np.sign(np.diff(student, axis=0) * np.diff(teacher, axis=0))
     by_class = 1 - signs.mean()
-    parts = loss_of(Dist(sample_weight=2.0, class_weight=3.0), hard_weight=0.0, soft_weight=1.0, temperature=1.0)
-    assert parts.total.item() == exactly(2 * by_sample + 3 * by_class)
+    parts = loss_of(Dist(sample_weight=2.0, class_weight=3.0), hard_weight=0.0, soft_weight=1.0, temperature=tau)
+    assert parts.total.item() == exactly(tau**2 * (2 * by_sample + 3 * by_class))
 
 
 def test_logit_mse() -> None:

@@ -115,7 +115,9 @@ def test_what_changes_no_trial_may_change(override: str) -> None:
         ("training.epochs=30", "training.epochs: 200 -> 30"),
         ("teacher.model.depth=32", "teacher.model.depth: 20 -> 32"),
         ("task.validation_fraction=0.3", "task.validation_fraction: "),
+        ("search.space.momentum={type: float, low: 0.5, high: 0.9}", "search.space.momentum: None -> {"),
         ("resources.precision=bf16", "resources.precision: auto -> bf16"),
+        ("resources.teacher_precision=fp32", "resources.teacher_precision: auto -> fp32"),
         ("method.name=kd", "method."),
     ],
 )
@@ -141,6 +143,14 @@ def test_data_and_weights_may_lie_elsewhere_and_are_compared_by_content(before: 
     assert moves(history, study(before, "note=x")) == ()
     with pytest.raises(StudyError, match="the data set: its fingerprint was data, now it is other"):
         check_goes_on(history, now, "other")
+
+
+def test_the_weights_of_an_assistant_may_lie_elsewhere_too() -> None:
+    model = "assistant={model: {family: cifar_resnet, depth: 14, weights: /old/assistant.safetensors}}"
+    before = study("method={name: takd}", model)
+    now = study("method={name: takd}", model, "assistant.model.weights=/new/assistant.safetensors")
+    (change,) = check_goes_on(History([started(config=before)]), now, "data")
+    assert moves(History([started(config=before)]), now) == (change,)
 
 
 def test_moves_alone_are_taken_over() -> None:
@@ -177,11 +187,19 @@ def test_the_last_configuration_counts() -> None:
     assert check_goes_on(history, study("search.trials=20"), "data") == ()
 
 
+def test_what_was_told_last_counts() -> None:
+    told = [TestOpened(time=time, subjects=("best",), test_fingerprint=str(time)) for time in (3.0, 9.0)]
+    assert History([started(), *told]).test_opened == told[1]
+
+
 def test_no_more_trials_once_the_test_split_was_opened() -> None:
     history = History([started(), TestOpened(time=3.0, subjects=("best",))])
     assert check_goes_on(history, study(), "data") == ()
     with pytest.raises(StudyError, match="opened its test split at"):
         check_goes_on(history, study("search.trials=11"), "data")
+    assert check_goes_on(history, study("search.trials=5"), "data") == ("search.trials: 10 -> 5",), (
+        "fewer chose nothing"
+    )
 
 
 def test_a_field_that_a_later_version_adds_is_no_change() -> None:
@@ -288,6 +306,11 @@ def test_a_machine_that_slept_searched_no_longer() -> None:
     assert History([*long, ended(7200.0)]).arm_seconds("") == 7200.0
 
 
+def test_a_trial_took_its_time_though_its_first_epoch_never_ended() -> None:
+    lost = ended(5000.0).model_copy(update={"state": "failed", "value": None, "seconds": 4990.0})
+    assert History([started(0.0), trial_began(0.0), lost]).arm_seconds("") == 4990.0
+
+
 def test_a_compressed_run_took_its_time_though_it_tells_no_epoch() -> None:
     reached = RungReached(time=5000.0, trial=0, rung=0, epochs=9, value=0.5, stopped=False, peers=0, threshold=None)
     told: list[Event] = [started(0.0), trial_began(0.0), reached, ended(5010.0)]
@@ -323,3 +346,11 @@ def test_students_are_exported_with_the_data_that_they_were_trained_on(data: str
         return
     with pytest.raises(StudyError, match=f"s: its {said}.* has changed"):
         check_data(History([started(), opened]), task, held_out)
+
+
+def test_students_of_an_older_ledger_are_exported_with_the_test_split_that_there_is() -> None:
+    """It does not say which it was."""
+    task: Any = SimpleNamespace(fingerprint="data")
+    held_out: Any = SimpleNamespace(fingerprint="t")
+    check_data(History([started()]), task, held_out)
+    check_data(History([started(), TestOpened(time=3.0, subjects=("best",))]), task, held_out)

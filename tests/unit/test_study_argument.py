@@ -24,6 +24,7 @@ student: {{model: {{family: encoder}}}}
     [
         ("studies", "mine", "mine"),
         ("elsewhere", "mine", "{folder}/elsewhere/mine"),
+        ("elsewhere/studies", "mine", "{folder}/elsewhere/studies/mine"),
         ("two words", "mine", "'{folder}/two words/mine'"),
     ],
 )

@@ -101,6 +101,21 @@ def test_equal_gaps_are_equal_though_floats_round() -> None:
     assert same.sentence.endswith(told)
 
 
+def test_a_gap_that_rounds_to_nothing_is_hardly_one() -> None:
+    one = finalist(1, "sampled", "kd", validation=(0.9,), test=(0.9001,))
+    other = finalist(0, "baseline", "none", validation=(0.8,), test=(0.9,))
+    (found,) = judgements((other, one), "accuracy", "maximize")
+    assert "cannot be told apart: hardly a difference, and" in found.sentence
+
+
+@pytest.mark.parametrize("seeds", [(9, 10), (6, 7)])
+def test_who_has_no_seed_in_common_or_no_score_is_no_rival(seeds: tuple[int, ...]) -> None:
+    """An evaluation that was cut short leaves a finalist without its test scores."""
+    test = (0.9, 0.91) if seeds == (9, 10) else ()
+    rival = NONE.model_copy(update={"seeds": seeds, "validation": (0.9, 0.9), "test": test})
+    assert [judgement.against for judgement in judgements((rival, KD, BEST), "accuracy", "maximize")] == [1]
+
+
 def test_nothing_is_judged_before_the_test_split_is_open() -> None:
     closed = [one.model_copy(update={"test": ()}) for one in ALL]
     assert judgements(closed, "accuracy", "maximize") == ()
@@ -160,9 +175,29 @@ def test_one_seed_does_not_tell_luck_from_chance() -> None:
     assert str(told).endswith("1 fresh seed gives 90.0 %: one seed does not tell luck from chance")
 
 
+def test_the_luck_is_that_of_the_least_where_less_is_better() -> None:
+    least, most = (finalist(trial, "sampled", "kd", searched=trial / 10) for trial in (1, 2))
+    for found in (selection_bias(both, "mse", "minimize") for both in ((least, most), (most, least))):
+        assert found is not None
+        assert found.startswith("the search saw 0.1 on the validation split (kd, trial 1), ")
+
+
 def test_two_baselines_of_one_method_are_told_apart() -> None:
     other = finalist(3, "baseline", "kd")
     assert names((NONE, KD, other)) == {0: "no distillation", 1: "kd (trial 1)", 3: "kd (trial 3)"}
+    assert names((KD, finalist(3, "sampled", "kd"))) == {1: "kd", 3: "kd, trial 3"}, (
+        "one baseline is told by its method"
+    )
+
+
+def test_a_compared_method_is_called_by_its_label() -> None:
+    assert names((finalist(3, "sampled", "kd", arm="kd-std"),)) == {3: "kd-std, trial 3"}
+    assert names((finalist(4, "default", "kd", arm="kd-std"),)) == {4: "kd-std preset, trial 4"}
+
+
+def test_of_equal_students_the_earlier_trial_wins() -> None:
+    one, other = (finalist(trial, "sampled", "kd") for trial in (3, 4))
+    assert winner_of((one, other), "maximize") == winner_of((other, one), "minimize") == one
 
 
 def test_spreads() -> None:

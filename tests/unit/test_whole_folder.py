@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from autockd import folders
-from autockd.folders import LITTER, entries_of, is_draft, whole_file, whole_folder
+from autockd.folders import CACHE_ENV, LITTER, cache_folder, entries_of, is_draft, whole_file, whole_folder
 
 
 @pytest.fixture
@@ -129,6 +129,23 @@ def test_what_a_file_manager_leaves_is_no_entry_unless_it_is_no_plain_file(tmp_p
     (tmp_path / second).mkdir()
     (tmp_path / third).symlink_to(tmp_path / first)
     assert {path.name for path in entries_of(tmp_path)} == {second, third}
+
+
+def test_the_cache_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Absolute, for workers have a current folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    for named, found in (
+        ("here", "here"),
+        (str(tmp_path / "there"), "there"),
+        ("~/mine", "home/mine"),
+        ("", "xdg/autockd"),
+    ):
+        monkeypatch.setenv(CACHE_ENV, named)
+        assert cache_folder() == tmp_path / found
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / "home" / ".cache" / "autockd"
 
 
 def test_of_two_writers_at_once_each_has_its_turn(target: Path) -> None:

@@ -9,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autockd.config.arms import arm_labels, arms_of
+from autockd.config.budget import budget_problems
 from autockd.config.comparison_rules import comparison_mistakes
 from autockd.config.kinds import NEED_ASSISTANT
 from autockd.config.method_spaces import fitted, method_space
-from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, HintonKD, NoDistillation
+from autockd.config.methods import (
+    METHOD_CONFIGS,
+    AnnealingKD,
+    ContinuationKD,
+    DecoupledKD,
+    HintonKD,
+    NoDistillation,
+)
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, IntRange
 from autockd.config.space_rules import space_mistakes
@@ -62,6 +70,13 @@ def test_arms_differ_in_nothing_but_method_and_space() -> None:
             exclude={"space", "baselines"}
         )
         assert arm.study.search.space["learning_rate"] == study.search.space["learning_rate"]
+
+
+def test_one_trial_of_each_method_is_a_comparison() -> None:
+    """Its methods differ, though nothing is searched; and the baseline that a study has by default is not run."""
+    study = study_of([{"name": "none"}, {"name": "kd"}], {}, search={"trials": 1, "space": {}})
+    assert budget_problems(study) == []
+    assert budget_problems(study.model_copy(update={"compare": ()})) != []
 
 
 def test_labels_are_unique_and_tell_standardised_logits() -> None:
@@ -127,6 +142,22 @@ def test_a_dimension_that_exists_under_other_methods_alone_is_left_out() -> None
     }
 
 
+def test_a_dimension_that_some_compared_method_uses_is_no_idle_one() -> None:
+    """The study's own ramp has no power, and one that it compares has."""
+    methods = [{"name": "kd"}, {"name": "continuation", "ramp_shape": "power", "granularity": "step"}]
+    power = {"type": "float", "low": 1.5, "high": 4.0}
+    study = study_of(methods, {"learning_rate": RATE, "ramp_power": power}, method={"name": "continuation"})
+    assert comparison_mistakes(study) == []
+
+
+def test_a_space_may_be_of_a_method_that_is_not_compared() -> None:
+    weight = {"type": "float", "low": 0.5, "high": 2.0}
+    study = study_of(
+        [{"name": "kd"}, {"name": "dkd"}], {"learning_rate": RATE, "class_weight": weight}, method={"name": "dist"}
+    )
+    assert comparison_mistakes(study) == []
+
+
 def test_a_temperature_that_softens_no_score_is_not_searched() -> None:
     assert set(method_space(HintonKD(), is_regression=True)) == {"alpha"}
 
@@ -160,6 +191,32 @@ def test_a_margin_is_searched_in_the_methods_own_unit(method: ContinuationKD, mo
         assert space["margin"].when == {"margin_mode": mode}
     study = study_of([method.model_dump() | {"granularity": "step"}])
     assert space_mistakes(arms_of(study)[0].study) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "ends"),
+    [
+        (ContinuationKD(), (0.01, 0.99)),
+        (ContinuationKD(margin_mode="dead_zone", margin=0.5), (0.01, 0.99)),
+        (ContinuationKD(margin_mode="relative", margin=0.01, smoothing_start=20), (1e-3, 1 / 20)),
+        (ContinuationKD(margin_mode="absolute", margin=5.0), (0.5, 50.0)),
+    ],
+)
+def test_a_margin_is_searched_below_the_dead_zone_or_about_its_own_value(
+    method: ContinuationKD, ends: tuple[float, float]
+) -> None:
+    assert method_space(method, is_regression=False)["margin"].corners == pytest.approx(ends)
+
+
+def test_a_weight_of_nothing_widens_no_logarithmic_range() -> None:
+    space = method_space(DecoupledKD(target_weight=0.0, other_weight=32.0), is_regression=False)
+    assert space["target_weight"].corners == (0.3, 3.0)
+    assert space["other_weight"].corners == (0.5, 32.0)
+
+
+def test_a_range_that_begins_beyond_the_run_ends_with_it() -> None:
+    start = {"smoothing_start": IntRange(type="int", low=8, high=40)}
+    assert fitted(start, ContinuationKD(smoothing_start=2), 5)["smoothing_start"].corners == (5, 5)
 
 
 @given(

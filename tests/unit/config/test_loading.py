@@ -458,6 +458,11 @@ def test_a_trial_asks_for_one_gpu_at_most(gpus: float) -> None:
     assert begun.resources.gpus_per_trial == gpus, "what has begun can be read whatever rules came later"
 
 
+@pytest.mark.parametrize("gpus", [0, 0.25, 1])
+def test_a_trial_may_have_a_whole_gpu_or_a_part(gpus: float) -> None:
+    assert parse(f"resources: {{gpus_per_trial: {gpus}}}\n").resources.gpus_per_trial == gpus
+
+
 # -- smoke
 
 SMOKE = "training: {epochs: 100, batch_size: 64}\nsmoke: {training.epochs: 25, search.trials: 2}\n"

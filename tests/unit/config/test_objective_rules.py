@@ -109,6 +109,19 @@ def test_the_students_of_a_space_are_counted() -> None:
     assert architecture_points(study(), 9) == [{"student_width": 4}, {"student_width": 8}]
 
 
+def test_a_study_of_scores_is_picked_by_a_metric_of_scores() -> None:
+    task = (
+        "task={source: glue, path: data, task: stsb}",
+        "teacher.model={family: encoder, path: base}",
+        "student.model={family: encoder}",
+        "search.objectives=[]",
+        "search.space={learning_rate: {type: float, low: 0.00001, high: 0.001}}",
+    )
+    assert study(*task, "export.pick=pearson >= 0.9").export.pick == "pearson >= 0.9"
+    (problem,) = problems(*task, "export.pick=accuracy >= 0.9")
+    assert "'accuracy' is neither a cost nor a metric" in problem
+
+
 def test_a_student_may_be_without_a_dimension() -> None:
     space = (
         "search.space={student_width: {type: choice, choices: [4, 8]}, "
@@ -116,6 +129,8 @@ def test_a_student_may_be_without_a_dimension() -> None:
     )
     points = architecture_points(study(space), 9)
     assert points is not None
+    assert len(points) == 6
+    assert architecture_points(study(space), 5) is None
     assert {"student_width": 4} in points
     assert {"student_width": 8, "student_depth": 14} in points
 

@@ -290,6 +290,31 @@ def test_a_range_of_real_numbers_that_takes_whole_ones_alone_is_accepted(space: 
     assert study(space, "  enqueue_defaults: false\n")
 
 
+def test_the_ends_of_a_dimension_that_exists_under_a_condition_are_tried_where_it_exists() -> None:
+    """At the study's own point it does not, and what it depends on may not either."""
+    psi = "frozen_hard_loss: {type: float, low: 0.2, high: 1.5, when: {reduction: sum}}"
+    reduction = "reduction: {type: choice, choices: [mean, sum]%s}"
+    shape = "smoothing_shape: {type: choice, choices: [step, linear]}"
+    chain = f"{shape}\n{reduction % ', when: {smoothing_shape: linear}'}\n{psi}"
+    frozen = "method: {name: continuation, anneal_hard_loss: false}\n"
+    for space in (f"{reduction % ''}\n{psi}", chain):
+        field, message = mistake(space, frozen)
+        assert (field, message.startswith("at 1.5: ")) == ("search.space.frozen_hard_loss", True)
+
+
+def test_mistakes_of_the_study_itself_are_not_repeated_for_each_dimension() -> None:
+    space = "learning_rate: {type: float, low: 0.01, high: 0.3}\nmomentum: {type: float, low: 0.5, high: 0.9}"
+    field, message = mistake(space, "training: {epochs: 10}\n")
+    assert field == "method"
+    assert "smoothing_start is 20, beyond the schedule of 10 epochs" in message
+
+
+def test_mistakes_of_dimensions_and_of_first_trials_are_reported_at_once() -> None:
+    space = "margin: {type: float, low: -0.1, high: 0.2}\nlearning_rate: {type: float, low: 0.01, high: 0.3}"
+    found = mistakes(space, "  enqueue:\n  - {learning_rate: 5}\n")
+    assert [field for field, _ in found] == ["search.space.margin", "search.enqueue.0.learning_rate"]
+
+
 def test_mistakes_of_several_dimensions_are_reported_at_once() -> None:
     found = mistakes("margin: {type: float, low: -0.1, high: 0.2}\nbatch_size: {type: choice, choices: [0, 32]}")
     assert [field for field, _ in found] == ["search.space.margin", "search.space.batch_size"]
@@ -301,6 +326,23 @@ def test_the_highest_smoothing_start_must_fit_the_shortest_schedule() -> None:
     assert field == "search.space.smoothing_start"
     assert "smoothing_start is 40, beyond the schedule of 20 epochs" in message
     assert study(space.replace("40", "20"))
+
+
+@pytest.mark.parametrize(
+    ("method", "share", "length"),
+    [("continuation", "schedule_fraction", 20), ("annealing", "stage_fraction", 20)],
+)
+def test_the_shortest_schedule_is_that_of_the_shortest_run_and_the_smallest_share(
+    method: str, share: str, length: int
+) -> None:
+    """25 values fit into 40 epochs, and into half of 60, but not into half of 40."""
+    space = f"epochs: {{type: int, low: 40, high: 80}}\n{share}: {{type: float, low: 0.5, high: 0.75}}\n"
+    rest = f"  enqueue_defaults: false\nmethod: {{name: {method}, smoothing_start: 5, {share}: 0.75}}\n"
+    rest += "training: {epochs: 60}\n"
+    field, message = mistake(f"{space}smoothing_start: {{type: int, low: 1, high: 25}}", rest)
+    assert field == "search.space.smoothing_start"
+    assert f"smoothing_start is 25, beyond the schedule of {length} epochs" in message
+    assert study(f"{space}smoothing_start: {{type: int, low: 1, high: {length}}}", rest)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,9 @@ def test_a_row_that_is_not_a_number_is_wrong() -> None:
     assert compute("accuracy", broken, LABELS) == 2 / 5, "TP 1, FN 2, FP 1, TN 1"
     assert compute("f1", broken, LABELS) == pytest.approx(2 * 1 / (2 * 1 + 2 + 1))
     assert compute("matthews", broken, LABELS) == pytest.approx((1 * 1 - 1 * 2) / math.sqrt(2 * 3 * 2 * 3))
+    broken[4, 0] = NAN
+    assert compute("f1", broken, LABELS) == pytest.approx(2 * 1 / (2 * 1 + 2 + 2)), "TP 1, FN 2, FP 2, TN 0"
+    assert compute("matthews", broken, LABELS) == pytest.approx((1 * 0 - 2 * 2) / math.sqrt(3 * 3 * 2 * 2))
     for metric in get_args(ClassMetric):
         assert compute(metric, torch.full((4, 2), NAN), [0, 1, 0, 1]) <= 0
 

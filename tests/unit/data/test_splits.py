@@ -61,6 +61,11 @@ def test_equal_classes_give_equal_shares() -> None:
     assert np.bincount(targets[stratified_sample(targets, 40, 0)]).tolist() == [10, 10, 10, 10]
 
 
+def test_rare_classes_come_no_sooner_than_their_share() -> None:
+    targets = labels(96, 1, 1, 1, 1)
+    assert np.bincount(targets[stratified_sample(targets, 10, 0)], minlength=5).tolist() == [10, 0, 0, 0, 0]
+
+
 def test_a_smaller_sample_is_part_of_a_larger_one() -> None:
     targets = labels(30, 20, 10)
     assert set(stratified_sample(targets, 7, 1)) < set(stratified_sample(targets, 23, 1))
@@ -92,6 +97,21 @@ def test_limits_hold_before_validation_rows_are_split_off() -> None:
     assert sizes(rows) == (30, 10, 3)
     chosen = np.concatenate([rows.train, rows.validation])
     assert np.bincount(train[chosen]).tolist() == [24, 16]
+
+
+def test_a_test_split_that_is_taken_from_the_training_samples_is_limited_too() -> None:
+    targets = labels(60, 40)
+    free, limited = (choose_rows(raw(targets), Digits(test_fraction=0.2, limit_test=limit)) for limit in (None, 5))
+    assert np.bincount(targets[limited.test]).tolist() == [3, 2]
+    assert set(limited.test) < set(free.test)
+    assert np.array_equal(limited.train, free.train)
+
+
+def test_the_seed_of_the_task_chooses_the_test_rows_of_a_limit() -> None:
+    one, other = (
+        choose_rows(raw(labels(60, 40), labels(30, 30)), Digits(limit_test=20, seed=seed)).test for seed in (0, 1)
+    )
+    assert not np.array_equal(one, other)
 
 
 def test_the_test_rows_do_not_depend_on_the_training_limit() -> None:

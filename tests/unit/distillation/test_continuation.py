@@ -176,6 +176,21 @@ def test_schedules_advance_by_epoch_or_by_step() -> None:
     assert by_step.column("hard_weight") == pytest.approx([i / 15 for i in range(1, 16)] + [1.0] * 5)
 
 
+def test_the_power_of_the_ramp_reaches_the_plan() -> None:
+    config = ContinuationKD(smoothing_start=1, hard_loss_ramp=1.0, ramp_shape="power", ramp_power=3.0)
+    assert plan_of(config, 4).column("hard_weight") == pytest.approx([1 / 64, 8 / 64, 27 / 64, 1.0])
+
+
+@pytest.mark.parametrize(("hinge", "is_mean"), [("sample", True), ("batch", False)])
+def test_a_hinge_on_the_batch_mean_has_no_parts(hinge: str, is_mean: bool) -> None:
+    """A trial whose memory ran out would compute the parts of a batch one by one, and another loss with them."""
+    config = ContinuationKD(hinge=hinge)
+    student, teacher = torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.zeros(2, 2)
+    whole = loss_of(config, student, teacher, margin=1.0).total
+    parts = sum(loss_of(config, student[[row]], teacher[[row]], margin=1.0).total for row in range(2)) / 2
+    assert make_method(config).is_mean_over_samples == is_mean == (whole.item() == parts.item())
+
+
 def test_soft_loss_weight_is_in_every_row() -> None:
     assert plan_of(ContinuationKD(soft_loss_weight=2.5), 20).column("soft_weight") == [2.5] * 20
 
@@ -235,6 +250,13 @@ def test_a_teacher_that_says_nothing_has_no_dead_zone() -> None:
 @pytest.mark.parametrize("config", [ContinuationKD(), ContinuationKD(margin_mode="none"), CIFAR, GLUE])
 def test_no_margin_no_warning(config: ContinuationKD) -> None:
     assert warning_of(config, Run(40, 2), 1e-6) == ""
+
+
+def test_of_a_sum_over_classes_nothing_is_said() -> None:
+    """E[z_T^2] is a mean over them, so the distance of a new student is some multiple of it."""
+    config = ContinuationKD(smoothing_start=10, margin=0.35)
+    assert warning_of(config, Run(100, 1), 8.0)
+    assert warning_of(config.model_copy(update={"reduction": "sum"}), Run(100, 1), 8.0) == ""
 
 
 def test_a_teacher_that_is_not_annealed_has_no_dead_zone_at_the_start() -> None:

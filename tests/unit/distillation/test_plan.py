@@ -99,6 +99,12 @@ def test_too_few_steps_for_the_schedule_fail_the_trial_with_its_numbers(method: 
         compile_plan(trial(method, epochs=3, batch_size=10), samples=40, second_moment=1.0)
 
 
+def test_as_many_steps_as_values_of_phi_are_enough() -> None:
+    method = ContinuationKD(smoothing_start=12, granularity="step")
+    phi = compile_plan(trial(method, epochs=3, batch_size=10), samples=40, second_moment=1.0).column("smoothing")
+    assert phi[-1] == 1.0
+
+
 def test_a_shape_without_steps_needs_no_minimum_length() -> None:
     method = ContinuationKD(smoothing_start=20, smoothing_shape="linear", granularity="step")
     plan = compile_plan(trial(method, epochs=1, batch_size=10), samples=40, second_moment=1.0)

@@ -84,6 +84,12 @@ def test_phi_stays_at_one_after_its_schedule(shape: SmoothingShape) -> None:
     assert [smoothing(shape, i, 10, 5) for i in range(10, 30)] == [1.0] * 20
 
 
+@pytest.mark.parametrize("shape", ["linear", "cosine", "exponential"])
+def test_a_schedule_of_one_tick_is_over_with_it(shape: SmoothingShape) -> None:
+    """Or phi would stay at its smallest value for the whole run."""
+    assert [smoothing(shape, i, 1, 5) for i in (1, 2, 3)] == [1.0] * 3
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from(SMOOTHING_SHAPES), st.integers(1, 300), st.integers(1, 40))
 def test_phi_is_bounded_rises_and_ends_at_one(shape: SmoothingShape, length: int, start: int) -> None:
@@ -172,6 +178,18 @@ def test_milestones_are_fractions_of_any_run() -> None:
 def test_warmup_rises_linearly_to_the_peak() -> None:
     values = factors(LrSchedule(shape="constant", warmup=0.4), 10)
     assert values == pytest.approx([0.2, 0.4, 0.6, 0.8, *[1.0] * 6])
+
+
+def test_no_step_of_a_warmup_and_none_of_a_milestone_is_lost_to_rounding() -> None:
+    """0.29 * 100 is 28.999999999999996 as a float, and 0.55 * 100 is 55.00000000000001."""
+    assert factors(LrSchedule(shape="constant", warmup=0.29), 100)[27:30] == pytest.approx([28 / 30, 29 / 30, 1.0])
+    assert factors(LrSchedule(shape="step", milestones=(0.55,)), 100)[54:56] == pytest.approx([1.0, 0.1])
+
+
+def test_the_decay_starts_at_the_peak_where_the_warmup_ends() -> None:
+    linear, cosine = (factors(LrSchedule(shape=shape, warmup=0.5), 8) for shape in ("linear", "cosine"))
+    assert linear == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 0.75, 0.5, 0.25])
+    assert (cosine[4], cosine[6]) == (1.0, pytest.approx(0.5))
 
 
 def test_milestones_count_from_the_start_of_the_run_with_a_warmup_too() -> None:

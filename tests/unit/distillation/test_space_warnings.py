@@ -65,6 +65,15 @@ def test_every_choice_of_the_unit_is_looked_at() -> None:
     assert "margin_mode relative" in text
 
 
+def test_every_choice_of_the_reduction_is_looked_at() -> None:
+    """Of a sum over classes nothing is known, and the space has the mean too."""
+    method = "name: continuation, smoothing_start: 10, margin: 0.05, reduction: sum"
+    reduction = "reduction: {type: choice, choices: [%s]}"
+    assert not space_warnings(study_of(MARGIN % 0.5, reduction % "sum", method=method), 1.0)
+    (text,) = space_warnings(study_of(MARGIN % 0.5, reduction % "sum, mean", method=method), 1.0)
+    assert "reduction mean" in text
+
+
 def test_a_margin_outside_of_the_space_meets_a_start_within_it() -> None:
     study = study_of(START % 40, method="name: continuation, smoothing_start: 5, granularity: step, margin: 0.05")
     assert space_warnings(study, 1.0)

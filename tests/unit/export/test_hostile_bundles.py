@@ -24,6 +24,7 @@ from autockd.export import ImageBundleConfig, ImageStudent, load_bundle, write_b
 from autockd.export.manifest import write_manifest
 from autockd.export.onnx import OnnxModel
 from autockd.folders import LITTER
+from autockd.hashing import file_hash
 from autockd.models import build_model
 
 Harm = Callable[[Path], object]
@@ -127,6 +128,7 @@ AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
     },
     "pipe with the name .git": (lambda f: os.mkfifo(f / ".git"), r"\.git: is not a regular file"),
     ".gitattributes in the manifest": (_list_as(".gitattributes"), r"'\.gitattributes' is not the plain name"),
+    "hidden file in the manifest": (_list_as(".notes.md"), r"'\.notes\.md' is not the plain name"),
     "a file manager's file in the manifest": (_list_as(".DS_Store"), r"'\.DS_Store' is not the plain name"),
     "hard link": (_hard_link, r"README\.md: has \d+ bytes"),
     "int8 model": (lambda f: (f / "model.int8.onnx").write_bytes(b""), r"int8\.onnx: is not in manifest\.json"),
@@ -155,6 +157,11 @@ AGAINST_THE_MANIFEST: dict[str, tuple[Harm, str]] = {
         r"manifest\.json: format_version",
     ),
 }
+
+
+def test_a_manifest_is_known_by_the_hash_of_its_bytes(copied: Path) -> None:
+    (copied / "manifest.json").unlink()
+    assert write_manifest(copied) == file_hash(copied / "manifest.json")
 
 
 @pytest.mark.parametrize(("harm", "message"), AGAINST_THE_MANIFEST.values(), ids=AGAINST_THE_MANIFEST.keys())

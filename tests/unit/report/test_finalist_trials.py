@@ -77,6 +77,10 @@ def test_finalists_are_gathered_by_trial_and_seed() -> None:
         }
     )
     zero, one = finalists_of(summary)
+    assert [zero.was_stopped, one.was_stopped] == [False, False]
+    stopped = summary.trials[1].model_copy(update={"state": "pruned"})
+    (_, cut) = finalists_of(summary.model_copy(update={"trials": (row(0, 0.9), stopped)}))
+    assert cut.was_stopped, "its value of the search is not of a whole run"
     assert (one.trial, one.seeds, one.validation, one.test) == (1, (7, 8), (0.92, 0.93), (0.81, 0.82))
     assert one.bias == pytest.approx(0.95 - 0.925)
     assert (zero.seeds, zero.validation, zero.test) == ((8,), (0.91,), ())

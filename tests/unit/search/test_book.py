@@ -109,6 +109,14 @@ class Desk:
         assert self.book.all_proposed
         assert self.book.running == 0
 
+    def end_the_oldest(self, times: int) -> None:
+        """As many run as may, and the one that began first ends, so often."""
+        for _ in range(times):
+            while proposal := self.book.propose():
+                self.open.append(proposal)
+            proposal = self.open.pop(0)
+            self.book.report(TrialReport(trial=proposal.number, outcome=usual_outcome(proposal)))
+
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
@@ -329,6 +337,19 @@ class TestStopping:
         assert second is not None
         assert (first.rungs, second.rungs) == ((), (1,))
 
+    @pytest.mark.parametrize(("epochs", "rungs", "first"), [(9, (1, 3), 1), (18, (2, 6), 1), (2, (1,), 2), (1, (), 3)])
+    def test_rungs_stand_in_the_trials_own_run_and_are_numbered_by_their_share_of_it(
+        self, tmp_path: Path, epochs: int, rungs: tuple[int, ...], first: int
+    ) -> None:
+        """A rung of one number is at the same share of every run; of a short one the largest shares are left."""
+        space = {"epochs": {"type": "choice", "choices": [1, 2, 9, 18]}}
+        point = {"epochs": epochs}
+        search = {"space": space, "baselines": [], "enqueue": [point], "stopping": {"rule": "fraction"}}
+        desk = Desk(tmp_path, study_of(**search, enqueue_defaults=False), parallel=1)
+        proposal = desk.book.propose()
+        assert proposal is not None
+        assert (proposal.config.training.epochs, proposal.rungs, proposal.first_rung) == (epochs, rungs, first)
+
     def test_verdicts_rest_on_trials_before_the_lag(self, tmp_path: Path) -> None:
         """So they do not depend on who was faster."""
         desk = Desk(tmp_path, study_of(stopping=self.RULE, baselines=[]), parallel=4)
@@ -368,6 +389,18 @@ class TestGoingOn:
         other = Desk(desk.journal.parent, desk.study, desk.parallel, history=desk.events)
         other.events = [*desk.events, *other.events]
         return other
+
+    @pytest.mark.parametrize("stop_after", [13, 14, 15, 16])
+    def test_it_knows_no_more_than_it_would_have(self, tmp_path: Path, stop_after: int) -> None:
+        """Of four at a time: when a trial began, more had ended than the next ones may rest on."""
+        study, whole = study_of(trials=22), tmp_path / "whole"
+        whole.mkdir()
+        undisturbed, desk = Desk(whole, study, parallel=4), Desk(tmp_path, study, parallel=4)
+        undisturbed.end_the_oldest(22)
+        desk.end_the_oldest(stop_after)
+        other = self.restored(desk)
+        other.end_the_oldest(22 - stop_after)
+        assert other.points == undisturbed.points
 
     @pytest.mark.parametrize("stop_after", [0, 1, 5, 11, 16])
     def test_it_proposes_what_it_would_have(self, tmp_path: Path, stop_after: int) -> None:
@@ -419,6 +452,30 @@ class TestGoingOn:
         desk.book.report(TrialReport(trial=0, outcome=TrialOutcome(state="failed", reason="nan", of_its_point=True)))
         desk.book.settle()
         assert [trial.state.name for trial in desk.stored] == ["FAIL"]
+
+    def test_what_ran_is_closed_too_where_the_search_is_cut_at_once(self, tmp_path: Path) -> None:
+        """As where a study goes on after its time is over."""
+        desk = Desk(tmp_path, study_of(), parallel=2)
+        assert desk.book.propose() is not None
+        assert desk.book.propose() is not None
+        other = self.restored(desk)
+        other.book.cut("the search's time is over (60 s)")
+        assert [(event.trial, event.state) for event in other.of(TrialFinished)] == [(0, "pruned"), (1, "pruned")]
+        assert other.book.propose() is None
+        assert other.book.is_over
+
+    def test_a_study_may_go_on_with_fewer_trials_than_have_begun(self, tmp_path: Path) -> None:
+        desk = Desk(tmp_path, study_of(trials=8), parallel=2)
+        assert desk.book.propose() is not None
+        desk.book.close(0, complete(0.5))
+        running = [desk.book.propose(), desk.book.propose()]
+        desk.study = study_of(trials=1)
+        other = self.restored(desk)
+        assert (other.book.left, other.book.is_over) == (2, False)
+        assert [other.book.propose(), other.book.propose(), other.book.propose()] == [*running, None]
+        for number in (1, 2):
+            other.book.close(number, complete(0.5))
+        assert (other.book.left, other.book.is_over) == (0, True)
 
     def test_what_ran_comes_first(self, tmp_path: Path) -> None:
         desk = Desk(tmp_path, study_of(), parallel=2)
@@ -488,6 +545,36 @@ def test_a_search_may_be_cut(tmp_path: Path) -> None:
     assert last.reason == "the search's time is over (60 s)"
     assert desk.book.propose() is None
     assert all(trial.state.is_finished() for trial in desk.stored)
+
+
+def test_a_search_that_is_cut_between_two_trials_tells_optuna_all(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, study_of(), parallel=2)
+    for number in range(2):
+        assert desk.book.propose() is not None
+        desk.book.close(number, complete(0.5))
+    desk.book.cut("the search's time is over (60 s)")
+    assert desk.book.is_over
+    assert [trial.state.name for trial in desk.stored] == ["FAIL", "COMPLETE"], "the baseline, and the other"
+
+
+def test_a_trial_whose_worker_is_lost_has_failed_whatever_it_had_reached(tmp_path: Path) -> None:
+    """Its weights may be lost too, so it is no student to be chosen."""
+    desk = Desk(tmp_path, study_of(), parallel=2)
+    assert desk.book.propose() is not None
+    desk.book.report(TrialReport(trial=0, records=(epoch_record(1, 0.75),), seconds=3.0))
+    desk.book.give_up(0, "its worker died")
+    (end,) = desk.of(TrialFinished)
+    assert (end.state, end.value, end.best_epoch, end.reason) == ("failed", None, None, "its worker died")
+    assert (end.epochs, end.seconds) == (1, 3.0)
+
+
+def test_no_credential_of_a_reason_is_written_into_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "correcthorse")
+    desk = Desk(tmp_path, study_of(trials=1, baselines=[]))
+    assert desk.book.propose() is not None
+    desk.book.give_up(0, "cannot fetch with correcthorse")
+    assert desk.stored[0].user_attrs["reason"] == "cannot fetch with ***"
+    assert "correcthorse" not in desk.journal.read_text()
 
 
 @pytest.mark.parametrize("climbs", [False, True])

@@ -33,7 +33,7 @@ SPACE: dict[str, Any] = {
 
 def study_of(sampler: str, seed: int = 0) -> StudyConfig:
     search = {"space": SPACE, "trials": TRIALS, "sampler": sampler, "objectives": ["latency_ms", "bytes"]}
-    search["enqueue"] = [{"student_width": 8}]  # the rest of the point is sampled
+    search["enqueue"] = [{"student_width": 8}, {"learning_rate": 0.3, "student_width": 4}]  # of one the rest is sampled
     return StudyConfig(
         name="s",
         seed=seed,

@@ -148,6 +148,16 @@ def test_a_run_that_is_lost_fails_with_its_cost_and_the_others_go_on() -> None:
     assert [end.state for end in desk.ends] == ["failed", "complete", "complete", "complete"]
 
 
+def test_epochs_before_its_worker_knew_of_them_count() -> None:
+    """A run that goes on from its checkpoint tells of the epochs after it alone."""
+    desk = Desk()
+    first = desk.propose()
+    desk.book.report(TrialReport(trial=first.number, records=(epoch(3, 2.0),)))
+    desk.book.report(TrialReport(trial=first.number, records=(epoch(3, 2.0), epoch(4, 2.0))))
+    desk.book.give_up(first.number, "its worker died")
+    assert desk.ends[0].epochs == 4
+
+
 def test_the_pace_of_a_machine_that_it_goes_on_without_is_forgotten() -> None:
     told: list[Event] = [EpochFinished(time=1.0, trial=7, record=epoch(1, 1.6))]
     assert Desk(history=tuple(told)).all()[1].slowest_epoch == 1.6

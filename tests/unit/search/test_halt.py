@@ -30,6 +30,14 @@ def test_outside_of_the_search_it_stops_at_once(tmp_path: Path) -> None:
     assert halt.is_asked
 
 
+def test_after_the_search_it_stops_at_once_again(tmp_path: Path) -> None:
+    halt = Halt(tmp_path)
+    with halt.search(None):
+        pass
+    with pytest.raises(KeyboardInterrupt), halt.listening():
+        press()
+
+
 def test_the_second_is_somebody_elses(tmp_path: Path) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
@@ -111,7 +119,8 @@ def test_time_is_counted_while_searching(tmp_path: Path) -> None:
     assert not halt.is_out_of_time
     with halt.search(100.0):
         assert not halt.is_out_of_time
-    with halt.search(-1.0):
-        assert halt.is_out_of_time
+    for left in (0.0, -1.0):
+        with halt.search(left):
+            assert halt.is_out_of_time
     with halt.search(None):
         assert not halt.is_out_of_time

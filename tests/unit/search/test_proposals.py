@@ -90,6 +90,37 @@ def test_how_many_trials_rest_on_results(trials: int, parallel: int, rule: str, 
     assert informed_trials(study_of(**search, sampler="random"), parallel) == 0
 
 
+@pytest.mark.parametrize(
+    ("sampler", "points", "parallel", "count"),
+    [
+        ("tpe", 20, 1, 18),  # a baseline, the study's own values and the named points are given, and known by then
+        ("tpe", 1, 1, 31),  # results of given points are results: a baseline and 8 of them
+        ("nsga2", 1, 1, 29),  # a given point is of no generation
+        ("nsga2", 1, 8, 7),  # a generation has 16 then
+    ],
+)
+def test_given_points_rest_on_no_results(sampler: str, points: int, parallel: int, count: int) -> None:
+    point = {"method": "kd", "temperature": 2.0}
+    study = study_of(trials=40, sampler=sampler, baselines=[{"name": "none"}], enqueue=[point] * points)
+    assert informed_trials(study, parallel) == count
+
+
+@pytest.mark.parametrize(("parallel", "size"), [(1, 8), (4, 8), (8, 16)])
+def test_a_generation_of_nsga2_has_two_trials_for_each_worker(parallel: int, size: int) -> None:
+    assert make_sampler(study_of(sampler="nsga2"), 0, parallel)._population_size == size  # type: ignore[attr-defined]
+
+
+def test_ranges_are_searched_on_the_scale_that_they_name() -> None:
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    suggest_params(trial, {name: space for name, space in conditioned_space(study_of()).items() if not space.when})
+    found = {name: getattr(each, "log", False) for name, each in trial.distributions.items()}
+    assert {name for name, is_log in found.items() if is_log} == {"learning_rate"}
+    method = {"method": {"type": "choice", "choices": ["continuation"]}}
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    suggest_params(trial, conditioned_space(study_of(space=SPACE | method)))
+    assert trial.distributions["smoothing_start"] == optuna.distributions.IntDistribution(1, 16, log=True)
+
+
 def test_values_have_the_types_and_bounds_of_their_dimensions() -> None:
     space = conditioned_space(study_of())
     points = forty_points()
@@ -149,6 +180,39 @@ def test_tpe_learns_once_it_has_begun() -> None:
         return sum(found[20:])
 
     assert sum(distance("tpe", seed) for seed in range(8)) < 0.8 * sum(distance("random", seed) for seed in range(8))
+
+
+def proposed_next_to(*running: float) -> float:
+    """The learning rate that TPE proposes after twelve results, while trials with others run."""
+    study = study_of(space={"learning_rate": {"type": "float", "low": 0.0, "high": 1.0}})
+    store = optuna.create_study()
+    for number in range(12):
+        store.enqueue_trial({"learning_rate": number / 12})
+        trial = store.ask()
+        store.tell(trial, abs(float(suggest_params(trial, conditioned_space(study))["learning_rate"]) - 0.5))
+    for rate in running:
+        store.enqueue_trial({"learning_rate": rate})
+        suggest_params(store.ask(), conditioned_space(study))
+    store.sampler = make_sampler(study, 13, parallel=1)
+    return float(suggest_params(store.ask(), conditioned_space(study))["learning_rate"])
+
+
+def test_tpe_keeps_away_from_what_runs() -> None:
+    """Or workers side by side would try the same again."""
+    alone = proposed_next_to()
+    assert proposed_next_to(alone, alone, alone) != alone
+
+
+def test_tpe_models_dimensions_that_exist_under_a_condition_with_the_others() -> None:
+    study, store = study_of(), optuna.create_study()
+    for number in range(20):
+        store.sampler = make_sampler(study, number, parallel=1)
+        trial = store.ask()
+        suggest_params(trial, conditioned_space(study))
+        store.tell(trial, float(number))
+    sampler, trial = make_sampler(study, 20, parallel=1), store.ask()
+    modelled = sampler.infer_relative_search_space(store, store.trials[trial.number])
+    assert modelled.keys() == SPACE.keys()
 
 
 def test_first_come_baselines_then_the_studys_own_values_then_the_named_points() -> None:

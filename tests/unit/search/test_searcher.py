@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -77,6 +78,7 @@ def test_a_trial_that_only_ever_finds_dead_workers_is_given_up() -> None:
         trial = SomeTrial(f"{attempt}", status="ERROR")
         controller = SimpleNamespace(_resetting_trials={trial})
         scheduler.on_trial_error(controller, trial)  # Tune puts it back
+        assert searcher.suggest("another") is None, "it would run twice"
         trial.status = "PENDING"
         scheduler.on_trial_error(controller, trial)  # and gives it up
         searcher.on_trial_complete(f"{attempt}", error=True)
@@ -113,3 +115,12 @@ def test_a_trial_that_lost_its_workers_as_often_as_it_may_is_given_up() -> None:
     StudyScheduler(book, searcher).on_trial_error(SimpleNamespace(_resetting_trials=set()), SomeTrial("0"))
     searcher.on_trial_complete("0", error=True)
     assert book.lost == [0]
+
+
+def test_tunes_snapshots_of_both_are_without_the_book() -> None:
+    """Its files are open, so that no copy of it could be made; and none may propose trials."""
+    book = FinalistBook([], (), lambda event: None, parallel=1)
+    searcher = StudySearcher(book, lambda number: "lost")
+    for kept in (searcher, StudyScheduler(book, searcher)):
+        copy = pickle.loads(pickle.dumps(kept))
+        assert copy._book is None

@@ -90,6 +90,13 @@ def test_a_compressed_run_has_the_whole_schedule(method: Any) -> None:
         assert mine == pytest.approx(whole)
 
 
+@pytest.mark.parametrize(("shape", "found"), [("step", "linear"), ("cosine", "cosine"), ("exponential", "exponential")])
+def test_only_a_staircase_is_climbed_in_another_way(shape: str, found: str) -> None:
+    method = compressed(trial_of(ContinuationKD(smoothing_shape=shape)), 2).method  # type: ignore[arg-type]
+    assert isinstance(method, ContinuationKD)
+    assert (method.smoothing_shape, method.granularity) == (found, "step")
+
+
 def test_what_is_no_schedule_stays() -> None:
     trial = trial_of(HintonKD(temperature=3))
     short = compressed(trial, 5)

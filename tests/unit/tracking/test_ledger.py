@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import math
 import os
@@ -8,6 +10,7 @@ import resource
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -131,6 +134,18 @@ def test_a_second_writer_is_refused(path: Path) -> None:
     write(path, 1)
 
 
+def test_who_asks_whether_it_is_in_use_keeps_no_writer_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question takes the lock for an instant, which is over when the writer asks again."""
+    write(path, 1)
+    asking = os.open(f"{path}.lock", os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    with monkeypatch.context() as patch:
+        patch.setattr("autockd.tracking.locks.time.sleep", lambda seconds: os.close(asking))
+        with Ledger(path) as ledger:
+            ledger.append(evaluated(1))
+    assert len(events(path)) == 2
+
+
 def test_another_process_is_refused_and_a_killed_one_leaves_no_lock(path: Path) -> None:
     code = (
         "import sys, time\nfrom pathlib import Path\nfrom autockd.tracking.ledger import Ledger\n"
@@ -247,6 +262,28 @@ def test_an_unwritable_folder_is_a_problem_of_the_machine(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(EnvironmentProblem, match="cannot write"):
         Ledger(tmp_path / "file" / "ledger.jsonl")
+
+
+def test_a_ledger_that_cannot_be_opened_is_let_go(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(EnvironmentProblem, match="cannot write"):
+        Ledger(path)
+    assert not in_use(path)
+
+
+def test_a_reader_in_the_middle_of_whose_line_a_writer_is_stops_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read a part of it; the rest, which is written by then, would be no line of its own."""
+    written = write(path, 3)
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+
+    @contextlib.contextmanager
+    def caught(_: Path) -> Iterator[Iterator[bytes]]:
+        yield iter([first, second[:40], second[40:], third])
+
+    monkeypatch.setattr("autockd.tracking.ledger._open", caught)
+    assert events(path) == written[:1]
 
 
 def test_readers_see_whole_events_while_a_writer_writes(path: Path) -> None:

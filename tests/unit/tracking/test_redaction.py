@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
+from collections import UserDict
+from pathlib import Path
 
 import pytest
 
+from autockd.config.loading import parse_study
+from autockd.errors import ConfigError
 from autockd.records import Exported, Noted, StudyStarted, TrialOutcome
-from autockd.tracking.redaction import is_secret, redact, redact_record, redact_value, secret_fields
+from autockd.tracking.redaction import is_secret, redact, redact_record, redact_value, secret_fields, without_secrets
 
 CANARY = "c4nary-Hunter2"
 
@@ -31,6 +35,9 @@ CANARY = "c4nary-Hunter2"
         f"hf_{CANARY.replace('-', '')}0123456789",
         f"fetch with ghp_{CANARY.replace('-', '')}0123456789, then go on",
         f"-----BEGIN RSA PRIVATE KEY-----\n{CANARY}\n{CANARY}\n-----END RSA PRIVATE KEY-----",
+        f"the message was cut: -----BEGIN PRIVATE KEY-----\n{CANARY}",
+        f"curl -H 'authorization: bearer {CANARY}'",
+        f"DefaultEndpointsProtocol=https;AccountName=ada;AccountKey={CANARY}",
         f"eyJhbGciOiJI{CANARY}.eyJzdWIiOiIx.{CANARY}",
     ],
 )
@@ -66,9 +73,10 @@ def test_what_surrounds_a_credential_stays() -> None:
 def test_values_of_secret_variables_go_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correcthorse")
     monkeypatch.setenv("SHORT_TOKEN", "digits")
+    monkeypatch.setenv("LEAST_TOKEN", "8letters")
     monkeypatch.setenv("HOME_OF_DATA", "batterystaple")
-    text = "correcthorse said batterystaple of digits"
-    assert redact(text) == "*** said batterystaple of digits"
+    text = "correcthorse said batterystaple of digits to 8letters"
+    assert redact(text) == "*** said batterystaple of digits to ***"
 
 
 @pytest.mark.parametrize(
@@ -116,6 +124,7 @@ def test_a_secret_within_a_secret_leaves_no_rest(monkeypatch: pytest.MonkeyPatch
         ("tracking.api_key", True),
         ("AWS_SECRET_ACCESS_KEY", True),
         ("accessToken", True),
+        ("AccountKey", True),
         ("apikey", True),
         ("Authorization", True),
         ("tokenizer", False),
@@ -178,13 +187,26 @@ def test_fields_with_credentials_are_named() -> None:
     assert secret_fields(config) == ["note", "tracking.uri", "search.enqueue"]
 
 
+def test_only_the_note_of_a_configuration_may_lose_its_credentials() -> None:
+    """Without any other field's the field would be of no use, so the study is refused."""
+    models = "teacher: {model: {family: cifar_resnet}}\nstudent: {model: {family: cifar_resnet, depth: 8}}"
+    text = f"name: s\ntask: {{source: digits}}\n{models}\nnote: 'log in with password={CANARY}'\n"
+    study = parse_study(text, "s.yaml", Path("/studies"))
+    assert without_secrets(study) == study.model_copy(update={"note": "log in with password=***"})
+    weights = f"teacher.model.weights=https://ada:{CANARY}@hub/teacher.safetensors"
+    with pytest.raises(ConfigError) as caught:
+        without_secrets(parse_study(text, "s.yaml", Path("/studies"), [weights]))
+    assert [problem.field for problem in caught.value.problems] == ["teacher.model.weights"]
+    assert CANARY not in str(caught.value)
+
+
 def test_a_variable_that_another_thread_takes_away_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Vanishing(dict[str, str]):
+    class Vanishing(UserDict[str, str]):
         def __getitem__(self, name: str) -> str:
             raise KeyError(name)
 
         def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
             return default
 
-    monkeypatch.setattr(os, "environ", Vanishing(RAY_num_workers_soft_limit="3"))
+    monkeypatch.setattr(os, "environ", Vanishing({"RAY_num_workers_soft_limit": "3"}))
     assert redact("a plain text") == "a plain text"

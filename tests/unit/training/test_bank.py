@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from autockd.config.tasks import Augmentation, Digits
 from autockd.data import Task, load_task
 from autockd.data.views import Views
 from autockd.errors import EnvironmentProblem, StudyError
+from autockd.records import Precision
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.live_teacher import LiveTeacher
 
@@ -69,6 +71,16 @@ def open_filled(open_bank: Open, whole: Path, tmp_path: Path) -> Open:
     return open_bank
 
 
+class Loud:
+    """A teacher with logits in the hundreds, as an ensemble's sum."""
+
+    def __init__(self, live: LiveTeacher) -> None:
+        self.live = live
+
+    def logits(self, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+        return 100 * self.live.logits(indices, views)
+
+
 def ask_the_network(live: LiveTeacher, indices: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
     """The network's logits of views that are cut out one by one, by the definition, in batches of 100."""
     task = live.task
@@ -102,10 +114,11 @@ def test_views_of_a_sample_differ(open_bank: Open, task: Task) -> None:
     assert len({tuple(row) for row in logits.tolist()}) > 1
 
 
-def test_what_was_asked_once_is_not_computed_again(open_bank: Open) -> None:
+def test_what_was_asked_once_is_not_computed_again(open_bank: Open, task: Task, answers: torch.Tensor) -> None:
     bank = open_bank()
     indices, views = torch.tensor([5, 0, 5, 5]), torch.tensor([1, 2, 1, 3])
     first = bank.logits(indices, views)
+    assert torch.equal(first, answers[indices * task.views.count + views])
     assert (bank.hits, bank.misses, bank.filled) == (1, 3, 3)
     assert torch.equal(bank.logits(indices, views), first)
     assert (bank.hits, bank.misses, bank.filled) == (5, 3, 3)
@@ -186,19 +199,42 @@ def test_a_changed_description_is_refused(open_bank: Open) -> None:
 
 
 @pytest.mark.parametrize("name", ["logits.f32", "filled.u8"])
-@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "longer"])
 def test_a_bank_that_lost_data_is_refused(open_filled: Open, name: str, damage: str) -> None:
     path = open_filled().folder / name
     whole = path.read_bytes()
     path.unlink()
     if damage == "cut":
         path.write_bytes(whole[:-8])
+    if damage == "longer":
+        path.write_bytes(whole + bytes(8))
     with pytest.raises(StudyError, match="delete the folder"):
         open_filled()
 
 
 def test_what_the_teacher_answers_passes_the_check(open_filled: Open, pairs: Pairs) -> None:
     assert open_filled().check(entries=10_000) == (len(pairs[0]), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "share", "is_found"), [("fp32", 1e-4, False), ("fp32", 1e-2, True), ("bf16", 1e-2, False)]
+)
+def test_what_rounding_explains_is_relative_to_the_largest_logit_and_depends_on_the_arithmetic(
+    tmp_path: Path,
+    task: Task,
+    shared_live: LiveTeacher,
+    pairs: Pairs,
+    precision: Precision,
+    share: float,
+    is_found: bool,
+) -> None:
+    bank = TeacherBank(tmp_path, BankIdentity.of("teacher", task, precision), lambda: Loud(shared_live))
+    bank.fill(pairs[0][:100], pairs[1][:100])
+    stored = np.memmap(bank.folder / "logits.f32", np.float32, "r+", shape=(*bank._filled.shape, 10))
+    stored[0, 0, 0] += share * float(np.abs(stored).max())
+    stored.flush()
+    with pytest.raises(StudyError, match="differs from its teacher") if is_found else nullcontext():
+        bank.check(entries=100)
 
 
 @pytest.mark.parametrize("value", [0.5, float("nan"), float("inf")])
@@ -277,3 +313,68 @@ def test_a_disk_without_space_is_told_of_and_ends_no_process(
     with pytest.raises(EnvironmentProblem, match=r"bank: cannot write .* free space there, or set AUTOCKD_CACHE"):
         bank.logits(*pairs)
     assert bank.filled == 0
+
+
+def free_space(monkeypatch: pytest.MonkeyPatch, *bytes_left: int) -> None:
+    """What a disk has, each time that somebody looks; the last of them from then on."""
+    told = list(bytes_left)
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: usage._replace(free=told.pop(0) if len(told) > 1 else told[0])
+    )
+
+
+def test_a_disk_with_space_for_a_part_is_told_of_before_the_teacher_answers(
+    open_bank: Open, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry takes a page at the most, for the file is sparse."""
+    bank = open_bank(absent)
+    free_space(monkeypatch, 15 * 4096)
+    with pytest.raises(EnvironmentProblem, match="cannot write"):
+        bank.fill(pairs[0][:16], pairs[1][:16])
+
+
+def test_a_disk_that_others_fill_meanwhile_is_told_of_with_what_is_done(
+    open_bank: Open, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autockd.training.bank._FLUSH_EVERY", 4)
+    bank = open_bank()
+    free_space(monkeypatch, 1 << 30, 1 << 30, 0)
+    with pytest.raises(EnvironmentProblem, match="cannot write"):
+        bank.fill(pairs[0][:8], pairs[1][:8])
+    assert bank.filled == 4
+
+
+def test_what_has_its_space_already_needs_none(
+    open_filled: Open, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = open_filled()
+    bank._filled[3:5] = 0
+    free_space(monkeypatch, 0)
+    assert bank.fill(*pairs) == 2 * bank.identity.views
+
+
+def test_other_shares_of_a_bank_are_filled_meanwhile(open_bank: Open) -> None:
+    bank, other = open_bank(), open_bank()
+    with bank.alone(0, 2):
+        assert not other._locked(".0-of-2").acquire()
+        assert other._locked(".1-of-2").acquire()
+
+
+def test_a_bank_that_was_not_made_to_its_end_is_made_again(open_bank: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its description is written last."""
+    with monkeypatch.context() as patch:
+
+        def interrupt(path: Path, size: int) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr("autockd.training.bank._make_sparse", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            open_bank()
+    assert open_bank().filled == 0
+
+
+def test_the_work_of_entries_is_that_of_as_many_samples(open_bank: Open, shared_live: LiveTeacher, task: Task) -> None:
+    once, found = shared_live.work(), open_bank().work(3 * len(task.train))
+    assert once is not None
+    assert found == once.times(3)

@@ -48,7 +48,9 @@ def test_parts_of_a_batch_are_its_samples_in_order(parts: int) -> None:
     assert [row for piece in pieces for row in range(30)[piece.rows]] == list(range(20, 27))
 
 
-@pytest.mark.parametrize(("samples", "parts", "sizes"), [(3, 2, [3]), (2, 2, [2]), (7, 4, [4, 3]), (1, 2, [1])])
+@pytest.mark.parametrize(
+    ("samples", "parts", "sizes"), [(3, 2, [3]), (2, 2, [2]), (7, 4, [4, 3]), (8, 3, [3, 3, 2]), (1, 2, [1])]
+)
 def test_no_part_is_a_single_sample_unless_the_batch_is(samples: int, parts: int, sizes: list[int]) -> None:
     batch = Batch(torch.zeros(samples, 1), torch.zeros(samples), slice(0, samples))
     assert [len(piece.targets) for piece in batch.split(parts)] == sizes

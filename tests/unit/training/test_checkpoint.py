@@ -62,6 +62,15 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_says_so(tmp_path: Path) -> No
     assert [each.name for each in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+def test_a_gpu_that_fails_meanwhile_is_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        save_checkpoint(tmp_path / "checkpoint.pt", {"number": 1})
+
+
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut"])
 def test_a_damaged_checkpoint_says_so(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "checkpoint.pt"

@@ -76,7 +76,8 @@ def test_coefficients_and_samples_are_read_on_the_device(
     make_trial: MakeTrial, make_trainer: MakeTrainer, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss sees tensors, those of each step's row; nothing of them comes from the host."""
-    trainer = make_trainer(make_trial("continuation", batch_size=50), cuda_graphs=True)
+    trial = make_trial("continuation", {"granularity": "step"}, batch_size=50, lr_schedule={"shape": "cosine"})
+    trainer = make_trainer(trial, cuda_graphs=True)  # no two steps have the same row
     seen: list[dict[str, Any]] = []
     loss = trainer.method.loss
 

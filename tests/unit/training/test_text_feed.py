@@ -9,6 +9,7 @@ import torch
 from autockd.config.models import Encoder
 from autockd.data.order import EpochOrder
 from autockd.models import TextEncoder, Tokens, build_encoder, load_tokenizer
+from autockd.training.batches import Batches
 from autockd.training.evaluation import predict
 from autockd.training.text_feed import ANSWER_BATCH, WINDOW, TextFeed
 
@@ -89,6 +90,14 @@ def test_a_smaller_batch_comes_last(feed: TextFeed) -> None:
     lengths = [max(lengths_of(feed, rows)) for rows in torch.split(found, 32)]
     assert len(lengths) == 10
     assert lengths[-1] == max(lengths), "its samples are the longest that were left"
+
+
+def test_a_batch_is_as_wide_as_its_own_longest_text(feed: TextFeed) -> None:
+    order = feed.arrange(order_of(SAMPLES), 20)
+    batches = list(Batches(feed, torch.zeros(SAMPLES, dtype=torch.int64), 20).epoch(order))
+    widths = [batch.inputs["input_ids"].shape[1] for batch in batches]  # type: ignore[index]
+    assert widths == [feed.width(order.indices[batch.rows]) for batch in batches]
+    assert min(widths) < max(widths)
 
 
 def test_padding_does_not_change_an_answer(feed: TextFeed, model: TextEncoder) -> None:

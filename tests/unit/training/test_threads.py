@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from threading import Barrier, get_ident
+from time import sleep
 
 import pytest
 import torch
@@ -26,6 +27,19 @@ def test_every_item_is_given_once(threads: int) -> None:
     given: list[int] = []
     for_each(given.append, iter(range(100)), threads)
     assert sorted(given) == list(range(100))
+
+
+def test_items_are_taken_by_one_thread_at_a_time() -> None:
+    """A generator that is at work takes no second question."""
+
+    def slow() -> Iterator[int]:
+        for item in range(20):
+            sleep(0.002)
+            yield item
+
+    given: list[int] = []
+    for_each(given.append, slow(), threads=4)
+    assert sorted(given) == list(range(20))
 
 
 def test_items_are_computed_side_by_side_on_one_core_each() -> None:
