@@ -39,16 +39,19 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # One slash alone is what a URI has left after a detour through a path.
 _USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2})(?:[^\s/?#@'\"]*|[^\s/:@'\"]+:[^\s'\"]*)@")
 _QUERY = re.compile(r"(?P<lead>[?&;])(?P<key>[\w.%-]+)=(?P<value>[^&;#\s'\"]+)")
-_HEADER = re.compile(r"(?P<scheme>\b(?:Bearer|Basic))\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+_HEADER = re.compile(
+    r"(?P<scheme>\b(?:Bearer|Basic|Authorization[\"']?\s*:\s*[\"']?[\w-]+))\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE
+)
 _ASSIGNMENT = re.compile(
     r"(?P<key>\b[A-Za-z][\w.-]*)(?P<mark>[\"']?\s*[:=]\s*)(?P<value>\"[^\"\n]*\"|'[^'\n]*'|[^\s,;&{}\[\]]+)"
 )
 _WELL_KNOWN = re.compile(
     r"(?<![A-Za-z0-9])(?:hf_[A-Za-z0-9]{20,}|gh[opsru]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
-    r"|sk-(?:proj-|ant-)?[A-Za-z0-9]{32,}|AKIA[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}"
+    r"|sk-[\w-]{32,}|AKIA[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}"
     r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,})"
 )
-"""Tokens that tell by their shape whose they are: Hugging Face, GitHub, GitLab, OpenAI, AWS, Slack, JSON web tokens."""
+"""Tokens that tell by their shape whose they are: Hugging Face, GitHub, GitLab, OpenAI, Anthropic, AWS, Slack, JSON web
+tokens."""
 _PRIVATE_KEY = re.compile(r"(?P<begin>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?P<end>-----END|\Z)", re.DOTALL)
 _PASSWORD_IN_URI = re.compile(r"://[^\s/:@]*:(?P<password>[^\s/@]+)@")
 
