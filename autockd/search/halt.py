@@ -73,7 +73,10 @@ class Halt:
             yield  # signals are the main thread's; a stop file still works
             return
         now = {number: signal.getsignal(number) for number in _SIGNALS}
-        before = {number: now[number] for number in now if (number, now[number]) != (signal.SIGHUP, signal.SIG_IGN)}
+        ignored = (signal.SIGHUP, signal.SIG_IGN)
+        before = {  # one that was not set from Python could not be set again
+            number: handler for number, handler in now.items() if handler is not None and (number, handler) != ignored
+        }
 
         def listen(number: int, frame: FrameType | None) -> None:
             self._is_interrupted = True

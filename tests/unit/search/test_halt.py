@@ -124,3 +124,12 @@ def test_time_is_counted_while_searching(tmp_path: Path) -> None:
             assert halt.is_out_of_time
     with halt.search(None):
         assert not halt.is_out_of_time
+
+
+def test_a_handler_that_was_not_set_from_python_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("autockd.search.halt.signal.getsignal", lambda number: None)
+    with Halt(tmp_path).listening():
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is before
