@@ -93,7 +93,7 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
             field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
             _check_last_batch(built, task, sizes[role], role, field)
         if role == "student":
-            for size in _searched_sizes(config):
+            for size in _searched_sizes(config, len(task.train)):
                 _check_last_batch(built, task, size, role, "search.space.batch_size")
             _check_seeds(built, config)
         weights = f", weights from {model.weights}" if model.weights else ""
@@ -134,11 +134,11 @@ def _check_layers(config: StudyConfig, task: Task, teacher: nn.Module) -> None:
             raise ConfigError.of(field, f"would keep {layers}, and {error}") from error
 
 
-def _searched_sizes(config: StudyConfig) -> Iterable[int]:
-    """Every batch size that may be proposed."""
+def _searched_sizes(config: StudyConfig, samples: int) -> Iterable[int]:
+    """Every batch size that may be proposed and is no larger than the samples: a larger one has them in one batch."""
     searched = config.search.space.get("batch_size")
     if isinstance(searched, IntRange):
-        return range(searched.low, searched.high + 1, searched.step or 1)
+        return range(searched.low, min(searched.high, samples) + 1, searched.step or 1)
     return map(int, searched.choices) if isinstance(searched, Choice) else ()
 
 

@@ -256,8 +256,8 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
         ExportError: no student may be exported, though trials have succeeded.
         NoTrialSucceeded: no trial has a student.
     """
-    problem = _export(session, task, held_out)
     folder, recorder, summary = session.folder, session.recorder, session.summary
+    problem = _export(session, summary, task, held_out)
     best = summary.best
     _sweep(folder)
     seconds = {**recorder.seconds, "total": time.perf_counter() - began}
@@ -283,13 +283,13 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
     return _result(session)
 
 
-def _export(session: Session, task: Task, held_out: HeldOut) -> str:
+def _export(session: Session, summary: StudySummary, task: Task, held_out: HeldOut) -> str:
     """Export the study's student, unless that is done.
 
     Returns:
         Why there is none to export although trials have succeeded; empty otherwise.
     """
-    config, summary, target = session.config, session.summary, session.folder / BUNDLE
+    config, target = session.config, session.folder / BUNDLE
     chosen, problem = row_to_export(summary, config.export.pick)
     if chosen is None or session.history.exported is not None:
         return problem

@@ -24,7 +24,7 @@ def open_study(name: str, studies: Path | None) -> Study:
     """
     from autockd.study import Study
 
-    return Study.open(name, studies or studies_folder())
+    return Study.open(name, studies)
 
 
 def trial_number(text: str, folder: Path) -> int | None:

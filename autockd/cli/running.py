@@ -67,7 +67,7 @@ def resume_study(name: str, overrides: Sequence[str], *, studies: Path | None, a
     """Go on with a study, and print the result."""
     from autockd.study import Study
 
-    study = Study.open(name, studies or studies_folder(), overrides)
+    study = Study.open(name, studies, overrides)
     summary = watch_study(study, quiet=quiet, resume=True)
     show_result(summary, study, as_json=as_json)
 

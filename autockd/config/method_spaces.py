@@ -39,8 +39,9 @@ _OF_CLASSES = ("temperature", "standardise_logits", "reduction")
 
 SWITCHES = frozenset(
     [
-        *("alpha", "target_weight", "other_weight", "sample_weight", "class_weight", "soft_loss_weight", "margin"),
-        *("margin_mode", "ramp_shape", "anneal_teacher", "anneal_margin", "anneal_hard_loss", "frozen_hard_loss"),
+        *(weight for weights in _SOFT_WEIGHTS.values() for weight in weights),
+        *("margin", "margin_mode", "ramp_shape"),
+        *("anneal_teacher", "anneal_margin", "anneal_hard_loss", "frozen_hard_loss"),
     ]
 )
 """Fields whose values put others out of use: see `idle_fields`."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+
+_Found = TypeVar("_Found")
 
 _NO_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "ALLOCATION_FAILED")
 """What PyTorch's allocator of ordinary memory says, in a plain RuntimeError; CUDA where it wants memory for itself; and
@@ -37,6 +41,17 @@ def is_out_of_memory(error: BaseException | None) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
+
+
+def if_it_fits(run: Callable[[], _Found]) -> _Found | None:
+    """What a function returns; None where there is not memory enough for it."""
+    try:
+        return run()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    release_memory()  # out here, for the error holds on to it
+    return None
 
 
 def release_memory() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 
 from autockd.limits import Peaks
-from autockd.training.memory import is_out_of_memory, release_memory
+from autockd.training.memory import if_it_fits
 
 SMALL, LARGE = 1024, 2048
 """Sides of the matrices: near the peak within a moment, or at it."""
@@ -31,13 +31,7 @@ def computes_on(device: torch.device) -> bool:
 
 def peaks_if_they_fit(threads: int, device: str) -> Peaks | None:
     """As `measure_peaks`; None where memory is too little for it: a study does without."""
-    try:
-        return measure_peaks(threads, device)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-    release_memory()
-    return None
+    return if_it_fits(lambda: measure_peaks(threads, device))
 
 
 def measure_peaks(threads: int, device: str, size: int = SMALL) -> Peaks:

@@ -18,7 +18,7 @@ from autockd.config.training import TrainingConfig
 from autockd.data.feeds import NetworkInput
 from autockd.processor import cpu_has_bf16
 from autockd.records import Precision, PrecisionChoice
-from autockd.training.memory import is_out_of_memory, release_memory
+from autockd.training.memory import if_it_fits
 from autockd.training.optimizer import make_optimizer
 from autockd.training.program import WARM_UP, capture_step, capture_stream
 
@@ -119,7 +119,8 @@ def choose_precision(
         least = min(seconds.values(), default=math.inf)
         timing = partial(_time_step, make_model(), inputs, training, variant, device, least, cuda_graphs=cuda_graphs)
         with without_tf32_if_fp32(variant.precision, device):
-            seconds[variant] = _if_it_fits(timing)
+            found = if_it_fits(timing)
+        seconds[variant] = math.inf if found is None else found
         if min(each for other, each in seconds.items() if other.precision == variant.precision) > _HOPELESS * least:
             hopeless.add(variant.precision)
     torch.set_num_threads(threads_before)
@@ -179,17 +180,6 @@ def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[
         ways = [("fp32", False), ("fp32", True)]
     ways = list(dict.fromkeys((precision, layout and has_layouts) for precision, layout in ways))
     return [Variant(precision, layout, n) for n in counts for precision, layout in ways]
-
-
-def _if_it_fits(timing: Callable[[], float]) -> float:
-    """The seconds that are timed; infinite where there is not memory enough."""
-    try:
-        return timing()
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-    release_memory()  # out here, for the error holds on to it
-    return math.inf
 
 
 def _time_step(

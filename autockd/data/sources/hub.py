@@ -109,7 +109,9 @@ def _require_same_classes(field: str, features: Mapping[str, Any], files: Sequen
     for column, feature in features.items():
         expected = _class_names(feature)
         there = {file: own[column] for file, own in found.items() if column in own}
-        for file, own_feature in there.items() if any(map(_class_names, there.values())) else ():
+        if not any(map(_class_names, there.values())):
+            continue
+        for file, own_feature in there.items():
             names = _class_names(own_feature)
             if names != expected and not (expected and holds(own_feature, WORDS)):
                 here, elsewhere = (listed(each) if each else "not named" for each in (names, expected))
