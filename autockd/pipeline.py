@@ -38,6 +38,8 @@ from autockd.text import plural
 from autockd.tracking import events
 from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT
 
+_OUT_OF_TIME = "the search's time is over"
+
 
 def journal_name(arm: str = "") -> str:
     """Name of Optuna's journal in a study's folder; each compared method has its own."""
@@ -216,7 +218,7 @@ def _search_arm(
         book.settle()
         raise _interrupted(session.folder)
     whose, trials = f"{arm.prefix}its share of " if arm.label else "", len(book.closed)
-    book.cut(f"the search's time is over ({share:g} s)")
+    book.cut(f"{_OUT_OF_TIME} ({share:g} s)")
     recorder.choice(f"{whose}search.time_budget of {config.search.time_budget:g} s is used up after {trials} trials")
 
 
@@ -344,7 +346,9 @@ def _result(session: Session) -> StudySummary:
     summary = session.summary
     if summary.best is None:
         reasons = "; ".join(dict.fromkeys(row.reason.splitlines()[0] for row in summary.trials if row.reason))
+        more = f" -> autockd resume {study_argument(session.folder)} --time-budget TIME, with a longer one"
         raise NoTrialSucceeded(
             f"none of {plural(len(summary.trials), 'trial')} succeeded: {reasons or 'only baselines ran'}"
+            f"{more if _OUT_OF_TIME in reasons else ''}"
         )
     return summary

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-_DURATION = re.compile(r"(?:(?P<d>\d+)d)?(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+)s)?")
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for unit in _UNITS))
 
 
 def parse_duration(value: Any) -> Any:
-    """Seconds of a text such as 90s, 30m, 2h or 1h30m; anything else comes back as it is.
+    """Seconds of a text such as 90s, 30m, 1.5h or 1h30m; anything else comes back as it is.
 
     Raises:
         ValueError: the text is no duration.
@@ -21,8 +21,8 @@ def parse_duration(value: Any) -> Any:
         return value
     match = _DURATION.fullmatch(value.strip())
     if not match or not any(match.groups()):
-        raise ValueError(f"a duration is a number of seconds or text such as 90s, 30m, 2h or 1h30m, not {value!r}")
-    return sum(_UNITS[unit] * int(count) for unit, count in match.groupdict().items() if count)
+        raise ValueError(f"a duration is a number of seconds or text such as 90s, 30m, 1.5h or 1h30m, not {value!r}")
+    return sum(_UNITS[unit] * float(count) for unit, count in match.groupdict().items() if count)
 
 
 Seconds = Annotated[float, BeforeValidator(parse_duration)]

@@ -30,6 +30,7 @@ search:
   trials: 3
   space:
     learning_rate: {type: float, low: 0.01, high: 0.3, log: true}
+resources: {parallel_trials: 1}
 """
 
 

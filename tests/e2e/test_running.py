@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from place import Place
 
+from autockd.history import History
 from autockd.records import (
+    EpochFinished,
     Evaluated,
     Event,
     Exported,
@@ -45,11 +48,21 @@ def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) ->
     assert not (place.folder / "studies" / "hopeless" / "bundle").exists()
 
 
-def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
-    words = ["run", "tiny.yaml", "name=stopped", "training.epochs=3000", "tracking.enabled=false"]
-    words.append("resources.precision=fp32")
+def is_amid_a_third_trial(ledger: Path) -> bool:
+    """Whether two trials are over, and one that began afterwards has trained for an epoch."""
+    told = events(ledger) if ledger.exists() else []
+    ends = [place for place, event in enumerate(told) if isinstance(event, TrialFinished)]
+    later = told[ends[1] :] if len(ends) > 1 else []
+    begun = {event.trial for event in later if isinstance(event, TrialStarted)}
+    return any(isinstance(event, EpochFinished) and event.trial in begun for event in later)
+
+
+@pytest.fixture(scope="module")
+def stopped(place: Place) -> tuple[int, str]:
+    """Ctrl-C while the study `stopped` trains its third trial: the exit code, and what was said."""
+    words = ("run", "tiny.yaml", "name=stopped", "--trials", "500", "training.epochs=80", "export.onnx=false")
     with subprocess.Popen(
-        [sys.executable, "-m", "autockd", *words],
+        [sys.executable, "-m", "autockd", *words, "resources.precision=fp32", "tracking.enabled=false"],
         cwd=place.folder,
         env=place.environment,
         stdout=subprocess.PIPE,
@@ -57,42 +70,50 @@ def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place) -> None:
         text=True,
         start_new_session=True,
     ) as process:
-        ledger = place.folder / "studies" / "stopped" / "ledger.jsonl"
         deadline = time.monotonic() + 120
-        while not (ledger.exists() and '"epoch_finished"' in ledger.read_text()):
+        while not is_amid_a_third_trial(place.folder / "studies" / "stopped" / "ledger.jsonl"):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    return process.returncode, err
+
+
+def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place, stopped: tuple[int, str]) -> None:
+    code, err = stopped
+    assert code == 130, err
     assert "stopped: stopped; what is finished is kept" in err
     assert "go on with: autockd resume stopped" in err
     assert "Traceback" not in err
-    assert list((ledger.parent / "trials").glob("*/checkpoint.pt")), "what was running goes on from there"
+    kept = list((place.folder / "studies" / "stopped" / "trials").glob("*/checkpoint.pt"))
+    assert kept, "what was running goes on from there"
 
 
-def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place) -> None:
+def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place, stopped: tuple[int, str]) -> None:
     """Quiet, it prints one JSON document and nothing else."""
-    words = ("run", "tiny.yaml", "name=brief", "--trials", "500", "--time-budget", "10s", "export.onnx=false")
-    result = place.done(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
+    del stopped
+    used = History(told_by(place, "stopped")).arm_seconds("")
+    words = ("resume", "stopped", "--time-budget", f"{used + 1:.1f}s", "--quiet", "--json")
+    result = place.done(*words)
     summary = json.loads(result.stdout)
     assert summary["finished"] is True
     assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}
     assert result.stderr == ""
-    told = told_by(place, "brief")
+    told = told_by(place, "stopped")
     begun = {event.trial for event in told if isinstance(event, TrialStarted)}
     ends = {event.trial: event for event in told if isinstance(event, TrialFinished)}
     assert begun == set(ends), "none is left open"
-    assert 0 < sum(end.state == "complete" for end in ends.values()) <= len(ends) < 500
+    assert 0 < sum(end.state == "complete" for end in ends.values()) < len(ends) < 500
     said = [event.text for event in told if isinstance(event, Noted)]
-    assert any(re.fullmatch(r"search\.time_budget of 10 s is used up after \d+ trials", text) for text in said)
-    assert {event.reason for event in ends.values() if event.state == "pruned"} <= {"the search's time is over (10 s)"}
+    assert any(re.fullmatch(r"search\.time_budget of \S+ s is used up after \d+ trials", text) for text in said)
+    why = {event.reason for event in ends.values() if event.state == "pruned"}
+    assert re.fullmatch(r"the search's time is over \(\S+ s\)", "; ".join(why))
     assert [type(event) for event in told if isinstance(event, TestOpened | Exported | StudyFinished)] == [
         TestOpened,
         Exported,
         StudyFinished,
     ]
-    more = place.autockd("resume", "brief", "--time-budget", "1h")
+    more = place.autockd("resume", "stopped", "--time-budget", "1h")
     assert more.returncode == 2
     assert "opened its test split" in more.stderr

@@ -29,6 +29,7 @@ SETTINGS = (
     "search.baselines=[{name: none}]",
     "finalists.seeds=0",
     "resources.precision=fp32",
+    "resources.parallel_trials=1",
     "export.onnx=false",
     "tracking.enabled=false",
 )

@@ -52,7 +52,7 @@ search:
   space:
     learning_rate: {type: float, low: 0.01, high: 0.3, log: true}
 finalists: {seeds: 2, top: 1}
-resources: {parallel_trials: 2, precision: fp32}
+resources: {parallel_trials: 1, precision: fp32}
 export: {onnx: false}
 """
 SEEDS = (6, 7)

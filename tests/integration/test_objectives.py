@@ -43,7 +43,7 @@ search:
   objectives: [latency_ms, parameters]
   space: {student_width: {type: choice, choices: [2, 4]}}
   enqueue: [{student_width: 4}]
-resources: {parallel_trials: 2, precision: fp32}
+resources: {parallel_trials: 1, precision: fp32}
 export: {onnx: false, pick: parameters <= 2000}
 """
 

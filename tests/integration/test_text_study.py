@@ -59,7 +59,7 @@ search:
   space:
     student_layers: {type: int, low: 1, high: 3}
     learning_rate: {type: float, low: 1e-3, high: 1e-2, log: true}
-resources: {parallel_trials: 2, precision: fp32}
+resources: {parallel_trials: 1, precision: fp32}
 """
 
 

@@ -13,10 +13,10 @@ from sample_records import PROVENANCE, study_started
 
 from autockd import __version__
 from autockd.config import StudyConfig, parse_study
-from autockd.errors import Interrupted, StudyError
+from autockd.errors import Interrupted, NoTrialSucceeded, StudyError
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT
 from autockd.pipeline import _sweep, journal_name, run_study
-from autockd.records import Event, StudyFinished, StudyStarted
+from autockd.records import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from autockd.study import ignore
 from autockd.tracking import Ledger
 
@@ -125,6 +125,42 @@ def test_the_first_interrupt_after_a_studys_end_is_told_as_such(
     finally:
         signal.signal(signal.SIGINT, before)
     assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "the search's time is over (10 s)",
+            r"is over \(10 s\) -> autockd resume \S+ --time-budget TIME",
+        ),
+        ("the loss became nan", "the loss became nan$"),
+    ],
+)
+def test_a_search_without_a_student_says_how_to_give_it_more_time_if_that_was_short(
+    reason: str, said: str, tmp_path: Path
+) -> None:
+    config = study("search.time_budget=10s")
+    ended = {"state": "pruned", "epochs": 0, "seconds": 0.0, "reason": reason}
+    with Ledger(tmp_path / LEDGER) as ledger:
+        for event in (
+            study_started(config),
+            TrialStarted(
+                time=2.0,
+                trial=0,
+                role="sampled",
+                method="continuation",
+                params={},
+                config={},
+                fingerprint="t",
+                conventions="L = CE",
+            ),
+            TrialFinished.model_validate({"time": 3.0, "trial": 0, **ended}),
+            StudyFinished(time=4.0, complete=0, pruned=1, failed=0, best_trial=None, best_value=None, seconds={}),
+        ):
+            ledger.append(event)
+    with pytest.raises(NoTrialSucceeded, match=said):
+        run_study(config, tmp_path, ignore, uri=None, experiment="digits", resume=True)
 
 
 def test_drafts_and_checkpoints_go_at_the_end_and_what_a_study_found_stays(tmp_path: Path) -> None:

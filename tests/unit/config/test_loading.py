@@ -230,7 +230,7 @@ def test_a_whole_number_is_what_people_read(text: str, number: int) -> None:
 
 
 def test_a_number_in_sixties_is_no_duration() -> None:
-    assert "text such as 90s, 30m, 2h or 1h30m, not '1:30'" in problem("search: {time_budget: 1:30}\n").message
+    assert "text such as 90s, 30m, 1.5h or 1h30m, not '1:30'" in problem("search: {time_budget: 1:30}\n").message
     assert "'1:30'" in problem("search: {trials: 1:30}\n").message
 
 
@@ -577,7 +577,9 @@ def test_every_mistake_of_the_command_line_is_reported_too() -> None:
     assert [each.field for each in found] == ["seed", "note", "name.x", "training.epochs", "training.momentum"]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("2d", 172800), ("45", 45)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("1.5h", 5400), ("2d", 172800), ("45", 45)]
+)
 def test_a_duration_is_seconds_or_text(text: str, seconds: float) -> None:
     assert parse("", f"search.time_budget={text}").search.time_budget == seconds
 
