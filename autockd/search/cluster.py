@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -20,7 +21,7 @@ from autockd.search.preload import FIRST
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation, allocate
 from autockd.search.worker import WorkerSetting
-from autockd.training.memory import is_out_of_memory
+from autockd.training.memory import is_out_of_memory, trim_memory
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,9 +64,7 @@ class Cluster:
         Raises:
             AutockdError: as the function raised it.
         """
-        import ray
-
-        remote = ray.remote(num_cpus=self.whole_cpus, num_gpus=self.allocation.gpus, **self._environment)(function)
+        remote = self._remote(function, self.whole_cpus)
         (result,) = self._wait([remote.remote(*self._handed(args), **kwargs)])
         return cast(T, result)
 
@@ -82,10 +81,9 @@ class Cluster:
         Raises:
             AutockdError: as the function raised it.
         """
-        import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        remote = ray.remote(num_cpus=self.worker_cpus, num_gpus=self.allocation.gpus, **self._environment)(function)
+        remote = self._remote(function, self.worker_cpus)
         references = []
         for node in living_nodes():
             if slots := self.allocation.slots(node.resources):
@@ -93,6 +91,19 @@ class Cluster:
                 workers = slots if self.allocation.gpus else 1
                 references += [there.remote(*self._handed(args)) for args in calls(workers)]
         return self._wait(references)
+
+    def _remote(self, function: Callable[..., Any], cpus: int) -> Any:
+        """A function as Ray runs it; its worker, which may stay idle for the whole search, keeps no memory of it."""
+        import ray
+
+        @wraps(function)
+        def trimmed(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            finally:
+                trim_memory()
+
+        return ray.remote(num_cpus=cpus, num_gpus=self.allocation.gpus, **self._environment)(trimmed)
 
     def _wait(self, references: list[Any]) -> list[Any]:
         import ray

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,21 @@ def who_runs(machine: Cluster) -> int:
         return os.getpid()
 
     return machine.call(process)
+
+
+def memory_of(machine: Cluster) -> tuple[int, int]:
+    """Bytes of the worker while a function has 100 MB there, all but a piece of it free, and in the next call."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def freeing() -> int:
+        pieces = [bytearray(b"x") * 50_000 for _ in range(2000)]
+        sys.kept = pieces[-1]  # type: ignore[attr-defined] # what was freed lies below it, and would stay
+        del pieces
+        return resident()
+
+    return machine.call(freeing), machine.call(resident)
 
 
 def study(trials: int) -> StudyConfig:
@@ -92,7 +108,6 @@ class Book:
 
 def looking_trainable(folder: Path) -> Any:
     """A trainable that needs nothing of torch, and writes down what its worker has imported of it."""
-    import sys
 
     def started() -> float:
         """When this process was started, in seconds since the epoch."""
@@ -115,9 +130,11 @@ def test_trials_run_on_workers_that_imported_everything_ahead(tmp_path: Path) ->
     with cluster(config, tmp_path) as join:
         machine = join()
         first, began = who_runs(machine), time.time()
+        held, left = memory_of(machine)
         share = machine.allocation.ray
         drive(Book(config), looking_trainable(tmp_path), share, tmp_path, Halt(tmp_path), trials=trials, retries=0)
         assert who_runs(machine) == first
+    assert held - left > 80e6, "an idle worker gives back what it has freed"
     found = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
     assert len(found) == trials
     assert first not in [seen["process"] for seen in found]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import platform
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from autockd.training.memory import bound_memory, is_out_of_memory, memory_share
+from autockd.training.memory import bound_memory, is_out_of_memory, memory_share, trim_memory
 
 GIB = 1 << 30
 
@@ -53,3 +55,19 @@ def test_a_cpu_that_has_no_memory_left_is_known_by_what_torch_says() -> None:
 def test_a_gpu_that_has_none_left_for_itself_or_its_libraries_is_known(text: str) -> None:
     assert is_out_of_memory(torch.AcceleratorError(text))
     assert not is_out_of_memory(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what is freed is kept by glibc")
+def test_what_was_freed_between_pieces_in_use_is_given_back() -> None:
+    pieces = [bytearray(b"x") * 50_000 for _ in range(2000)]
+    last = pieces[-1]
+    del pieces  # 100 MB, below a piece that is in use
+    before = resident()
+    trim_memory()
+    assert before - resident() > 80e6
+    assert len(last) == 50_000
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
