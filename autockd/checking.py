@@ -19,7 +19,7 @@ from autockd.config.schema import StudyConfig
 from autockd.config.space import Choice, IntRange, space_text
 from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
-from autockd.data import HeldOut, ImageTask, Split, Task, Texts, load_task
+from autockd.data import HeldOut, ImageTask, Split, Task, Texts, TextTask, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, ModelError, TrialFailed
 from autockd.models import TextEncoder, count_parameters, encoder_shapes, load_tokenizer
@@ -257,9 +257,10 @@ def _digests(split: Split) -> Iterator[bytes]:
 
 
 def _samples(task: Task) -> str:
-    """Such as `images of 1x8x8, 10 classes, 9 views of each`."""
+    """Such as `images of 1x8x8, 10 classes, 9 views of each`; of texts, which columns they are too."""
     kinds = f"{len(task.classes)} classes" if task.classes else "a score each"
     if isinstance(task, ImageTask):
         height, width = task.image_size
         return f"images of {task.channels}x{height}x{width}, {kinds}, {plural(task.views.count, 'view')} of each"
-    return f"texts, {kinds}"
+    chosen = f"; {task.chosen}" if isinstance(task, TextTask) and task.chosen else ""
+    return f"texts, {kinds}{chosen}"

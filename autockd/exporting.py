@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +15,7 @@ from torch import nn
 
 from autockd.config.models import Encoder, ModelConfig, bare
 from autockd.config.schema import StudyConfig
-from autockd.config.tasks import TaskConfig, is_on_hub
+from autockd.config.tasks import Digits, TaskConfig, Text, Torchvision, can_only_be_local, is_on_hub
 from autockd.config.trial import TrialConfig
 from autockd.data import HeldOut, ImageTask, Split, Task, Texts, TextTask, load_task
 from autockd.describing import describe_origin
@@ -30,9 +31,9 @@ from autockd.export import (
     load_bundle,
     write_bundle,
 )
-from autockd.export.description import SeedSummary
+from autockd.export.description import Preprocessing, SeedSummary
 from autockd.export.evaluation import Evaluation, RuntimeName
-from autockd.folders import LEDGER, study_argument
+from autockd.folders import LEDGER, expanded, study_argument
 from autockd.history import History
 from autockd.models import TextEncoder, load_tokenizer, load_weights
 from autockd.provenance import provenance
@@ -181,6 +182,7 @@ def student_of(architecture: ModelConfig, model: nn.Module, task: Task, descript
     """A trained network with what a bundle says of it."""
     if isinstance(task, ImageTask):
         shape = {"channels": task.channels, "image_size": task.image_size, "mean": task.mean, "std": task.std}
+        shape |= {"preprocessing": Preprocessing.to(task.channels, task.image_size)}
         return ImageStudent(ImageBundleConfig(**description, **shape), model)
     assert isinstance(task, TextTask), "there are tasks of images and of texts"
     assert isinstance(architecture, Encoder), "texts are read by encoders"
@@ -240,7 +242,7 @@ def row_to_export(summary: StudySummary, pick: str) -> tuple[TrialRow | None, st
 
 
 @plain_tensors()
-def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: RuntimeName) -> Evaluation:
+def evaluate_on(bundle: str | Path, config: TaskConfig | None, split: str, runtime: RuntimeName) -> Evaluation:
     """The metric of a bundle on a split; see `autockd.study.evaluate`."""
     if runtime not in get_args(RuntimeName):
         raise UsageError(f"runtime: {runtime!r} is none -> use {', '.join(get_args(RuntimeName))}")
@@ -248,7 +250,7 @@ def evaluate_on(bundle: Path, config: TaskConfig | None, split: str, runtime: Ru
     recorded = _recorded(loaded, split, runtime) if config is None else None  # of the bundle's own data
     if config is None:
         if loaded.config.task is None:
-            raise ExportError(f"{bundle}: names no data set; give a study file with one, --data FILE")
+            raise ExportError(f"{bundle}: names no data set -> {_named_here(bundle, 'one')}")
         config = _trusted(loaded.config.task, bundle)
     task, held_out = load_task(config)
     splits = {"test": held_out.split, "validation": task.validation, **held_out.others}
@@ -305,14 +307,44 @@ def _recorded(bundle: Bundle, split: str, runtime: RuntimeName) -> float | None:
     return {"test": own.test, "validation": own.validation}.get(split) if own else None
 
 
-def _trusted(task: TaskConfig, bundle: Path) -> TaskConfig:
+def _trusted(task: TaskConfig, bundle: str | Path) -> TaskConfig:
     """A bundle's own data set, as far as it may be read unasked: a bundle may come from anywhere.
 
     Raises:
         ExportError: it lies on the network, or is not on this machine.
     """
+    if (gone := next((path for path in _local_paths(task) if not _is_here(path)), None)) is not None:
+        remedy = _named_here(bundle, "them here")
+        raise ExportError(f"{bundle}: its data were at {str(gone)!r} on the machine that made it -> {remedy}")
     if task.source == "torchvision":
         return task.model_copy(update={"download": False})
     if is_on_hub(task):
-        raise ExportError(f"{bundle}: its data set {task.path!r} is not on this machine; name it yourself, --data FILE")
+        raise ExportError(
+            f"{bundle}: its data set {task.path!r} is not on this machine, and nothing is fetched that a bundle names "
+            f"-> {_named_here(bundle, 'it')}"
+        )
     return task
+
+
+def _local_paths(task: TaskConfig) -> Iterator[str | Path]:
+    """Where a data set lies, as far as that can be no place on the hub."""
+    if isinstance(task, Digits):
+        return
+    path = task.root if isinstance(task, Torchvision) else task.path
+    if isinstance(path, Path) or can_only_be_local(path):
+        yield path
+    if isinstance(task, Text) and task.test_file is not None:
+        yield task.test_file
+
+
+def _is_here(path: str | Path) -> bool:
+    """Whether there is such a file or folder, and one may know."""
+    try:
+        return expanded(path).exists()
+    except OSError:
+        return False
+
+
+def _named_here(bundle: str | Path, what: str) -> str:
+    """The remedy where a bundle's own data cannot be had: `what` is how its sentence names them."""
+    return f"autockd evaluate {shlex.quote(str(bundle))} --data FILE, a study file whose `task` names {what}"

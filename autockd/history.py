@@ -246,22 +246,22 @@ def check_changes(history: History, config: StudyConfig, others: Sequence[str] =
     Raises:
         StudyError: something differs that its trials depend on; the message says what.
     """
-    changes = dict(_changes(_data(history.config), _data(config)))
-    wrong = [*(text for field, text in changes.items() if not _may_change(field)), *others]
+    changes = _changes(history.config, config)
+    wrong = [*(text for field, text in changes.items() if not may_change(field)), *others]
     if config.compare:
         wrong += [f"{text} (each compared method has its share already)" for text in _budgets(changes)]
     if wrong:
         raise StudyError(
             f"{config.name} cannot go on, for its trials would not be comparable with those before; changed:\n"
             + "\n".join(f"  {text}" for text in wrong)
-            + "\nput it back, or start a new study with `autockd run FILE name=...`"
+            + "\nput it back, or begin a new study, with `name=...` added to the command that began this one"
         )
     return tuple(changes.values())
 
 
 def moves(history: History, config: StudyConfig) -> tuple[str, ...]:
     """The changes that say where something lies now, such as `task.path: /old/photos -> /new/photos`."""
-    return tuple(text for field, text in _changes(_data(history.config), _data(config)) if field in MOVED)
+    return tuple(text for field, text in _changes(history.config, config).items() if field in MOVED)
 
 
 def with_moves(history: History, config: StudyConfig) -> StudyConfig:
@@ -286,17 +286,27 @@ def _data(config: StudyConfig) -> dict[str, Any]:
     return config.model_dump(mode="json")
 
 
-def _changes(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """Every field that differs, as its name and `name: before -> now`."""
+def differences(before: StudyConfig, now: StudyConfig) -> dict[str, tuple[Any, Any]]:
+    """Every field that differs, by its dotted name: what it was, and what it is now."""
+    return dict(_differences(_data(before), _data(now)))
+
+
+def _changes(before: StudyConfig, now: StudyConfig) -> dict[str, str]:
+    """Every field that differs, as `name: before -> now`."""
+    return {field: f"{field}: {old} -> {new}" for field, (old, new) in differences(before, now).items()}
+
+
+def _differences(before: Any, now: Any, field: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
             name = f"{field}.{key}" if field else str(key)
-            yield from _changes(before.get(key), now.get(key), name)
+            yield from _differences(before.get(key), now.get(key), name)
     elif before != now:
-        yield field, f"{field}: {before} -> {now}"
+        yield field, (before, now)
 
 
-def _may_change(field: str) -> bool:
+def may_change(field: str) -> bool:
+    """Whether a study that goes on may have another value of a field, by its dotted name: no trial depends on it."""
     if any(field == name or field.startswith(f"{name}.") for name in MUST_STAY):
         return False
     return any(field == name or field.startswith(f"{name}.") for name in MAY_CHANGE)

@@ -14,7 +14,7 @@ from autockd.config.budget import check_budget
 from autockd.config.saving import save_study
 from autockd.config.schema import StudyConfig
 from autockd.config.space import space_text
-from autockd.data import HeldOut, Task, load_task
+from autockd.data import HeldOut, Task, TextTask, load_task
 from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import export_trial, row_to_export, winner
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, is_draft, study_argument
@@ -23,7 +23,7 @@ from autockd.history import History, check_changes, check_goes_on, moves, with_m
 from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
-from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted
+from autockd.records import Event, Exported, StudyFinished, StudyResumed, StudyStarted
 from autockd.report.accounting import bound_of, time_split
 from autockd.report.writing import PAGE, shown_of, write_report
 from autockd.search.book import StudyBook
@@ -134,7 +134,9 @@ def _begin(session: Session, task: Task, held_out: HeldOut) -> None:
     check_pick(session.config, task)
     if session.history:
         changes = check_goes_on(session.history, session.config, task.fingerprint, held_out.fingerprint)
-        event: Event = StudyResumed(time=time.time(), config=data, changes=changes, provenance=provenance())
+        event: StudyStarted | StudyResumed = StudyResumed(
+            time=time.time(), config=data, changes=changes, provenance=provenance()
+        )
         if changes:
             save_study(session.config, session.folder / CONFIG)
     else:
@@ -152,7 +154,9 @@ def _begin(session: Session, task: Task, held_out: HeldOut) -> None:
             provenance=provenance(),
             classes=task.classes,
         )
-    session.recorder.record(event)
+    session.begin(event)
+    if isinstance(task, TextTask) and task.chosen and not session.history:
+        session.recorder.choice(task.chosen)
     for told in overlaps_told(task, held_out) if not session.history else ():
         session.recorder.warn(told)
 
@@ -279,9 +283,7 @@ def _finish(session: Session, task: Task, held_out: HeldOut, began: float) -> St
     )
     _report(session)
     if problem:
-        raise ExportError(
-            f"{problem}; nothing is exported -> autockd export {study_argument(folder)} --pick with other limits"
-        )
+        raise ExportError(problem)
     return _result(session)
 
 
@@ -289,15 +291,20 @@ def _export(session: Session, summary: StudySummary, task: Task, held_out: HeldO
     """Export the study's student, unless that is done.
 
     Returns:
-        Why there is none to export although trials have succeeded; empty otherwise.
+        Why none is exported although trials have succeeded, and what to do about it; empty otherwise.
     """
-    config, target = session.config, session.folder / BUNDLE
+    config, again = session.config, f"autockd export {study_argument(session.folder)}"
     chosen, problem = row_to_export(summary, config.export.pick)
+    if problem:
+        return f"{problem}; nothing is exported -> {again} --pick with other limits"
     if chosen is None or session.history.exported is not None:
-        return problem
-    with session.recorder.stage("export"):
-        row, run = winner(summary, config.export.pick)
-        exported = export_trial(
+        return ""
+    row, run = winner(summary, config.export.pick)
+
+    def write(*, onnx: bool, int8: bool) -> Exported:
+        to = session.folder / BUNDLE
+        force = to.exists()  # then it was written just before a stop, or by hand before the search was over
+        return export_trial(
             config,
             session.folder,
             row,
@@ -305,14 +312,36 @@ def _export(session: Session, summary: StudySummary, task: Task, held_out: HeldO
             task,
             held_out,
             run=run,
-            to=target,
-            onnx=config.export.onnx,
-            int8=config.export.int8,
-            force=target.exists(),  # then it was written just before a stop, or by hand before the search was over
+            to=to,
+            onnx=onnx,
+            int8=int8,
+            force=force,
             warn=session.recorder.warn,
         )
-        session.recorder.record(exported)
-    return problem
+
+    with session.recorder.stage("export"):
+        try:
+            session.recorder.record(_exported(session, write))
+        except ExportError as error:
+            return f"{error}\nnothing is exported; once that is mended: {again}"
+    return ""
+
+
+def _exported(session: Session, write: Callable[..., Exported]) -> Exported:
+    """Write the bundle; without ONNX where the student cannot have that, for the search is not to be for nothing.
+
+    Raises:
+        ExportError: it cannot be written without ONNX either.
+    """
+    export = session.config.export
+    try:
+        return write(onnx=export.onnx, int8=export.int8)
+    except ExportError as error:
+        if not export.onnx:
+            raise
+        exported = write(onnx=False, int8=False)
+        session.recorder.warn(f"the student is exported without ONNX: {error}")
+        return exported
 
 
 def _report(session: Session) -> None:
@@ -342,6 +371,7 @@ def _result(session: Session) -> StudySummary:
 
     Raises:
         NoTrialSucceeded: none of its trials has a student.
+        ExportError: it has one, and no bundle.
     """
     summary = session.summary
     if summary.best is None:
@@ -351,4 +381,7 @@ def _result(session: Session) -> StudySummary:
             f"none of {plural(len(summary.trials), 'trial')} succeeded: {reasons or 'only baselines ran'}"
             f"{more if _OUT_OF_TIME in reasons else ''}"
         )
+    if summary.bundle is None and not (session.folder / BUNDLE).exists():
+        again = f"autockd export {study_argument(session.folder)}"
+        raise ExportError(f"{summary.study}: finished, and nothing is exported -> {again}")
     return summary

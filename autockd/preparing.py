@@ -14,7 +14,7 @@ from autockd.checking import normalisation_told
 from autockd.config.arms import arms_of
 from autockd.config.kinds import uses_assistant, uses_teacher
 from autockd.config.schema import StudyConfig, TeacherConfig
-from autockd.config.trial import trial_config
+from autockd.config.trial import TrialConfig, baseline_config, trial_config
 from autockd.costs import FOLDER as COSTS
 from autockd.costs import CostMeter, Latency, known_architectures, measure_all
 from autockd.data import Task
@@ -38,6 +38,7 @@ from autockd.records import (
     TeacherRecord,
 )
 from autockd.report.accounting import added
+from autockd.report.preview import unused_teacher
 from autockd.search.cluster import Cluster
 from autockd.search.connection import LOCAL
 from autockd.search.stages import (
@@ -292,15 +293,25 @@ def _look_at_plans(session: Session, task: Task, setting: WorkerSetting) -> None
     """Warn of what the study's own trial, of each compared method, and its space say before any runs; draw its plan."""
     for arm in arms_of(session.config, len(task.train)):
         trial = trial_config(arm.study, {})
+        plan, told = _plan_and_warnings(trial, task, setting)
         moment = setting.teacher_of(trial.method).record.second_moment
-        plan = compile_plan(trial, len(task.train), moment)
-        told = (*make_method(trial.method).warnings(plan.run, moment), *space_warnings(arm.study, moment))
-        if task.outputs == 2 and getattr(trial.method, "standardise_logits", False):
-            told += (_NOTHING_TO_TEACH,)
-        for warning in told:
+        for warning in (*told, *space_warnings(arm.study, moment)):
             session.recorder.warn(f"{arm.prefix}{warning}")
         if not arm.label or _has_schedule(plan):
             _draw(plan, session, arm.label, trial.method.name)
+    for method in session.config.search.baselines if not session.config.compare else ():
+        _, told = _plan_and_warnings(baseline_config(session.config, method), task, setting)
+        for warning in told:
+            session.recorder.warn(f"baseline {method.name}: {warning}")
+
+
+def _plan_and_warnings(trial: TrialConfig, task: Task, setting: WorkerSetting) -> tuple[Plan, tuple[str, ...]]:
+    """A trial's plan, and what is odd about it."""
+    moment = setting.teacher_of(trial.method).record.second_moment
+    plan = compile_plan(trial, len(task.train), moment)
+    told = make_method(trial.method).warnings(plan.run, moment)
+    has_nothing = task.outputs == 2 and getattr(trial.method, "standardise_logits", False)
+    return plan, (*told, *unused_teacher(trial, plan), *([_NOTHING_TO_TEACH] if has_nothing else []))
 
 
 def _draw(plan: Plan, session: Session, label: str, method: str) -> None:

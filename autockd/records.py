@@ -45,6 +45,8 @@ class StudyStarted(Record):
     provenance: Provenance
     classes: tuple[str, ...] = ()
     """Name of each class, by index; empty where targets are scores, and in ledgers of older versions."""
+    tracking_uri: str = ""
+    """Of the MLflow that it is written to, without credentials; empty without one, and in ledgers of older versions."""
 
 
 class StudyResumed(Record):
@@ -57,6 +59,8 @@ class StudyResumed(Record):
     changes: tuple[str, ...] = ()
     """What differs from before, such as `search.trials: 24 -> 48`; nothing that would change a trial."""
     provenance: Provenance
+    tracking_uri: str = ""
+    """Of the MLflow that it is written to from here on, as of `StudyStarted`."""
 
 
 class Noted(Record):

@@ -13,7 +13,7 @@ from autockd.errors import StudyError
 from autockd.folders import CONFIG, LEDGER, study_argument
 from autockd.history import History
 from autockd.recorder import Recorder
-from autockd.records import Event
+from autockd.records import Event, StudyResumed, StudyStarted
 from autockd.registering import register_finished
 from autockd.report.studies import summary_of
 from autockd.search.halt import Halt, forget_request
@@ -22,6 +22,7 @@ from autockd.text import plural
 from autockd.tracking import Ledger, MlflowSink, SinkSummary, redact
 from autockd.tracking.ledger import events, in_use
 from autockd.tracking.redaction import without_secrets
+from autockd.tracking.whereabouts import former_store, store_name
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Session:
         history: what happened before this session.
         halt: says when to stop.
         sink: the way into MLflow; None for a study that is not tracked there.
+        store: the MLflow that it is written to, without credentials; empty for none.
+        former: what to say where that is another than before; empty otherwise.
     """
 
     config: StudyConfig
@@ -43,15 +46,25 @@ class Session:
     history: History
     halt: Halt
     sink: MlflowSink | None = None
+    store: str = ""
+    former: str = ""
 
     @property
     def summary(self) -> StudySummary:
         """What the ledger says now."""
         return summary_of(self.folder / LEDGER)
 
+    def begin(self, event: StudyStarted | StudyResumed) -> None:
+        """Record that the study starts, or goes on, and in which MLflow; warn where that is another than before."""
+        self.recorder.record(event.model_copy(update={"tracking_uri": self.store}))
+        if self.former:
+            self.recorder.warn(self.former)
+
     def catch_up(self) -> None:
         """Bring MLflow to where the ledger was when this session began, though nothing more may be written to it."""
         if self.sink is not None:
+            if self.former:
+                self.recorder.show(self.former)
             for event in self.history.events:
                 self.sink.submit(event)
             self.sink.start()
@@ -87,13 +100,14 @@ def open_session(
         if history and not resume:
             raise StudyError(
                 f"{folder}: this study has begun already; go on with `autockd resume {study_argument(folder)}`, "
-                "or start another with `autockd run FILE name=...`"
+                "or begin another with `name=...` added to the command"
             )
         if not history:
             save_study(without_secrets(config), folder / CONFIG)  # over that of whoever came in between
         sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
         recorder = Recorder(ledger, sink, watch)
-        session = Session(config, folder, recorder, history, Halt(folder), sink)
+        store, former = (store_name(uri), _former_text(history, uri)) if uri else ("", "")
+        session = Session(config, folder, recorder, history, Halt(folder), sink, store, former)
         at_the_end.enter_context(session.halt.listening())
         try:
             recorder.artifact(folder / CONFIG)
@@ -110,6 +124,16 @@ def open_session(
                     )
                 else:
                     register_finished(folder, uri or "", experiment, recorder)
+
+
+def _former_text(history: History, uri: str) -> str:
+    former = former_store(history.events, uri)
+    if not former:
+        return ""
+    return (
+        f"this study was written to MLflow at {former}; from here on it is written to {store_name(uri)}, which gets "
+        "all of it. MLFLOW_TRACKING_URI, or tracking.uri, says where"
+    )
 
 
 def missing_text(told: SinkSummary) -> str:

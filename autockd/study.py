@@ -28,6 +28,7 @@ from autockd.config.saving import refuse_foreign, save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of, unexpected
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
+from autockd.namesakes import about_namesake, has_begun
 from autockd.records import Event, StudyStarted
 from autockd.report.studies import list_studies, no_such_study, summary_of
 from autockd.summary import StudySummary
@@ -67,7 +68,7 @@ class Study:
         return in_use(self.folder / LEDGER)
 
     @classmethod
-    def create(cls, config: StudyConfig, studies: Path | None = None) -> Self:
+    def create(cls, config: StudyConfig, studies: str | Path | None = None) -> Self:
         """Make the folder of a new study; relative paths in its configuration count from the current folder.
 
         Args:
@@ -81,19 +82,16 @@ class Study:
         """
         refuse_mistakes(config)
         config = with_absolute_paths(without_secrets(config), Path.cwd())
-        folder = (studies or studies_folder()).absolute() / config.name
-        if (folder / LEDGER).exists() and (folder / LEDGER).stat().st_size:
-            raise StudyError(
-                f"{folder}: a study of this name exists; go on with it (`autockd resume {study_argument(folder)}`), "
-                f"give the new one another name (`autockd run FILE name={config.name}-2`), or delete the folder"
-            )
+        folder = Path(studies or studies_folder()).absolute() / config.name
+        if has_begun(folder):
+            raise StudyError(f"{folder}: {about_namesake(config, folder)}")
         refuse_foreign(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if cls(config, folder).is_running:
                 raise StudyError(
                     f"{folder}: a study of this name runs now; stop it with `autockd stop {study_argument(folder)}`, "
-                    f"or give the new one another name (`autockd run FILE name={config.name}-2`)"
+                    f"or give the new one another name (`name={config.name}-2` added to the command)"
                 )
             save_study(config, folder / CONFIG)
         except OSError as error:
@@ -104,7 +102,7 @@ class Study:
         return cls(config, folder)
 
     @classmethod
-    def open(cls, name: str | Path, studies: Path | None = None, overrides: Sequence[str] = ()) -> Self:
+    def open(cls, name: str | Path, studies: str | Path | None = None, overrides: Sequence[str] = ()) -> Self:
         """An existing study, by its name or its folder.
 
         Args:
@@ -116,7 +114,7 @@ class Study:
             StudyError: there is none.
             ConfigError: its file cannot be read, or an override breaks a rule.
         """
-        studies = studies or studies_folder()
+        studies = Path(studies or studies_folder())
         candidates = [studies.absolute() / name, Path(name).absolute()]
         folder = next((path for path in candidates if (path / CONFIG).is_file()), None)
         if folder is None:
@@ -369,7 +367,10 @@ def check(config: StudyConfig) -> list[str]:
 
 
 def evaluate(
-    bundle: Path, data: StudyConfig | TaskConfig | None = None, split: str = "test", runtime: RuntimeName = "torch"
+    bundle: str | Path,
+    data: StudyConfig | TaskConfig | None = None,
+    split: str = "test",
+    runtime: RuntimeName = "torch",
 ) -> Evaluation:
     """The metric of a bundle on a split of its own data set, or of another study's.
 
@@ -386,15 +387,7 @@ def evaluate(
     """
     from autockd.exporting import evaluate_on
 
-    return evaluate_on(bundle, data.task if isinstance(data, StudyConfig) else data, split, runtime)
+    return evaluate_on(Path(bundle), data.task if isinstance(data, StudyConfig) else data, split, runtime)
 
 
-__all__ = [
-    "Study",
-    "cache_folder",
-    "check",
-    "evaluate",
-    "list_studies",
-    "preview",
-    "studies_folder",
-]
+__all__ = ["Study", "cache_folder", "check", "evaluate", "list_studies", "preview", "studies_folder"]

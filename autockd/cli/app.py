@@ -118,7 +118,7 @@ def copy(
 
     target = copy_space(name, to)
     write(str(target))
-    say(f"edit it, then: autockd validate {target}")
+    say(f"edit it, its `name` above all, then: autockd validate {target}")
 
 
 @app.command(epilog="Example:\n\nautockd validate mine.yaml search.trials=12")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from autockd.cli.output import plain_data, say, show, write, write_json
 from autockd.cli.text import printable
 from autockd.errors import EnvironmentProblem, UsageError
-from autockd.folders import studies_folder, study_argument
+from autockd.folders import LEDGER, studies_folder, study_argument
 
 if TYPE_CHECKING:
     from autockd.export.evaluation import RuntimeName
@@ -87,13 +87,16 @@ def show_studies(studies: Path | None, *, as_json: bool) -> None:
     """All studies, one line each."""
     from autockd.cli.tables import studies_table
     from autockd.study import list_studies
+    from autockd.tracking.ledger import in_use
 
     folder = studies or studies_folder()
+    running = {path.parent.name for path in folder.glob(f"*/{LEDGER}") if in_use(path)}  # asked before they are read
     summaries = list_studies(folder, complain=say)
+    states = [_state(summary, is_running=summary.folder in running) for summary in summaries]
     if as_json:
-        write_json([plain_data(summary) for summary in summaries])
+        write_json([{**plain_data(summary), "state": state} for summary, state in zip(summaries, states, strict=True)])
     elif summaries:
-        show(studies_table(summaries))
+        show(studies_table(summaries, states))
     else:
         say(f"no study in {folder}; start one with `autockd run`")
 
@@ -123,11 +126,13 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     is_running = study.is_running  # asked before the ledger is read, which then says whether it has ended since
     summary = study.status()
     if as_json:
-        write_json(summary_data(summary))
+        write_json(summary_data(summary) | {"state": _state(summary, is_running=is_running)})
         return
     show(trials_table(summary.trials, summary.metric, summary.best_trial, is_running=is_running))
     show_outcome(summary)
-    say(f"{summary.study}: {_state(study, summary, is_running=is_running)}")
+    state = _state(summary, is_running=is_running)
+    more = f" before its end; go on with: autockd resume {study_argument(study.folder)}"
+    say(f"{summary.study}: {state}{more if state == 'interrupted' else ''}")
     now = time.time() if is_running else None
     for line in (standing_line(summary), budget_line(summary, now), time_line(summary)):
         if line:
@@ -149,12 +154,11 @@ def report_study(name: str, studies: Path | None, to: Path | None, *, as_json: b
     say("\n".join(content.summary))
 
 
-def _state(study: Study, summary: StudySummary, *, is_running: bool) -> str:
+def _state(summary: StudySummary, *, is_running: bool) -> str:
+    """`finished`, `running`, or `interrupted` before its end."""
     if summary.finished:
         return "finished"
-    if is_running:
-        return "running"
-    return f"interrupted before its end; go on with: autockd resume {study_argument(study.folder)}"
+    return "running" if is_running else "interrupted"
 
 
 def show_evaluation(bundle: Path, data: str | None, runtime: RuntimeName, *, as_json: bool) -> None:

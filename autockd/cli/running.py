@@ -14,6 +14,7 @@ from autockd.cli.looking import show_outcome
 from autockd.cli.output import console, say, write, write_json
 from autockd.cli.spaces import load_file
 from autockd.cli.validating import check_named
+from autockd.config.loading import with_absolute_paths
 from autockd.config.tasks import is_on_hub
 from autockd.folders import CONFIG, REPORT, studies_folder, study_argument
 from autockd.records import Event, Noted
@@ -53,9 +54,13 @@ def run_file(
 
 def _show_dry_run(config: StudyConfig, studies: Path, *, as_json: bool) -> None:
     """Load the data, build the models, compile the first plans, and print what would run."""
+    from autockd.namesakes import about_namesake, has_begun
     from autockd.study import check
 
-    lines = [*check(config), f"results would go to {studies / config.name}"]
+    folder = studies / config.name
+    found = check(config)
+    taken = f": {about_namesake(with_absolute_paths(config, Path.cwd()), folder)}" if has_begun(folder) else ""
+    lines = [*found, f"results would go to {folder}{taken}"]
     if as_json:
         write_json({"study": config.name, "trials": config.asked, "checks": lines})
     else:
@@ -135,4 +140,4 @@ def _say_mlflow(study: Study) -> None:
     from autockd.tracking.redaction import redact
 
     if (uri := study.mlflow_uri()) is not None:
-        say(f"MLflow: {redact(uri)}")
+        say(f"MLflow: {redact(uri)}, experiment {study.experiment}")

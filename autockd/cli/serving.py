@@ -40,7 +40,7 @@ def serve(name: str | None, studies: Path | None, port: int, *, browser: bool) -
         _show_elsewhere(study, uri, browser=browser)
         return
     _require_free(port)
-    _show(_page_here(study, uri, port), browser=browser)
+    _show(study, uri, _page_here(study, uri, port), browser=browser)
     for variable, value in SERVER.items():
         os.environ.setdefault(variable, value)
     os.environ[STORE] = uri
@@ -87,18 +87,37 @@ def _show_elsewhere(study: Study, uri: str, *, browser: bool) -> None:
         say(f"it does not answer now: {redact(str(error))}")
         write(redact(uri))
     else:
-        _show(page, browser=browser)
+        _show(study, uri, page, browser=browser)
 
 
-def _show(url: str, *, browser: bool) -> None:
-    from autockd.tracking.saved_views import VERSIONS, is_view
+def _show(study: Study, uri: str, url: str, *, browser: bool) -> None:
+    from autockd.tracking.saved_views import VERSIONS, is_page, is_view
 
-    if not is_view(url):
+    if not is_page(url):
+        say(_absence(study, uri))
+    elif not is_view(url):
         version = ".".join(map(str, VERSIONS[0]))
         say(f"MLflow has no saved view of it: `autockd sync` installs one where MLflow is of version {version}")
     write(url)
     if browser:
         open_later(url)
+
+
+def _absence(study: Study, uri: str) -> str:
+    """Why the study has no page in MLflow, and what to do about it."""
+    from autockd.tracking.whereabouts import last_store, store_name
+
+    told = study.events()
+    if not told:
+        return f"study {study.name} has not begun: MLflow has nothing of it yet"
+    here, last = store_name(uri), last_store(told)
+    absent, sync = f"study {study.name} is not in MLflow at {here}", f"`autockd sync {study_argument(study.folder)}`"
+    if last == here:
+        return f"{absent} yet, and its driver runs" if study.is_running else f"{absent} -> {sync} writes it there"
+    where, that = (f"to {last}", "that") if last else ("elsewhere, or nowhere", "where it is")
+    setting = "tracking.uri" if study.config.tracking.uri else "MLFLOW_TRACKING_URI or tracking.uri"
+    more = "" if study.is_running else f", or {sync} writes it here"
+    return f"{absent}: it was written {where} -> set {setting} to {that}{more}"
 
 
 def _study(name: str | None, studies: Path | None) -> Study:

@@ -216,19 +216,19 @@ def point_text(params: Mapping[str, object]) -> str:
     return " ".join(f"{name}={_value(value)}" for name, value in params.items() if name != "method")
 
 
-def studies_table(summaries: Iterable[StudySummary]) -> Table:
-    """One line a study."""
+def studies_table(summaries: Iterable[StudySummary], states: Iterable[str]) -> Table:
+    """One line a study, with how it stands: `finished`, `running` or `interrupted`."""
     columns = {"study": "left", "state": "left", "trials": "right", "metric": "left", "best": "right", "bundle": "left"}
     rows = [
         (
             summary.folder or summary.study,
-            "finished" if summary.finished else "unfinished",
+            state,
             f"{len(summary.trials) - summary.count('running')}/{summary.asked}",
             summary.metric,
             metric_text(summary.best.value if summary.best else None, summary.metric),
             summary.bundle or "-",
         )
-        for summary in summaries
+        for summary, state in zip(summaries, states, strict=True)
     ]
     return plain_table(columns, rows)
 

@@ -79,7 +79,7 @@ def _arm_space(study: StudyConfig, method: MethodConfig, samples: int | None) ->
     fields = type(method).model_fields.keys() - {"name"}
     space = _named(study.search.space, method.name, {*TRAINING_DIMENSIONS, *STUDENT_DIMENSIONS, *fields})
     if not (fields & space.keys() and method.name in study.own_methods):
-        usual = method_space(method, is_regression=study.task.is_regression)
+        usual = method_space(method, is_regression=study.task.is_regression, is_binary=study.task.is_binary)
         space |= {name: dimension for name, dimension in usual.items() if name not in space}
     ticks = _shortest_run(study, space, method, samples)
     return space if ticks is None else fitted(space, method, ticks)

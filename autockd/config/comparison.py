@@ -17,9 +17,6 @@ LABELS = ("none", "kd", "kd-std", "takd", "takd-std", "dkd", "dkd-std", "dist", 
 USUAL = ("none", "kd", "kd-std", "takd", "dkd", "dist", "annealing", "continuation")
 """What is compared unless somebody says otherwise, as far as it fits."""
 
-_STANDARDISED_TEMPERATURE = 2.0
-"""Base temperature of Sun et al. (CVPR 2024)."""
-
 
 def comparison(study: StudyConfig, labels: Sequence[str] | None = None) -> StudyConfig:
     """The study with methods to compare: those that are named, else its own, else all that fit it.
@@ -64,8 +61,6 @@ def _usual_method(study: StudyConfig, label: str) -> MethodConfig:
     }
     if "standardise_logits" in fields:
         values["standardise_logits"] = name != label
-    if name != label and "temperature" not in values:
-        values["temperature"] = _STANDARDISED_TEMPERATURE
     settings = method_settings(study.task.kind, {"name": name, **values})
     return _in_time(METHOD_CONFIGS[name].model_validate(settings), study)  # type: ignore[arg-type]
 

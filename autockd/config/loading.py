@@ -47,7 +47,7 @@ _SHAPES = {
 
 
 def load_study(
-    path: Path, overrides: Sequence[str] = (), *, smoke: bool = False, change: Change | None = None
+    path: str | Path, overrides: Sequence[str] = (), *, smoke: bool = False, change: Change | None = None
 ) -> StudyConfig:
     """Read and check a study file.
 
@@ -60,7 +60,8 @@ def load_study(
     Raises:
         ConfigError: the file is missing, is not plain YAML, or breaks rules; holds all of them.
     """
-    return parse_study(read_file(path), str(path), path.parent, overrides, smoke=smoke, change=change)
+    text = read_file(Path(path))
+    return parse_study(text, str(path), Path(path).parent, overrides, smoke=smoke, change=change)
 
 
 def read_file(path: Path) -> str:

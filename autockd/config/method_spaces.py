@@ -37,6 +37,10 @@ _OF_SOFT_LOSS = (
 _OF_CLASSES = ("temperature", "standardise_logits", "reduction")
 """Fields that decide nothing where targets are scores: one number has no distribution, and is its own mean and sum."""
 
+_OF_MANY_CLASSES: Mapping[str, tuple[str, ...]] = {"dkd": ("other_weight",), "dist": ("sample_weight",)}
+"""Fields of methods that decide nothing with two classes: beside the right one there is one other, which has no rivals,
+and two probabilities of a sample always correlate."""
+
 SWITCHES = frozenset(
     [
         *(weight for weights in _SOFT_WEIGHTS.values() for weight in weights),
@@ -71,17 +75,18 @@ _SPACES: Mapping[str, Mapping[str, AnyDimension]] = {
 }
 
 
-def method_space(method: MethodConfig, *, is_regression: bool) -> dict[str, AnyDimension]:
+def method_space(method: MethodConfig, *, is_regression: bool, is_binary: bool) -> dict[str, AnyDimension]:
     """The dimensions of a method, wide enough for its own values; without those that its settings put out of use.
 
     Args:
         method: the method with its own values.
         is_regression: whether targets are scores, which no temperature softens.
+        is_binary: whether there are two classes.
     """
     space: dict[str, AnyDimension] = dict(_SPACES[method.name])
     if isinstance(method, ContinuationKD):
         space |= _margins(method)  # a margin of 0 is `none`, whatever its unit: see `without_margin`
-    idle = idle_fields(method, is_regression=is_regression)
+    idle = idle_fields(method, is_regression=is_regression, is_binary=is_binary)
     return {
         name: _holding(each, getattr(method, name))
         for name, each in space.items()
@@ -102,11 +107,13 @@ def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
     return {"margin": FloatRange(type="float", low=low, high=high, log=True)}
 
 
-def idle_fields(method: MethodConfig, *, is_regression: bool) -> dict[str, tuple[str, ...]]:
-    """Fields that decide nothing, each with those whose values put it out of use; with `task` where its scores do."""
+def idle_fields(method: MethodConfig, *, is_regression: bool, is_binary: bool) -> dict[str, tuple[str, ...]]:
+    """Fields that decide nothing, each with those whose values put it out of use; with `task` where its targets do."""
     idle: dict[str, tuple[str, ...]] = {}
     if is_regression:
         idle |= dict.fromkeys(_OF_CLASSES, ("task",))
+    if is_binary:
+        idle |= dict.fromkeys(_OF_MANY_CLASSES.get(method.name, ()), ("task",))
     weights = _SOFT_WEIGHTS.get(method.name, ())
     if weights and not any(getattr(method, weight) for weight in weights):
         idle |= dict.fromkeys(_OF_SOFT_LOSS, weights)

@@ -7,9 +7,10 @@ Symbols in brackets are those of Jafari et al., "Continuation KD", Findings of E
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from autockd.config.base import Config
 
@@ -21,6 +22,9 @@ Reduction = Literal["mean", "sum"]
 Hinge = Literal["sample", "batch"]
 
 _ROUNDING = 1e-9
+
+_STANDARDISED_TEMPERATURE = 2.0
+"""Base temperature of Sun et al. (CVPR 2024)."""
 
 
 def schedule_length(fraction: float, ticks: int) -> int:
@@ -34,7 +38,20 @@ class NoDistillation(Config):
     name: Literal["none"] = "none"
 
 
-class _SoftenedKD(Config):
+class _OfLogits(Config):
+    """A method whose logits may be standardised, `standardise_logits`; its temperature is then another by default."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _has_the_temperature_of_its_logits(cls, given: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, Mapping) or given.get("standardise_logits") is not True or "temperature" in given:
+            return validate(given)
+        method = validate({**given, "temperature": _STANDARDISED_TEMPERATURE})
+        method.model_fields_set.discard("temperature")  # what was filled in, nobody has set
+        return method
+
+
+class _SoftenedKD(_OfLogits):
     """(1 - alpha) * CE + alpha * tau^2 * KL(teacher || student), both softened by tau; who teaches is the method's."""
 
     name: str
@@ -43,7 +60,8 @@ class _SoftenedKD(Config):
     temperature: float = Field(default=4.0, gt=0)
     """Softmax temperature tau of both networks."""
     standardise_logits: bool = False
-    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
+    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024); tau is then 2,
+    as it is there, unless it is named."""
 
 
 class HintonKD(_SoftenedKD):
@@ -58,7 +76,7 @@ class AssistantKD(_SoftenedKD):
     name: Literal["takd"] = "takd"
 
 
-class DecoupledKD(Config):
+class DecoupledKD(_OfLogits):
     """CE plus KD split into target and other classes, each with a weight of its own (Zhao et al., CVPR 2022)."""
 
     name: Literal["dkd"] = "dkd"
@@ -71,7 +89,8 @@ class DecoupledKD(Config):
     warmup: float = Field(default=0.083, ge=0, le=1)
     """Share of the run over which the soft loss grows from nothing to its weight; 20 of 240 epochs in the paper."""
     standardise_logits: bool = False
-    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024; tau 2 there)."""
+    """Whether each sample's logits are first brought to mean 0 and deviation 1 (Sun et al., CVPR 2024); tau is then 2,
+    as it is there, unless it is named."""
 
 
 class Dist(Config):

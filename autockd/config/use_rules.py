@@ -64,12 +64,12 @@ def _idle_at(study: StudyConfig, point: Mapping[str, object]) -> dict[str, tuple
         return {}
     own = type(study.method).model_fields.keys() & point.keys()
     method = study.method.model_copy(update={name: point[name] for name in own})
-    return idle_fields(method, is_regression=study.task.is_regression)
+    return idle_fields(method, is_regression=study.task.is_regression, is_binary=study.task.is_binary)
 
 
 def _said(study: StudyConfig, switches: Mapping[str, None], points: Sequence[Mapping[str, object]]) -> str:
     """Such as `ramp_shape is linear or cosine`: the values of switches at some points."""
-    own = {**dict(study.method), "task": "of scores"}
+    own = {**dict(study.method), "task": "of two classes" if study.task.is_binary else "of scores"}
     told = {switch: dict.fromkeys(_word(point.get(switch, own[switch])) for point in points) for switch in switches}
     return " and ".join(f"{switch} is {' or '.join(words)}" for switch, words in told.items())
 

@@ -35,10 +35,25 @@ READERS: Mapping[str, Callable[[Any], RawImages]] = {
     "folder": read_folder,
     "npz": read_npz,
 }
-"""The reader of each source; a new source is one configuration, one file and one line here."""
+"""The reader of each source.
+
+A new source is its file and a line here; and in these places, each of which `tests/contract/test_source_places.py`
+looks at:
+
+- `autockd.config.tasks`: its configuration class, in `ImageTaskConfig` or `TextTaskConfig`; in `is_on_hub` if its
+  `path` may be a hub id;
+- `autockd.config.loading._HUB_OR_LOCAL`, for the same sources: other paths are of type `Path`;
+- `autockd.cli.inputs._missing_data`: that its data are there, as far as this can be told without reading them;
+- `autockd.history.MOVED`: its fields that say where data lie, if they are others than `path`, `root` and `test_file`;
+- `autockd.data.splits.choose_rows`: named in the assertion if it has no `test_fraction`, as it always has a test split;
+- `autockd.export.card_metadata.dataset_name`: what people call its data, if it has no `path`;
+- `autockd.exporting._trusted`, and what that asks: what a bundle, which may come from anywhere, may have read unasked.
+
+`autockd.export.card_usage._of_its_data` tells of images that it resizes as arrays, not with Pillow.
+"""
 
 TEXT_READERS: Mapping[str, Callable[[Any], RawTexts]] = {"glue": read_glue, "text": read_text}
-"""The same for texts."""
+"""The same for texts; what their files leave open is told in `RawTexts.chosen`."""
 
 _OF_TWO_CLASSES = ("f1", "accuracy_f1")
 _LEVELS = 256
@@ -73,6 +88,7 @@ def _load_texts(config: TextTaskConfig) -> tuple[Task, HeldOut]:
         direction=METRICS[raw.metric].direction,
         max_length=config.max_length,
         score_range=raw.score_range,
+        chosen=raw.chosen,
     )
     test = _split_of(raw.test or raw.train, rows.test)
     others = {name: _split_of(part, limited_rows(part.targets, config)) for name, part in raw.others.items()}

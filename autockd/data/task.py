@@ -115,10 +115,12 @@ class TextTask(Task):
     Attributes:
         max_length: tokens after which a sample is cut, whoever's tokens they are.
         score_range: the least and the largest score there can be, where that is known.
+        chosen: which columns were taken and why, where the study leaves that open; not part of the fingerprint.
     """
 
     max_length: int
     score_range: tuple[float, float] | None = None
+    chosen: str = ""
 
 
 @dataclass(frozen=True)

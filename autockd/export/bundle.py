@@ -168,13 +168,14 @@ def write_bundle(
 
 
 @plain_tensors()
-def load_bundle(folder: Path) -> Bundle:
+def load_bundle(folder: str | Path) -> Bundle:
     """Verify a bundle against its manifest and load it; runs no code from the folder.
 
     Raises:
         UsageError: there is no such folder.
         ExportError: a file is missing, added, changed or not what it must be; the message names it.
     """
+    folder = Path(folder)
     manifest = verify_manifest(folder)
     for name in (DESCRIPTION, WEIGHTS):
         if name not in manifest.files:

@@ -8,16 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from autockd.config.models import CifarResNet, Encoder, TorchvisionModel
 from autockd.export.card_metadata import dataset_name, front_matter
-from autockd.export.card_usage import (
-    FIGURES,
-    FILES,
-    FROM_THE_HUB,
-    IMAGES_IN_AUTOCKD,
-    IMAGES_IN_ONNX,
-    TEXTS_IN_AUTOCKD,
-    TEXTS_IN_ONNX,
-    TEXTS_IN_TRANSFORMERS,
-)
+from autockd.export.card_usage import FIGURES, FILES, preprocessing_text, usage
 from autockd.export.description import BundleConfig, ImageBundleConfig, TextBundleConfig
 from autockd.export.figures import Figures, ModelFigures
 from autockd.text import plural
@@ -50,7 +41,7 @@ def model_card(config: BundleConfig, *, parameters: int, figures: Figures | None
         if paragraphs:
             parts += [*([f"## {title}"] if title else []), *paragraphs]
     files = FILES.format(figures="" if figures is None else FIGURES)
-    return "\n\n".join([*parts, *_usage(config, onnx=figures is not None), files])
+    return "\n\n".join([*parts, *usage(config, onnx=figures is not None), files])
 
 
 def plain(text: object, longest: int = 120) -> str:
@@ -93,6 +84,7 @@ def _image_facts(config: ImageBundleConfig) -> list[str]:
     height, width = config.image_size
     return [
         f"Input: {config.channels} x {height} x {width} (channels, height, width), pixels 0..255",
+        *([preprocessing_text(made, config.task)] if (made := config.preprocessing) is not None else []),
         f"Output: one logit for each of {len(config.classes)} classes, named in autockd.json",
     ]
 
@@ -199,22 +191,6 @@ def _limits(config: BundleConfig, figures: Figures | None) -> Iterator[str]:
     if config.licence is None:
         limits.append("No licence was stated; ask whoever made it before you use it.")
     yield "\n".join(f"- {limit}" for limit in limits)
-
-
-def _usage(config: BundleConfig, *, onnx: bool) -> list[str]:
-    form: dict[str, object]
-    if isinstance(config, ImageBundleConfig):
-        form = {"shape": ", ".join(map(str, (config.channels, *config.image_size)))}
-        sections = [IMAGES_IN_AUTOCKD, FROM_THE_HUB, *([IMAGES_IN_ONNX] if onnx else [])]
-    else:
-        texts = ("The first text of a pair.", "The second.") if config.pairs else ("A text.",)
-        form = {
-            "lists": ", ".join(f'["{text}"]' for text in texts),
-            "tuples": ", ".join(f'("{text}",)' for text in texts),
-            "max_length": config.max_length,
-        }
-        sections = [TEXTS_IN_TRANSFORMERS, *([TEXTS_IN_ONNX] if onnx else []), TEXTS_IN_AUTOCKD, FROM_THE_HUB]
-    return [section.format(**form) for section in sections]
 
 
 def _layers(layers: int | tuple[int, ...] | None) -> str:

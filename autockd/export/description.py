@@ -58,6 +58,32 @@ class Budget(Record):
     """Wall time of all trials and fresh runs, one after the other."""
 
 
+class Preprocessing(Record):
+    """How an image file becomes what the model takes, in the order of the fields: what its training data went through.
+
+    Pixels are then uint8, [channels, height, width], 0..255.
+    """
+
+    orientation: Literal["exif"] = "exif"
+    """How the camera was held, where the file says so, is made good."""
+    mode: Literal["L", "RGB"]
+    """Grey or colour, as Pillow names them and converts to them; grey files become colour too, without transparency."""
+    height: Side
+    width: Side
+    keep_aspect: Literal[False] = False
+    """The whole image is squashed or stretched to the size: nothing is cut off, and nothing added."""
+    resampling: Literal["bilinear"] = "bilinear"
+    """Pillow's filter, which weighs all pixels where it makes an image smaller (others call that antialiased)."""
+
+    @classmethod
+    def to(cls, channels: int, image_size: tuple[int, int]) -> Self:
+        """How files become images of so many channels, 1 or 3, and of a height and width in pixels."""
+        return cls(mode=_MODES[channels], height=image_size[0], width=image_size[1])
+
+
+_MODES: Mapping[int, Literal["L", "RGB"]] = {1: "L", 3: "RGB"}
+
+
 class _Description(Record):
     """What is said of every exported model."""
 
@@ -94,6 +120,14 @@ class _Description(Record):
     task: TaskConfig | None = None
     """The data set that its metrics are of, to evaluate it on again; its paths are those of the machine it ran on."""
     provenance: Provenance
+    """With what it was made; without the name of the machine, which is nobody's business where a bundle goes."""
+
+    @field_validator("provenance", mode="before")
+    @classmethod
+    def _without_host(cls, provenance: Any) -> Any:
+        if isinstance(provenance, Provenance):
+            return provenance.model_copy(update={"host": ""})
+        return {**provenance, "host": ""} if isinstance(provenance, Mapping) else provenance
 
     @field_validator("architecture", mode="before", check_fields=False)
     @classmethod
@@ -106,7 +140,7 @@ class _Description(Record):
 
     def to_json(self) -> str:
         """The text of autockd.json."""
-        return self.model_dump_json(indent=2, exclude={"architecture": {"weights"}}) + "\n"
+        return self.model_dump_json(indent=2, exclude={"architecture": {"weights"}, "provenance": {"host"}}) + "\n"
 
 
 class ImageBundleConfig(_Description):
@@ -124,12 +158,25 @@ class ImageBundleConfig(_Description):
     """Per channel, of pixels scaled to 0..1; subtracted."""
     std: tuple[Deviation, ...]
     """Per channel, of pixels scaled to 0..1; divided by."""
+    preprocessing: Preprocessing | None = None
+    """How image files become what it takes; None in bundles of older versions."""
 
     @model_validator(mode="after")
     def _channels_agree(self) -> Self:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != self.channels:
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
+        return self
+
+    @model_validator(mode="after")
+    def _preprocessing_agrees(self) -> Self:
+        if (made := self.preprocessing) is None:
+            return self
+        if (made.mode, made.height, made.width) != (_MODES.get(self.channels), *self.image_size):
+            raise ValueError(
+                f"preprocessing gives {made.mode} of {made.height} x {made.width}, where channels and image_size say "
+                f"{self.channels} x {self.image_size[0]} x {self.image_size[1]}"
+            )
         return self
 
 

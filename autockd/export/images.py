@@ -81,9 +81,10 @@ class ImageStudent:
         if not isinstance(inputs, Tensor):
             raise ExportError(f"images: this bundle takes {form} as a torch tensor, not {_instead(inputs)}")
         if inputs.dtype != torch.uint8 or inputs.dim() != 4 or tuple(inputs.shape[1:]) != wanted or not len(inputs):
+            told = "" if self.config.preprocessing is None else ", as `read` in the bundle's README.md does with files"
             raise ExportError(
                 f"images: this bundle takes {form}, not {str(inputs.dtype).removeprefix('torch.')} "
-                f"{list(inputs.shape)} -> convert or resize them"
+                f"{list(inputs.shape)} -> convert or resize them{told}"
             )
 
     def copied(self) -> Self:

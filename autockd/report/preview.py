@@ -98,16 +98,23 @@ def _compared(arms: tuple[Arm, ...]) -> tuple[str, ...]:
     return (f"one of the methods that are compared: {', '.join(others)}",) if others else ()
 
 
+def unused_teacher(trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
+    """That a run of continuation is one without a teacher, if it is."""
+    if trial.method.name != "continuation" or _most_seen(plan) is not None:
+        return ()
+    return ("the soft loss never has a weight (psi is 1, or soft_loss_weight 0): the teacher is not used",)
+
+
+def _most_seen(plan: Plan) -> float | None:
+    """The largest phi at which the soft loss has a weight; None where it never has one."""
+    columns = (plan.column(name) for name in ("hard_weight", "soft_weight", "smoothing"))
+    return max((phi for psi, weight, phi in zip(*columns, strict=True) if psi < 1 and weight), default=None)
+
+
 def _teacher_seen(trial: TrialConfig, plan: Plan) -> tuple[str, ...]:
     """How much of the teacher the soft loss ever sees: phi may reach 1 only after the soft loss has lost its weight."""
-    if trial.method.name != "continuation":
-        return ()
-    columns = (plan.column(name) for name in ("hard_weight", "soft_weight", "smoothing"))
-    seen = max((phi for psi, weight, phi in zip(*columns, strict=True) if psi < 1 and weight), default=None)
-    if seen is None:
-        return ("the soft loss never has a weight (psi is 1, or soft_loss_weight 0): the teacher is not used",)
-    if seen > 1 - 1e-9:
-        return ()
+    if trial.method.name != "continuation" or (seen := _most_seen(plan)) is None or seen > 1 - 1e-9:
+        return unused_teacher(trial, plan)
     return (
         f"while the soft loss has weight (psi below 1), phi reaches only {seen:.2f}: the student never regresses the "
         "whole teacher; a smaller schedule_fraction or a larger hard_loss_ramp changes that",

@@ -79,7 +79,7 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
             "install a torch that can, or set it to 0"
         )
     wanted = study.resources.precision
-    cuda_graphs = study.resources.cuda_graphs and device == "cuda" and isinstance(task, ImageTask)
+    cuda_graphs = _are_captured(study, task, device)
     try:
         choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), cuda_graphs)
     except TrialFailed as error:
@@ -105,9 +105,10 @@ def ready_teacher(
     assert config is not None, "a study whose methods need an assistant has one"
     model = config.model if teacher is None else based_on(config.model, teacher.folder)
     place, wanted = torch.device(device), study.resources.precision
+    cuda_graphs = _are_captured(study, task, device)
 
     def choose() -> PrecisionChoice:
-        return _probe(model, config.training, task, wanted, threads, place)
+        return _probe(model, config.training, task, wanted, threads, place, cuda_graphs)
 
     progress = teacher_progress(target)
 
@@ -130,7 +131,10 @@ def ready_teacher(
             expected=expected,
             tell=tell,
             teacher=teacher,
+            cuda_graphs=cuda_graphs,
         )
+    except TrialFailed as error:  # in the probe
+        raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
     finally:
         progress.unlink(missing_ok=True)
 
@@ -236,6 +240,11 @@ def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
     model = build_network(bare(subject.model), task, seed=0)
     load_weights(model, subject.weights)
     return model.to(device).to(memory_format=torch.channels_last)
+
+
+def _are_captured(study: StudyConfig, task: Task, device: str) -> bool:
+    """Whether training steps are captured as CUDA graphs: those on images alone can be, which are of one shape."""
+    return study.resources.cuda_graphs and device == "cuda" and isinstance(task, ImageTask)
 
 
 def _probe(

@@ -28,6 +28,7 @@ from autockd.records import (
     TrialStarted,
 )
 from autockd.tracking import mlflow_fields as fields
+from autockd.tracking.charted_space import charted_space
 from autockd.tracking.mlflow_runs import RunDraft, RunUpdate, Status, milliseconds
 from autockd.tracking.saved_views import view_tags
 from autockd.tracking.study_note import StudyNote
@@ -104,7 +105,7 @@ class Projection:
             run = self._runs[None] = RunDraft(None, event.study, milliseconds(event.time))
             run.experiment_tags = view_tags(event)
             run.tell(event.time, params=fields.study_params(event.config))
-        self._space = event.config.get("search", {}).get("space", {})
+        self._space = charted_space(event.config)
         self._objectives = tuple(event.config.get("search", {}).get("objectives", ()))
         run.tell(event.time, tags=fields.study_tags(event) | {"autockd.state": "running"})
         run.reopen()

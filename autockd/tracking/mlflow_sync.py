@@ -9,12 +9,13 @@ from pathlib import Path
 
 from autockd.errors import EnvironmentProblem, StudyError, unexpected
 from autockd.surroundings import restoring
-from autockd.tracking.ledger import in_use, read_events
+from autockd.tracking.ledger import events, in_use
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.mlflow_runs import RunUpdate
 from autockd.tracking.mlflow_sink import SinkSummary
 from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT, MlflowStore
 from autockd.tracking.redaction import redact
+from autockd.tracking.whereabouts import former_store, store_name
 
 _PAUSES = (0.3, 1.0)
 """Seconds between one try and the next, where a request fails."""
@@ -45,15 +46,19 @@ def sync(
     """
     is_live = in_use(ledger)  # asked before it is read: what was written by then is all there is, or the driver ends it
     projection = Projection()
-    told = sum(projection.apply(event) for event in read_events(ledger))
+    known = events(ledger)
+    told = sum(map(projection.apply, known))
     study, study_id = projection.study, projection.study_id
     if study is None or study_id is None:
         raise StudyError(f"{ledger} does not say that a study started; there is nothing to replay")
     store = MlflowStore(uri, experiment, study)
+    former, warnings = former_store(known, uri), []
     try:
-        if is_live:
+        if is_live or former:
             _patiently(store, partial(store.find_study, study_id))
-        else:
+        if former and not is_live and store.run_id is None:
+            warnings = [f"this study was written to MLflow at {former}; {store_name(uri)} had nothing of it until now"]
+        if not is_live:
             projection.interrupt()
             _write_all(store, study_id, projection.take())
         for path in artifacts:
@@ -70,7 +75,7 @@ def sync(
         experiment_id=store.experiment_id,
         run_id=store.run_id,
         is_live=is_live,
-        warning=store.warning,
+        warning="; ".join([*warnings, *([store.warning] if store.warning else [])]),
     )
 
 

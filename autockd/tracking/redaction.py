@@ -81,6 +81,11 @@ def redact(text: str) -> str:
     return _redact_assignments(text)
 
 
+def without_user(uri: str) -> str:
+    """A URI without `user:password@`: two users of a server use one server."""
+    return _USER_INFO.sub(r"\g<scheme>", uri)
+
+
 def redact_value(key: str, value: Any) -> Any:
     """A value that stands under `key`, without credentials; mappings and sequences are walked through.
 

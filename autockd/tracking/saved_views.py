@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from autockd.records import StudyStarted
 from autockd.tracking.chart_axes import Space, axis_param, number_param, slice_param
+from autockd.tracking.charted_space import ARM, charted_space
 from autockd.tracking.mlflow_fields import PARAMETERS, cost_key, curve_keys, fresh_keys, outcome_keys, study_id
 from autockd.tracking.mlflow_lookup import KIND, STUDY_ID
 from autockd.tracking.mlflow_runs import milliseconds
@@ -80,6 +81,11 @@ def view_path(experiment_id: str, start: StudyStarted) -> str:
     return _page(experiment_id, {_VIEW: view_key(start)})
 
 
+def is_page(address: str) -> bool:
+    """Whether an address is that of a study in MLflow's UI, and not of the UI alone."""
+    return "/#/experiments/" in address
+
+
 def is_view(address: str) -> bool:
     """Whether a page of MLflow's UI is a saved view."""
     return f"{_VIEW}=" in address
@@ -110,8 +116,7 @@ def _best(start: StudyStarted) -> str:
 
 
 def _space(start: StudyStarted) -> Space:
-    space: Space = start.config.get("search", {}).get("space", {})
-    return space
+    return charted_space(start.config)
 
 
 def _objectives(start: StudyStarted) -> tuple[str, ...]:
@@ -172,10 +177,12 @@ _SECTIONS = (
 
 
 def _columns(start: StudyStarted) -> list[str]:
-    columns = [f"metrics.`{_best(start)}`", "tags.`autockd.state`", "params.`method`"]
+    space = _space(start)
+    whose = ARM if ARM in space else "method"  # two compared methods may be one, with other settings
+    columns = [f"metrics.`{_best(start)}`", "tags.`autockd.state`", f"params.`{whose}`"]
     if fresh := _fresh(start):
         columns[1:1] = [*(f"metrics.`{key}`" for key in fresh), "tags.`autockd.finalist`"]
-    columns += [f"params.`{name}`" for name in _space(start) if name != "method"]
+    columns += [f"params.`{name}`" for name in space if name != whose]
     costs = dict.fromkeys([*map(cost_key, _objectives(start)), PARAMETERS])
     return [*columns, *(f"metrics.`{key}`" for key in costs), "metrics.`trial_seconds`", "attributes.`Duration`"]
 

@@ -29,7 +29,7 @@ from autockd.training.bank import TeacherBank
 from autockd.training.batches import Batch
 from autockd.training.evaluation import predict
 from autockd.training.networks import build_network, make_feed
-from autockd.training.precision import autocast, memory_format
+from autockd.training.precision import autocast, memory_format, without_tf32_if_fp32
 from autockd.training.program import StepProgram
 
 
@@ -94,7 +94,8 @@ class FusedTrainer:
         """Train all epochs; yields the students' records after each."""
         while self.epoch < self.trials[0].training.epochs:
             began = time.perf_counter()
-            totals = self._train_epoch(self.epoch + 1).tolist()
+            with without_tf32_if_fp32(self.precision.precision, self.device):
+                totals = self._train_epoch(self.epoch + 1).tolist()
             trained = time.perf_counter()
             metrics = self._evaluate()
             self.epoch += 1

@@ -33,6 +33,7 @@ def build_network(config: ModelConfig, task: Task, *, seed: int) -> nn.Module:
         ModelError: there is no such network, it does not fit the task, or its weights do not load.
     """
     if isinstance(task, TextTask) and isinstance(config, Encoder):
+        torch.backends.cuda.enable_cudnn_sdp(False)  # plans each shape anew, and texts have many
         return build_encoder(config, outputs=task.outputs, labels=task.classes, seed=seed)
     if isinstance(task, ImageTask) and not isinstance(config, Encoder):
         return build_model(config, classes=task.outputs, channels=task.channels, image_size=task.image_size, seed=seed)

@@ -168,7 +168,9 @@ def capture_step(step: Callable[[], None], optimizer: Optimizer, stream: torch.c
     Raises:
         TrialFailed: something in it cannot be captured.
         OutOfMemoryError: there is not memory enough.
+        AcceleratorError: the GPU fails, in this step or in one before that nobody has waited for.
     """
+    torch.cuda.synchronize(stream.device)  # out here: what steps before have done to the GPU is not this one's fault
     graph, groups = torch.cuda.CUDAGraph(), [group for group in optimizer.param_groups if "capturable" in group]
     for group in groups:
         group["capturable"] = True
@@ -179,11 +181,14 @@ def capture_step(step: Callable[[], None], optimizer: Optimizer, stream: torch.c
         for found in (error, error.__context__):  # after it, the capture may fail to end
             if found is not None and is_out_of_memory(found):
                 raise found from None
+        if isinstance(error, torch.AcceleratorError) and "captur" not in str(error):  # all that CUDA says of captures
+            raise
         raise TrialFailed(
             f"a step of this model cannot be captured as a CUDA graph ({reason_of(error)})",
             "set resources.cuda_graphs: false",
         ) from error
     finally:
+        found = None  # this frame, and with it the whole step, would be held by what it holds
         for group in groups:
             group["capturable"] = False
     return graph

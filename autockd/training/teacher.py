@@ -109,6 +109,7 @@ def prepare_teacher(
     expected: str | None = None,
     tell: Tell = lambda text: None,
     teacher: TeacherSpec | None = None,
+    cuda_graphs: bool = False,
 ) -> TeacherSpec:
     """Load the given teacher, or train it unless the cache has it; evaluate it; put its weights at `target`.
 
@@ -126,6 +127,7 @@ def prepare_teacher(
         expected: hash of the weights that a study which goes on has learned from; others are not kept.
         tell: is told, in some words, after every epoch of its training, and what it waits for.
         teacher: of an assistant, the one that it learns from; an encoder without a base is cut from that one.
+        cuda_graphs: whether the steps of its training on a GPU are captured and replayed.
 
     Raises:
         ModelError, ConfigError: the architecture or the weights are not usable; its training diverged.
@@ -140,7 +142,7 @@ def prepare_teacher(
     if config.model.weights is None:
         weights = cache / f"{_address(recipe, task, model, reading, teacher, insisted)}.safetensors"
         precision = None if weights.exists() else choose()
-        if precision is not None and not _train(recipe, task, precision, weights, tell, teacher):
+        if precision is not None and not _train(recipe, task, precision, weights, tell, teacher, cuda_graphs):
             precision = None
         origin = "trained" if precision is not None else "cached"
         load_weights(model, weights)
@@ -265,6 +267,7 @@ def _train(
     weights: Path,
     tell: Tell,
     teacher: TeacherSpec | None,
+    cuda_graphs: bool,
 ) -> bool:
     """Train the teacher and leave its best weights in the cache; goes on from its checkpoint after a stop.
 
@@ -275,7 +278,7 @@ def _train(
     with _alone(weights, tell):
         if weights.exists():
             return False
-        trainer = _trainer(config, task, precision, teacher)
+        trainer = _trainer(config, task, precision, teacher, cuda_graphs)
         checkpoint = weights.with_suffix(".checkpoint")
         if state := load_checkpoint(checkpoint):
             trainer.load_state_dict(state)
@@ -317,15 +320,21 @@ def _alone(weights: Path, tell: Tell) -> Iterator[None]:
         lock.release()
 
 
-def _trainer(config: TeacherConfig, task: Task, precision: PrecisionChoice, teacher: TeacherSpec | None) -> Trainer:
+def _trainer(
+    config: TeacherConfig, task: Task, precision: PrecisionChoice, teacher: TeacherSpec | None, cuda_graphs: bool
+) -> Trainer:
     """Trains a teacher on labels alone, an assistant as its own method says."""
     method: MethodConfig = NoDistillation()
     if teacher is not None:
         assert isinstance(config, AssistantConfig), "an assistant alone has a teacher"
         method = config.method
     trial = TrialConfig(method=method, training=config.training, student=config.model, seed=config.seed)
+    device = torch.device(precision.device)
+    is_captured = cuda_graphs and device.type == "cuda"
     if teacher is None:
-        return Trainer(trial, task, precision)
-    bank, moment = teacher.bank(task, torch.device(precision.device)), teacher.record.second_moment
+        return Trainer(trial, task, precision, cuda_graphs=is_captured)
+    bank, moment = teacher.bank(task, device), teacher.record.second_moment
     # Its folder is no part of the trial: another study has it elsewhere, and goes on from the same checkpoint.
-    return Trainer(trial, task, precision, bank=bank, second_moment=moment, base=teacher.folder)
+    return Trainer(
+        trial, task, precision, bank=bank, second_moment=moment, base=teacher.folder, cuda_graphs=is_captured
+    )

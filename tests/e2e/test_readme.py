@@ -45,7 +45,6 @@ TINY = {
     "method.smoothing_start": 2,
     "resources.precision": "fp32",
     "resources.parallel_trials": 1,
-    "name": "mine",
 }
 """What makes the README's first study one of a few seconds."""
 

@@ -255,7 +255,7 @@ def test_the_probe_chooses_with_a_reason(task: Task) -> None:
         return build_network(CifarResNet(width=16), task, seed=0)
 
     inputs = torch.randn(32, 1, 8, 8, device=CUDA)
-    found = choose_precision(make, inputs, TrainingConfig(), threads=4, device=CUDA)
+    found, _ = choose_precision(make, inputs, TrainingConfig(), threads=4, device=CUDA)
     assert (found.device, found.threads) == ("cuda", 1)
     assert " ms a step" in found.reason
     assert fixed_precision("fp32", 4, CUDA).threads == 1

@@ -187,14 +187,15 @@ def test_readme_runs_as_it_stands(bundle: Bundle, tmp_path: Path) -> None:
     results = [tmp_path / f"{place}.npy" for place in range(3)]
     codes = [
         block.replace("A text.", SENTENCES[1])
-        + f"import numpy; numpy.save({str(result)!r}, getattr(logits, 'detach', lambda: logits)())\n"
+        + f"import numpy; numpy.save({str(result)!r}, getattr(logits, 'detach', lambda: logits)())\nprint(name)\n"
         for block, result in zip(blocks, results, strict=True)
     ]
     command = [sys.executable, "-c", ONE_BY_ONE, json.dumps(codes)]
-    subprocess.run(command, cwd=bundle.folder, check=True, timeout=120, capture_output=True)
+    done = subprocess.run(command, cwd=bundle.folder, check=True, timeout=120, capture_output=True, text=True)
+    expected = bundle.predict(Texts(SENTENCES[1:2]))
+    assert done.stdout.split() == [LABELS[int(expected.argmax())]] * 3
     for result in results:
-        logits = torch.from_numpy(np.load(result))
-        torch.testing.assert_close(logits, bundle.predict(Texts(SENTENCES[1:2])), rtol=0, atol=1e-5)
+        torch.testing.assert_close(torch.from_numpy(np.load(result)), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
@@ -216,6 +217,7 @@ def test_pairs_with_a_score_of_any_family(family: Family, tmp_path: Path, monkey
         exec(block.partition("```")[0], names)
         expected = bundle.predict(Texts(("The first text of a pair.",), ("The second.",)))
         torch.testing.assert_close(torch.as_tensor(names["logits"]).detach(), expected, rtol=0, atol=1e-5)
+        assert names["score"] == pytest.approx(float(expected), abs=1e-5)
     with pytest.raises(ExportError, match=r"takes Texts of pairs, at least one, not Texts\(6 sentences\)"):
         bundle.predict(Texts(SENTENCES))
     with pytest.raises(DataError, match="trained for scores, and these are classes"):

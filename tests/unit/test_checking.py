@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 import torch
 from encoders import make_text_task
@@ -26,9 +27,12 @@ from autockd.config.methods import ContinuationKD, HintonKD, NoDistillation
 from autockd.config.models import Encoder
 from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig
 from autockd.config.space import Choice, IntRange
-from autockd.data import HeldOut, Split, Task, Texts
+from autockd.data import HeldOut, Split, Task, Texts, load_task
 from autockd.errors import ConfigError
 from autockd.models import save_weights
+from autockd.pipeline import _begin
+from autockd.records import Event, Noted
+from autockd.session import open_session
 from autockd.training.networks import build_network
 
 DEEP = {"family": "torchvision", "name": "resnet18"}
@@ -237,3 +241,49 @@ def test_fresh_seeds_must_change_something(task: Task, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"finalists.seeds: would change nothing"):
         check_models(seeds, task)
     assert len(check_models(plain.model_copy(update={"finalists": seeds.finalists}), task)) == 2
+
+
+@pytest.fixture
+def of_pairs(tiny_encoder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyConfig:
+    """A study whose columns are found, from a file of 60 pairs."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    rows = [f"it is good {row},it is {('good', 'bad')[row % 2]} {row},{row % 2}" for row in range(60)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["premise,hypothesis,label", *rows]))
+    return StudyConfig.model_validate(
+        {
+            "name": "pairs",
+            "task": {"source": "text", "path": str(tmp_path / "pairs.csv"), "max_length": 16},
+            "teacher": {"model": {"family": "encoder", "path": str(tiny_encoder())}},
+            "student": {"model": {"family": "encoder", "layers": 2}},
+            "method": {"name": "kd"},
+            "search": {"trials": 2},
+        }
+    )
+
+
+def with_named_columns(config: StudyConfig) -> StudyConfig:
+    named = {"text_columns": ("premise", "hypothesis"), "label_column": "label"}
+    return config.model_copy(update={"task": config.task.model_copy(update=named)})
+
+
+CHOSEN = "texts: premise + hypothesis, a pair (the only columns of strings); label: label (by its name)"
+
+
+def test_the_plan_says_which_columns_are_the_texts_and_the_label(of_pairs: StudyConfig) -> None:
+    line = "data: pairs, 43 training, 5 validation and 12 test texts, 2 classes"
+    assert check_study(of_pairs)[0] == f"{line}; {CHOSEN}"
+    assert check_study(with_named_columns(of_pairs))[0] == line
+
+
+def test_the_ledger_says_once_which_columns_are_the_texts_and_the_label(of_pairs: StudyConfig, tmp_path: Path) -> None:
+    def notes(config: StudyConfig, folder: Path, *, resume: bool) -> list[Event]:
+        seen: list[Event] = []
+        with open_session(config, folder, seen.append, None, "pairs", resume=resume) as session:
+            _begin(session, *load_task(config.task))
+        return [event for event in seen if isinstance(event, Noted)]
+
+    (note,) = notes(of_pairs, tmp_path / "found", resume=False)
+    assert isinstance(note, Noted)
+    assert (note.kind, note.text) == ("choice", CHOSEN)
+    assert notes(of_pairs, tmp_path / "found", resume=True) == []
+    assert notes(with_named_columns(of_pairs), tmp_path / "named", resume=False) == []

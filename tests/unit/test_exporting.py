@@ -11,15 +11,25 @@ import pytest
 import torch
 from encoders import make_text_task
 from sample_records import PROVENANCE
+from torch import nn
 
-from autockd.config.models import Encoder
-from autockd.config.tasks import Glue, HuggingFace, TaskConfig, Text, Torchvision
+from autockd.config.models import CifarResNet, Encoder
+from autockd.config.tasks import Digits, Glue, HuggingFace, ImageFolder, Npz, TaskConfig, Text, Torchvision
 from autockd.config.trial import TrialConfig
-from autockd.data import Split, Task
+from autockd.data import ImageTask, Split, Task
 from autockd.errors import DataError, ExportError, StudyError
-from autockd.export import TextBundleConfig
-from autockd.exporting import _are_matched_by_number, _in_order_of, _trained, _trusted, chosen_row, student_of
-from autockd.models import build_encoder
+from autockd.export import ImageBundleConfig, TextBundleConfig, write_bundle
+from autockd.export.description import Preprocessing
+from autockd.exporting import (
+    _are_matched_by_number,
+    _in_order_of,
+    _trained,
+    _trusted,
+    chosen_row,
+    evaluate_on,
+    student_of,
+)
+from autockd.models import build_encoder, build_model
 from autockd.records import FinalistFinished
 from autockd.summary import StudySummary, TrialRow
 
@@ -34,20 +44,92 @@ from autockd.summary import StudySummary, TrialRow
     ids=lambda task: task.source,
 )
 def test_a_bundles_own_data_are_never_fetched(task: TaskConfig) -> None:
-    with pytest.raises(ExportError, match=r"its data set .* is not on this machine; name it yourself"):
-        _trusted(task, Path("bundle"))
+    remedy = r"autockd evaluate 'my bundle' --data FILE, a study file whose `task` names it$"
+    with pytest.raises(ExportError, match=rf"its data set .* is not on this machine, and nothing .* -> {remedy}"):
+        _trusted(task, Path("my bundle"))
 
 
-def test_nor_downloaded() -> None:
-    task = Torchvision(source="torchvision", dataset="CIFAR10", root=Path("here"), download=True)
+def test_nor_downloaded(tmp_path: Path) -> None:
+    task = Torchvision(source="torchvision", dataset="CIFAR10", root=tmp_path, download=True)
     trusted = _trusted(task, Path("bundle"))
     assert isinstance(trusted, Torchvision)
     assert not trusted.download
 
 
 def test_what_is_here_may_be_read(tmp_path: Path) -> None:
-    task = HuggingFace(source="huggingface", path=str(tmp_path))
-    assert _trusted(task, Path("bundle")) == task
+    for task in (
+        HuggingFace(source="huggingface", path=str(tmp_path)),
+        ImageFolder(source="folder", path=tmp_path),
+        Digits(),
+    ):
+        assert _trusted(task, Path("bundle")) == task
+
+
+GONE = "/home/nobody here/data"
+FAR = "/" + "x" * 5000
+"""A path that no machine has, nor can be asked for."""
+
+
+@pytest.mark.parametrize(
+    ("task", "place"),
+    [
+        (ImageFolder(source="folder", path=Path(GONE)), GONE),
+        (Npz(source="npz", path=Path(GONE)), GONE),
+        (Torchvision(source="torchvision", dataset="CIFAR10", root=Path(GONE)), GONE),
+        (HuggingFace(source="huggingface", path=GONE), GONE),
+        (HuggingFace(source="huggingface", path="~/nothing-is-here"), "~/nothing-is-here"),
+        (Glue(source="glue", task="rte", path=GONE), GONE),
+        (Text(source="text", path=GONE), GONE),
+        (Text(source="text", path=__file__.removesuffix(".py") + ".csv"), "test_exporting.csv"),
+        (ImageFolder(source="folder", path=Path(FAR)), FAR),
+    ],
+)
+def test_data_that_stayed_on_another_machine_are_named_with_what_can_be_done(task: TaskConfig, place: str) -> None:
+    """No loader asks for a folder to be made where a home was that is not here."""
+    with pytest.raises(ExportError) as caught:
+        _trusted(task, "my bundle")
+    message = str(caught.value)
+    assert place in message
+    assert message.startswith("my bundle: its data were at '")
+    assert message.endswith(
+        "' on the machine that made it -> autockd evaluate 'my bundle' --data FILE, a study file whose `task` names "
+        "them here"
+    )
+
+
+def test_so_is_a_test_file(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").touch()
+    task = Text(source="text", path=str(tmp_path / "x.csv"), test_file=tmp_path / "y.csv")
+    with pytest.raises(ExportError, match=rf"its data were at '{tmp_path}/y\.csv' on the machine that made it"):
+        _trusted(task, "bundle")
+
+
+def test_a_bundle_whose_data_are_gone_says_so_to_who_names_it_by_a_string(task: Task, tmp_path: Path) -> None:
+    """Before anything is read; and a bundle without data asks for some."""
+    architecture = CifarResNet(depth=8, width=4)
+    assert isinstance(task, ImageTask)
+    model = build_model(
+        architecture, classes=len(task.classes), channels=task.channels, image_size=task.image_size, seed=0
+    )
+    said = {"architecture": architecture, "classes": task.classes, "study": "s", "method": "kd"}
+    said |= {"provenance": PROVENANCE}
+    for data, message in (
+        (ImageFolder(source="folder", path=Path(GONE)), f"its data were at '{GONE}' on the machine that made it -> "),
+        (None, "names no data set -> autockd evaluate .* --data FILE, a study file whose `task` names one$"),
+    ):
+        student = student_of(architecture, model, task, said | {"task": data})
+        write_bundle(tmp_path / "bundle", student, examples=task.validation, onnx=False, force=True)
+        with pytest.raises(ExportError, match=message):
+            evaluate_on(str(tmp_path / "bundle"), None, "test", "torch")
+
+
+def test_a_bundle_of_images_says_how_they_are_made(task: Task) -> None:
+    architecture = CifarResNet(depth=8, width=4)
+    assert isinstance(task, ImageTask)
+    said = {"architecture": architecture, "classes": task.classes, "study": "s", "method": "kd"}
+    config = student_of(architecture, nn.Identity(), task, said | {"provenance": PROVENANCE}).config
+    assert isinstance(config, ImageBundleConfig)
+    assert config.preprocessing == Preprocessing(mode="L", height=task.image_size[0], width=task.image_size[1])
 
 
 CLASSES = ("entailment", "neutral", "contradiction")

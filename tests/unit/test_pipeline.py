@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 from sample_records import PROVENANCE, study_started
 
 from autockd import __version__
 from autockd.config import StudyConfig, parse_study
-from autockd.errors import Interrupted, NoTrialSucceeded, StudyError
-from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT
-from autockd.pipeline import _sweep, journal_name, run_study
-from autockd.records import Event, StudyFinished, StudyStarted, TrialFinished, TrialStarted
+from autockd.errors import ExportError, Interrupted, NoTrialSucceeded, StudyError
+from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, study_argument
+from autockd.history import History
+from autockd.pipeline import _export, _sweep, journal_name, run_study
+from autockd.records import Event, Exported, StudyFinished, StudyStarted, TrialFinished, TrialStarted
 from autockd.study import ignore
 from autockd.tracking import Ledger
 
@@ -127,6 +130,74 @@ def test_the_first_interrupt_after_a_studys_end_is_told_as_such(
     assert heard == []
 
 
+class Shipping:
+    """A session whose search is over, and an `export_trial` that fails for some models."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, problems: Mapping[bool, str]) -> None:
+        """`problems` are what it fails with, with ONNX and without."""
+        self.asked: list[bool] = []
+        self.exported = Exported(time=1.0, trial=1, bundle="bundle", manifest_hash="m")
+        self.events: list[Event] = []
+        self.warnings: list[str] = []
+        recorder = SimpleNamespace(
+            record=self.events.append, warn=self.warnings.append, stage=lambda name: nullcontext()
+        )
+        self.session: Any = SimpleNamespace(config=study(), folder=folder, recorder=recorder, history=History())
+
+        def export_trial(*_: object, onnx: bool, **__: object) -> Exported:
+            self.asked.append(onnx)
+            if onnx in problems:
+                raise ExportError(problems[onnx])
+            return self.exported
+
+        monkeypatch.setattr("autockd.pipeline.row_to_export", lambda *_: (object(), ""))
+        monkeypatch.setattr("autockd.pipeline.winner", lambda *_: (object(), None))
+        monkeypatch.setattr("autockd.pipeline.export_trial", export_trial)
+
+    def ship(self) -> str:
+        nothing: Any = None
+        return _export(self.session, nothing, nothing, nothing)
+
+
+def test_a_student_that_cannot_be_onnx_is_exported_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipping = Shipping(tmp_path, monkeypatch, {True: "an operation that ONNX lacks"})
+    assert shipping.ship() == ""
+    assert shipping.asked == [True, False]
+    assert shipping.events == [shipping.exported]
+    assert shipping.warnings == ["the student is exported without ONNX: an operation that ONNX lacks"]
+
+
+def test_an_export_that_fails_all_the_same_is_told_and_the_study_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipping = Shipping(tmp_path, monkeypatch, {True: "no", False: "the bundle gives other answers"})
+    again = f"autockd export {study_argument(tmp_path)}"
+    assert shipping.ship() == f"the bundle gives other answers\nnothing is exported; once that is mended: {again}"
+    assert shipping.events == shipping.warnings == []
+
+
+STARTED = TrialStarted(
+    time=2.0, trial=0, role="sampled", method="kd", params={}, config={}, fingerprint="t", conventions="L = CE"
+)
+
+
+def test_a_finished_study_without_a_bundle_says_so_each_time(tmp_path: Path) -> None:
+    config = study()
+    with Ledger(tmp_path / LEDGER) as ledger:
+        for event in (
+            study_started(config),
+            STARTED,
+            TrialFinished(time=3.0, trial=0, state="complete", value=0.9, best_epoch=1, epochs=1, seconds=1.0),
+            StudyFinished(time=4.0, complete=1, pruned=0, failed=0, best_trial=0, best_value=0.9, seconds={}),
+        ):
+            ledger.append(event)
+    for _ in range(2):
+        with pytest.raises(ExportError, match=r"finished, and nothing is exported -> autockd export \S+$"):
+            run_study(config, tmp_path, ignore, uri=None, experiment="digits", resume=True)
+    (tmp_path / BUNDLE).mkdir()
+    assert run_study(config, tmp_path, ignore, uri=None, experiment="digits", resume=True).best_trial == 0
+
+
 @pytest.mark.parametrize(
     ("reason", "said"),
     [
@@ -145,16 +216,7 @@ def test_a_search_without_a_student_says_how_to_give_it_more_time_if_that_was_sh
     with Ledger(tmp_path / LEDGER) as ledger:
         for event in (
             study_started(config),
-            TrialStarted(
-                time=2.0,
-                trial=0,
-                role="sampled",
-                method="continuation",
-                params={},
-                config={},
-                fingerprint="t",
-                conventions="L = CE",
-            ),
+            STARTED,
             TrialFinished.model_validate({"time": 3.0, "trial": 0, **ended}),
             StudyFinished(time=4.0, complete=0, pruned=1, failed=0, best_trial=None, best_value=None, seconds={}),
         ):

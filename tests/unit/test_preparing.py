@@ -24,6 +24,7 @@ from autockd.preparing import (
     _always_the_same,
     _checked,
     _fill_bank,
+    _look_at_plans,
     _on_cores,
     _own_copy,
     _precision,
@@ -43,6 +44,7 @@ from autockd.records import (
 )
 from autockd.search.resources import Allocation
 from autockd.search.stages import check_bank, fill_bank, probe_precision, ready_teacher
+from autockd.search.worker import WorkerSetting
 from autockd.session import open_session
 from autockd.study import ignore
 from autockd.training.peaks import peaks_if_they_fit
@@ -158,6 +160,31 @@ def test_a_study_whose_teacher_has_changed_does_not_go_on(tmp_path: Path) -> Non
         assert changed is not None
         with pytest.raises(StudyError, match="s cannot go on: its teacher has changed"):
             _checked(session, "teacher", changed, other)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ["method={name: kd}", "search.baselines=[{name: annealing, smoothing_start: 1}]"],
+            "baseline annealing: stage two has no step, so the labels are never learned from",
+        ),
+        (["method={name: continuation, smoothing_start: 1, hard_loss_ramp: 0.5}"], "the soft loss never has a weight"),
+        (["method={name: kd}", "search.baselines=[{name: none}, {name: kd, alpha: 0.5}]"], None),
+    ],
+)
+def test_what_is_odd_about_a_method_is_told_before_any_trial(
+    overrides: list[str], said: str | None, task: Task, tmp_path: Path
+) -> None:
+    """The study's own and its baselines."""
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", tmp_path, ["training.epochs=1", *overrides])
+    teacher = TeacherSpec(study.teacher, tmp_path / "model.safetensors", teacher_record())
+    told: list[Event] = []
+    with open_session(study, tmp_path, told.append, None, "digits", resume=False) as session:
+        _look_at_plans(session, task, WorkerSetting(tmp_path, teacher, KNOWN.choice))
+    warnings = [event.text for event in told if isinstance(event, Noted) and event.kind == "warning"]
+    assert len(warnings) == (said is not None)
+    assert all(text.startswith(said or "") for text in warnings)
 
 
 TAKD = STUDY + "assistant: {{model: {{family: cifar_resnet}}}}\nmethod: {{name: takd}}\n"

@@ -195,6 +195,15 @@ def test_a_line_that_is_no_event_is_refused(line: str) -> None:
         EVENTS.validate_json(line)
 
 
+def test_a_ledger_from_before_the_store_was_noted_can_be_read() -> None:
+    for event in EXAMPLES[:2]:
+        data = json.loads(event.model_dump_json())
+        del data["tracking_uri"]
+        back = EVENTS.validate_python(data)
+        assert isinstance(back, StudyStarted | StudyResumed)
+        assert back.tracking_uri == ""
+
+
 def test_a_missing_loss_is_none_and_not_zero() -> None:
     assert epoch().soft_loss is None
     assert epoch().active_fraction is None

@@ -231,7 +231,7 @@ def test_a_comparison_searches_every_method_with_its_usual_dimensions(name: str,
     task, _ = load_task(config.task)
     for arm in arms_of(config, len(task.train)):
         own = set(arm.study.search.space) - {"learning_rate"}
-        assert own == set(method_space(arm.study.method, is_regression=False))
+        assert own == set(method_space(arm.study.method, is_regression=False, is_binary=False))
         steps = -(-len(task.train) // config.training.batch_size) * config.training.epochs
         assert fitted(arm.study.search.space, arm.study.method, steps) == arm.study.search.space
 

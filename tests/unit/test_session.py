@@ -94,7 +94,7 @@ def test_another_study_takes_no_name_of_one_that_runs(tmp_path: Path) -> None:
     first = Study.create(config, tmp_path)
     with open_session(config, first.folder, ignore, None, "digits", resume=False):
         before = (first.folder / CONFIG).read_text()
-        with pytest.raises(StudyError, match=r"runs now; stop it with `autockd stop .*/s`, or give .* name=s-2"):
+        with pytest.raises(StudyError, match=r"runs now; stop it with `autockd stop .*/s`, or give .*name=s-2"):
             Study.create(config.model_copy(update={"seed": 5}), tmp_path)
         assert (first.folder / CONFIG).read_text() == before
     Study.create(config, tmp_path)

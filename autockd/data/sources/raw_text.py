@@ -44,6 +44,7 @@ class RawTexts:
         metric: what predictions are judged by.
         score_range: the least and the largest score there can be; None where that is not known, or targets are classes.
         others: further test samples, by the name of their split.
+        chosen: which columns were taken and why, where somebody's own data leave that open; empty elsewhere.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RawTexts:
     metric: MetricName
     score_range: tuple[float, float] | None = None
     others: Mapping[str, TextPart] = field(default_factory=dict)
+    chosen: str = ""
 
 
 def checked_texts(columns: Mapping[str, Sequence[str | None]], part: str, field: str) -> Texts:

@@ -10,7 +10,6 @@ from typing import Any
 
 from autockd.config.tasks import FILE_SUFFIXES, Text
 from autockd.data.sources.hub import (
-    choose_column,
     class_targets,
     holds,
     load_files,
@@ -20,15 +19,15 @@ from autockd.data.sources.hub import (
     split_named,
     values_of,
 )
-from autockd.data.sources.raw import Indices, data_error, listed
+from autockd.data.sources.raw import Indices, data_error
 from autockd.data.sources.raw_text import RawTexts, Scores, TextPart, checked_scores, checked_texts
+from autockd.data.sources.text_columns import choose_columns
 from autockd.data.texts import Texts
 from autockd.folders import expanded
 
 Targets = tuple[tuple[str, ...], Sequence[Indices | Scores]]
 """Class names, and the targets of each part."""
 
-_LABEL_NAMES = ("label", "labels")
 _WHOLE = 10**9
 """Rows, or bytes of JSON, that are read at a time: all. What is read first decides what a column holds."""
 _CSV: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "chunksize": _WHOLE}
@@ -42,29 +41,31 @@ _NAME_IT = f"name a file that ends with {', '.join(FILE_SUFFIXES)}, a folder of 
 def read_text(config: Text) -> RawTexts:
     """A data set of texts with one label column.
 
-    Columns that are not named are found: the label by its name or its type, the texts as the other columns of
-    strings. Labels that are integers or strings become classes in sorted order.
+    Columns that are not named are found: see `choose_columns`. Labels that are integers or strings become classes in
+    sorted order.
 
     Raises:
-        DataError: a file, split or column is missing, or a text or label is missing or not of its kind.
+        DataError: a file, split or column is missing, several columns may be meant, or a text or label is missing or
+            not of its kind.
     """
     parts = _parts(config)
-    label = _label_column(parts[0], config)
-    columns = _text_columns(parts[0], config, label)
+    columns = choose_columns(parts[0], config)
+    label = columns.label
     for part in parts[1:]:
-        require_columns(part, *columns, label, field="test_file" if config.is_file else "test_split")
+        require_columns(part, *columns.texts, label, field="test_file" if config.is_file else "test_split")
     classes, targets = (
         _score_targets(parts, label)
         if config.is_regression
         else class_targets(parts, label, or_else=", or set problem: regression for scores")
     )
-    train, *test = (TextPart(_texts(part, columns), labels) for part, labels in zip(parts, targets, strict=True))
+    train, *test = (TextPart(_texts(part, columns.texts), labels) for part, labels in zip(parts, targets, strict=True))
     return RawTexts(
         name=config.name,
         train=train,
         test=test[0] if test else None,
         classes=classes,
         metric=config.metric or ("pearson_spearman" if config.is_regression else "accuracy"),
+        chosen=columns.chosen,
     )
 
 
@@ -149,51 +150,6 @@ def _options_of(folder: Path) -> dict[str, Any]:
     if (known := suffixes & set(FILE_SUFFIXES)) and known <= _CSV_SUFFIXES:
         return _CSV | _quoting(files)
     return _JSON if known and suffixes - {"", ".md"} <= _JSON_SUFFIXES else {}
-
-
-def _label_column(train: Any, config: Text) -> str:
-    """The named column; else the only one with class labels, or with the usual name, or with values of that kind.
-
-    What numbers the rows is no class.
-    """
-    import datasets
-
-    features = train.features
-    classes = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-    content, types = ("scores", "u?int|float") if config.is_regression else ("classes", "u?int|bool")
-    if config.label_column is not None:
-        single = [*classes, *(name for name, feature in features.items() if holds(feature, ""))]
-        return choose_column(train, "label_column", config.label_column, single, content)
-    usual = [name for name in _LABEL_NAMES if name in features]
-    candidates = (classes if not config.is_regression else []) or usual
-    candidates = candidates or [
-        name
-        for name, feature in features.items()
-        if holds(feature, types) and (config.is_regression or not _is_index(train, name))
-    ]
-    return choose_column(train, "label_column", None, candidates, content)
-
-
-def _is_index(train: Any, column: str) -> bool:
-    """Whether a column numbers the rows, as that which pandas writes first: no value is there twice."""
-    values = values_of(train, column)
-    return len(set(values)) == len(values) > 1
-
-
-def _text_columns(train: Any, config: Text, label: str) -> tuple[str, ...]:
-    strings = [name for name, feature in train.features.items() if holds(feature, "(large_)?string") and name != label]
-    if config.text_columns is not None:
-        chosen = [choose_column(train, "text_columns", name, strings, "texts") for name in config.text_columns]
-        if len(set(chosen)) < len(chosen):
-            raise data_error(
-                "task.text_columns", f"{chosen[0]!r} is named twice", "name one column, or two that differ"
-            )
-        return tuple(chosen)
-    if not 1 <= len(strings) <= 2:
-        message = f"one or two columns of strings are texts, but these are such: {listed(strings)}"
-        remedy = f"name those that are meant, of {listed(list(train.features))}"
-        raise data_error("task.text_columns", message, remedy)
-    return tuple(strings)
 
 
 def _texts(part: Any, columns: tuple[str, ...]) -> Texts:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autockd.cli.looking import show_study, stop_study, sync_study, trial_number
+from autockd.cli.looking import show_studies, show_study, stop_study, sync_study, trial_number
 from autockd.config import StudyConfig
 from autockd.errors import UsageError
 from autockd.folders import LEDGER
@@ -45,6 +45,20 @@ def test_time_is_left_and_trials_run_in_a_study_that_runs(
     assert ("1 running" in err, "1 not ended" in err) == (is_running, not is_running)
     assert (" left" in err) == is_running
     assert ("autockd resume" in err) != is_running
+
+
+@pytest.mark.parametrize(("is_running", "state"), [(True, "running"), (False, "interrupted")])
+def test_a_script_can_tell_a_study_that_runs_from_one_that_died(
+    is_running: bool, state: str, stopped: Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Ledger(stopped.folder / "ledger.jsonl") if is_running else nullcontext():
+        show_study("tiny", stopped.folder.parent, as_json=True)
+        one = json.loads(capsys.readouterr().out)
+        show_studies(stopped.folder.parent, as_json=True)
+        (listed,) = json.loads(capsys.readouterr().out)
+        show_studies(stopped.folder.parent, as_json=False)
+    assert one["state"] == listed["state"] == state
+    assert state in capsys.readouterr().out
 
 
 def test_a_study_that_runs_is_told_to_stop_and_waited_for(stopped: Study, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ def test_the_time_of_a_study_that_went_on_is_that_of_its_last_session(summary: S
 
 
 def test_studies_are_listed_with_their_best(summary: StudySummary) -> None:
-    assert lines_of(studies_table([summary]))[-1] == "tiny finished 5/6 accuracy 96.7 % bundle"
+    assert lines_of(studies_table([summary], ["finished"]))[-1] == "tiny finished 5/6 accuracy 96.7 % bundle"
 
 
 def test_a_long_reason_is_folded_and_not_cut() -> None:

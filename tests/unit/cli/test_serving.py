@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from sample_records import study_started
 
 from autockd.cli.browser import has_display, wait_for
 from autockd.cli.serving import STORE, serve
 from autockd.config import StudyConfig
 from autockd.config.schema import TrackingConfig
 from autockd.errors import EnvironmentProblem, StudyError, UsageError
+from autockd.folders import LEDGER
 from autockd.study import Study
+from autockd.tracking import Ledger
 
 
 def create(studies: Path, **tracking: object) -> Study:
@@ -99,6 +102,56 @@ def test_a_password_of_the_store_is_no_part_of_the_command(tmp_path: Path, monke
     assert store == uri
     assert "--host 127.0.0.1" in " ".join(command)
     assert "hunter2pass" not in " ".join(command)
+
+
+def begin(study: Study, tracking_uri: str) -> None:
+    with Ledger(study.folder / LEDGER) as ledger:
+        ledger.append(study_started(study.config, tracking_uri=tracking_uri))
+
+
+@pytest.mark.parametrize(
+    ("written_to", "message"),
+    [
+        ("http://mlflow.test", ": it was written to http://mlflow.test -> set MLFLOW_TRACKING_URI or tracking.uri to"),
+        ("", ": it was written elsewhere, or nowhere -> set MLFLOW_TRACKING_URI or tracking.uri to where it is, or `"),
+        ("here", " -> `autockd sync "),
+    ],
+)
+def test_a_study_that_is_not_in_the_store_is_told_from_one_without_a_view(
+    written_to: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "execvp", lambda *_: None)
+    study = create(tmp_path)
+    here = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    begin(study, here if written_to == "here" else written_to)
+    serve("tiny", tmp_path, free_port(), browser=False)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"study tiny is not in MLflow at {here}{message}" in said
+    assert f"`autockd sync {study.folder}` writes it" in said
+    assert "saved view" not in said
+
+
+def test_no_sync_is_advised_while_the_study_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its driver alone writes it."""
+    monkeypatch.setattr(os, "execvp", lambda *_: None)
+    study = create(tmp_path, uri=f"sqlite:///{tmp_path / 'own.db'}")
+    begin(study, "http://mlflow.test")
+    with Ledger(study.folder / LEDGER):
+        serve("tiny", tmp_path, free_port(), browser=False)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "it was written to http://mlflow.test -> set tracking.uri to that" in said
+    assert "autockd sync" not in said
+
+
+def test_a_study_that_has_not_begun_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "execvp", lambda *_: None)
+    create(tmp_path)
+    serve("tiny", tmp_path, free_port(), browser=False)
+    assert "study tiny has not begun: MLflow has nothing of it yet" in capsys.readouterr().err
 
 
 def test_waiting_ends_when_the_server_listens_and_when_patience_does() -> None:

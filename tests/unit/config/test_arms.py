@@ -18,7 +18,9 @@ from autockd.config.methods import (
     AnnealingKD,
     ContinuationKD,
     DecoupledKD,
+    Dist,
     HintonKD,
+    MethodConfig,
     NoDistillation,
 )
 from autockd.config.schema import StudyConfig
@@ -110,7 +112,7 @@ def test_where_no_method_is_named_the_space_is_of_none_in_particular() -> None:
     )
     for place, method in enumerate((AnnealingKD(), ContinuationKD())):
         space = space_of(study, place)
-        assert space.keys() == method_space(method, is_regression=False).keys() | {"learning_rate"}
+        assert space.keys() == method_space(method, is_regression=False, is_binary=False).keys() | {"learning_rate"}
         assert space["smoothing_start"] == IntRange.model_validate(start)
     assert study.method == NoDistillation()
     assert "method" not in study.model_fields_set
@@ -159,16 +161,29 @@ def test_a_space_may_be_of_a_method_that_is_not_compared() -> None:
 
 
 def test_a_temperature_that_softens_no_score_is_not_searched() -> None:
-    assert set(method_space(HintonKD(), is_regression=True)) == {"alpha"}
+    assert set(method_space(HintonKD(), is_regression=True, is_binary=False)) == {"alpha"}
 
 
 def test_a_peak_that_no_ramp_has_is_not_searched() -> None:
-    assert "hard_loss_peak" not in method_space(ContinuationKD(ramp_shape="step"), is_regression=False)
+    assert "hard_loss_peak" not in method_space(ContinuationKD(ramp_shape="step"), is_regression=False, is_binary=False)
 
 
 def test_a_schedule_that_is_frozen_is_not_searched() -> None:
     method = ContinuationKD(anneal_hard_loss=False, anneal_teacher=False, anneal_margin=False)
-    assert set(method_space(method, is_regression=False)) == {"soft_loss_weight", "margin_mode", "margin"}
+    assert set(method_space(method, is_regression=False, is_binary=False)) == {
+        "soft_loss_weight",
+        "margin_mode",
+        "margin",
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "idle"), [(DecoupledKD(), {"other_weight"}), (Dist(), {"sample_weight"}), (HintonKD(), set())]
+)
+def test_what_two_classes_cannot_tell_is_not_searched(method: MethodConfig, idle: set[str]) -> None:
+    """Beside the right class there is one other, and two probabilities of a sample always correlate."""
+    many, two = (set(method_space(method, is_regression=False, is_binary=binary)) for binary in (False, True))
+    assert many - two == idle
 
 
 @pytest.mark.parametrize(
@@ -181,7 +196,7 @@ def test_a_schedule_that_is_frozen_is_not_searched() -> None:
     ],
 )
 def test_a_margin_is_searched_in_the_methods_own_unit(method: ContinuationKD, mode: str) -> None:
-    space = method_space(method, is_regression=False)
+    space = method_space(method, is_regression=False, is_binary=False)
     if method.margin:
         assert "margin_mode" not in space
         assert space["margin"].contains(method.margin)
@@ -205,11 +220,11 @@ def test_a_margin_is_searched_in_the_methods_own_unit(method: ContinuationKD, mo
 def test_a_margin_is_searched_below_the_dead_zone_or_about_its_own_value(
     method: ContinuationKD, ends: tuple[float, float]
 ) -> None:
-    assert method_space(method, is_regression=False)["margin"].corners == pytest.approx(ends)
+    assert method_space(method, is_regression=False, is_binary=False)["margin"].corners == pytest.approx(ends)
 
 
 def test_a_weight_of_nothing_widens_no_logarithmic_range() -> None:
-    space = method_space(DecoupledKD(target_weight=0.0, other_weight=32.0), is_regression=False)
+    space = method_space(DecoupledKD(target_weight=0.0, other_weight=32.0), is_regression=False, is_binary=False)
     assert space["target_weight"].corners == (0.3, 3.0)
     assert space["other_weight"].corners == (0.5, 32.0)
 
@@ -233,7 +248,7 @@ def test_no_point_of_a_fitted_space_has_a_schedule_beyond_the_run(
     method = AnnealingKD(stage_fraction=stage, **values) if name == "annealing" else ContinuationKD(**values)
     if method.smoothing_start > method.smoothed_length(ticks):
         return  # the method's own values do not fit, which is refused elsewhere
-    space = fitted(method_space(method, is_regression=False), method, ticks)
+    space = fitted(method_space(method, is_regression=False, is_binary=False), method, ticks)
     highest = space["smoothing_start"]
     shares = {key: space[key] for key in ("schedule_fraction", "stage_fraction") if key in space}
     assert isinstance(highest, IntRange)
@@ -245,7 +260,7 @@ def test_no_point_of_a_fitted_space_has_a_schedule_beyond_the_run(
 def test_a_short_run_narrows_the_shares_only_as_far_as_it_must() -> None:
     """Thirty epochs, ten values of phi, half of the run in stage one: two thirds of fifteen epochs are ten."""
     method = AnnealingKD(smoothing_start=10)
-    space = fitted(method_space(method, is_regression=False), method, 30)
+    space = fitted(method_space(method, is_regression=False, is_binary=False), method, 30)
     assert space["smoothing_start"].corners == (1, 10)
     assert space["stage_fraction"].corners == (0.5, 0.8)
     assert space["schedule_fraction"].corners == (pytest.approx(2 / 3), 1.0)

@@ -168,6 +168,20 @@ search: {{space: {{{name}: {SPACES[name]}}}}}
         parse_study(text.replace("PROBLEM", "regression"), "study.yaml", Path("/studies"))
 
 
+def test_a_weight_of_what_two_classes_cannot_tell_is_refused() -> None:
+    text = """
+name: x
+task: {source: glue, task: TASK, path: ./glue}
+teacher: {model: {family: encoder, path: ./bert}}
+student: {model: {family: encoder}}
+method: {name: dkd}
+search: {space: {other_weight: {type: float, low: 1, high: 8}}}
+"""
+    assert parse_study(text.replace("TASK", "mnli"), "study.yaml", Path("/studies"))
+    with pytest.raises(ConfigError, match=r"other_weight: changes nothing while task is of two classes; remove it"):
+        parse_study(text.replace("TASK", "cola"), "study.yaml", Path("/studies"))
+
+
 def test_a_space_with_more_points_than_can_be_looked_at_is_accepted() -> None:
     names = ("anneal_teacher", "anneal_margin", "anneal_hard_loss")
     lines = [f"    {name}: {{type: choice, choices: [true, false]}}\n" for name in names]

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, ContinuationKD, HintonKD, MethodConfig, schedule_length
+from autockd.config.methods import (
+    METHOD_CONFIGS,
+    AnnealingKD,
+    ContinuationKD,
+    DecoupledKD,
+    HintonKD,
+    MethodConfig,
+    schedule_length,
+)
 from autockd.config.training import LrSchedule, TrainingConfig
 
 METHODS: TypeAdapter[Any] = TypeAdapter(MethodConfig)
@@ -121,3 +129,13 @@ def test_annealing_counts_its_schedule_within_stage_one() -> None:
 def test_milestones_must_be_rising_fractions(milestones: tuple[float, ...]) -> None:
     with pytest.raises(ValidationError, match="rising fractions between 0 and 1"):
         LrSchedule(milestones=milestones)
+
+
+@pytest.mark.parametrize("kind", [HintonKD, DecoupledKD])
+def test_standardised_logits_have_a_temperature_of_their_own(kind: type[HintonKD | DecoupledKD]) -> None:
+    """Sun et al. (CVPR 2024): 2, for logits of deviation 1 are almost alike at 4."""
+    method = kind.model_validate({"standardise_logits": True})
+    assert (method.temperature, "temperature" in method.model_fields_set) == (2.0, False)
+    assert kind(standardise_logits=True).temperature == 2.0
+    assert kind(standardise_logits=True, temperature=4.0).temperature == 4.0
+    assert kind(standardise_logits=False).temperature == kind().temperature == 4.0

@@ -6,18 +6,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from huggingface_hub import ModelCard
+from PIL import Image
+from pydantic import ValidationError
 from sample_records import PROVENANCE
 
 from autockd.config.methods import ContinuationKD
 from autockd.config.models import CifarResNet, Encoder
-from autockd.config.tasks import Digits, Glue, ImageFolder
+from autockd.config.tasks import Digits, Glue, ImageFolder, Npz, TaskConfig, Text, Torchvision
 from autockd.config.training import TrainingConfig
+from autockd.data.sources.images import resize
 from autockd.export import ImageBundleConfig, TextBundleConfig
 from autockd.export.card import model_card
 from autockd.export.card_metadata import is_hub_id
-from autockd.export.description import BUNDLE_CONFIG, Budget, SeedSummary, TeacherSummary
+from autockd.export.card_usage import preprocessing_text
+from autockd.export.description import BUNDLE_CONFIG, Budget, Preprocessing, SeedSummary, TeacherSummary
 from autockd.export.figures import Figures, ModelFigures
 from autockd.export.latency import CallTime
 
@@ -210,3 +216,97 @@ def test_a_description_is_read_back_whole() -> None:
 @pytest.mark.parametrize("name", ["a", "/etc/passwd", "../x/y", "a/b/c", "a/..", "a b/c", "", "a/b\n"])
 def test_paths_are_no_hub_ids(name: str) -> None:
     assert not is_hub_id(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"mode": "RGB"}, "RGB of 8 x 8, where channels and image_size say 1 x 8 x 8"),
+        ({"height": 9}, "L of 9 x 8, where"),
+        ({"resampling": "nearest"}, "Input should be 'bilinear'"),
+        ({"code": "x"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_preprocessing_is_data_that_fits_the_model(changes: dict[str, Any], said: str) -> None:
+    made = Preprocessing.to(1, (8, 8)).model_dump()
+    assert image_config(preprocessing=made).preprocessing == Preprocessing.to(1, (8, 8))
+    with pytest.raises(ValidationError, match=said):
+        image_config(preprocessing=made | changes)
+
+
+def test_a_card_says_how_images_are_made_if_its_bundle_does() -> None:
+    silent, said = (
+        model_card(image_config(preprocessing=made), parameters=1, figures=None)
+        for made in (None, Preprocessing.to(1, (8, 8)))
+    )
+    assert "Preprocessing" not in silent
+    assert "np.zeros((1, 1, 8, 8), dtype=np.uint8)  # your images" in silent
+    assert "- Preprocessing: files are turned as EXIF says, converted to grey and resized to 8 x 8 (height, w" in said
+    assert "np.zeros" not in said
+
+
+ARRAYS = "arrays in its own data were resized by torch"
+ONE_SIZE = "its own data had this size, and none were resized"
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "unsaid"),
+    [
+        (None, (), (ARRAYS, ONE_SIZE)),
+        (ImageFolder(source="folder", path=Path("x"), image_size=8), (), (ARRAYS, ONE_SIZE)),
+        (ImageFolder(source="folder", path=Path("x")), (ONE_SIZE,), (ARRAYS,)),
+        (Npz(source="npz", path=Path("x"), image_size=8), (ARRAYS,), (ONE_SIZE, "0..16")),
+        (Torchvision(source="torchvision", dataset="MNIST", root=Path("x")), (ONE_SIZE,), (ARRAYS,)),
+        (Digits(image_size=8), (ARRAYS, "values of 0..16 in its own data were scaled"), (ONE_SIZE,)),
+    ],
+)
+def test_a_card_says_what_its_own_data_went_through(
+    task: TaskConfig | None, said: tuple[str, ...], unsaid: tuple[str, ...]
+) -> None:
+    text = preprocessing_text(Preprocessing.to(3, (8, 8)), task)
+    assert "converted to RGB (grey ones too) and" in text
+    assert all(part in text for part in said)
+    assert not any(part in text for part in unsaid)
+
+
+@pytest.mark.parametrize("size", [4, 8, 33])
+@pytest.mark.parametrize("shape", [(10, 17), (40, 30), (211, 90)])
+def test_arrays_are_resized_as_files_are_but_for_rounding(shape: tuple[int, int], size: int) -> None:
+    pixels = np.random.default_rng(0).integers(256, size=(*shape, 3), dtype=np.uint8)
+    of_arrays = resize(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None], size)[0].permute(1, 2, 0)
+    of_files = np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))
+    assert np.abs(of_arrays.numpy().astype(int) - of_files).max() <= 1
+
+
+HERE = Path("/home/ann/photos")
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        ImageFolder(source="folder", path=HERE),
+        Npz(source="npz", path=HERE / "x.npz"),
+        Torchvision(source="torchvision", dataset="MNIST", root=HERE),
+    ],
+    ids=lambda task: task.source,
+)
+def test_a_card_of_images_names_no_path_of_the_machine(task: TaskConfig) -> None:
+    architecture = CifarResNet(depth=8, width=4, weights=HERE / "w.safetensors")
+    text = model_card(image_config(task=task, architecture=architecture), parameters=1, figures=FIGURES)
+    assert "/home" not in text
+
+
+def test_a_card_of_texts_names_no_path_of_the_machine() -> None:
+    task = Text(source="text", path=str(HERE / "x.csv"), test_file=HERE / "y.csv")
+    encoder = Encoder(path=str(HERE), weights=HERE / "w.safetensors", layers=(0,))
+    config = text_config().model_copy(update={"task": task, "architecture": encoder, "hub_id": None})
+    assert "/home" not in model_card(config, parameters=1, figures=None)
+
+
+def test_a_description_names_no_machine_and_one_that_does_is_read() -> None:
+    config = image_config()
+    written = json.loads(config.to_json())
+    assert "host" not in written["provenance"]
+    assert PROVENANCE.host == "ada"
+    written["provenance"]["host"] = "ada"
+    assert BUNDLE_CONFIG.validate_json(json.dumps(written)) == config

@@ -17,7 +17,7 @@ from autockd.config.models import CifarResNet
 from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, TeacherConfig
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
-from autockd.history import _may_change
+from autockd.history import may_change
 from autockd.records import Event, TrialFinished, TrialOutcome, TrialReport, TrialStarted
 from autockd.search.book import StudyBook
 from autockd.search.proposal import Proposal
@@ -144,6 +144,6 @@ def test_nsga2_breeds_within_a_short_study(whole: Callable[[str], Whole]) -> Non
 
 
 def test_objectives_and_sampler_cannot_change_on_the_way() -> None:
-    assert not _may_change("search.objectives")
-    assert not _may_change("search.sampler")
-    assert _may_change("export.pick")
+    assert not may_change("search.objectives")
+    assert not may_change("search.sampler")
+    assert may_change("export.pick")

@@ -4,11 +4,14 @@ import base64
 import json
 import random
 import zlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from sample_records import study_started
 
+from autockd.config.loading import parse_study
 from autockd.records import Event, StudyStarted
 from autockd.tracking.mlflow_projection import Projection
 from autockd.tracking.saved_views import has_views, is_view, list_path, view_key, view_path, view_tags
@@ -165,3 +168,12 @@ def test_the_projection_hands_the_view_out_once(study: list[Event], start: Study
     for event in study[1:]:
         projection.apply(event)
     assert all(update.experiment_tags == {} for update in projection.take())
+
+
+def test_the_shipped_comparison_of_eight_methods_fits_into_a_view_with_every_slice() -> None:
+    file = Path(__file__).parents[3] / "search_spaces" / "compare_methods_digits.yaml"
+    start = study_started(parse_study(file.read_text(encoding="utf-8"), str(file), file.parent))
+    (parallel,) = charts_of(start, "PARALLEL")
+    assert parallel["selectedParams"][0] == "axis_arm"
+    assert len(parallel["selectedParams"]) > 10
+    assert len(charts_of(start, "SCATTER", "slices")) == len(parallel["selectedParams"])

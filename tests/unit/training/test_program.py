@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,15 +132,17 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
 ) -> None:
     """A capture that failed does not end well either; by that error alone the GPU would be taken for broken."""
     trainer = make_trainer(make_trial("none", optimizer="adamw"), cuda_graphs=True)
-    groups = trainer.optimizer.param_groups
+    groups, waited = trainer.optimizer.param_groups, list[object]()
+    end = "CUDA error: operation failed due to a previous error during capture"
 
     @contextmanager
     def record(*_: object, **__: object) -> Iterator[None]:
+        assert waited, "for what steps before have left to the GPU"
         assert all(group["capturable"] for group in groups), "or AdamW refuses to be captured"
         try:
             yield
         finally:
-            raise torch.AcceleratorError("CUDA error: operation failed due to a previous error during capture")
+            raise torch.AcceleratorError(end)
 
     def run_out(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 8 GiB")
@@ -148,7 +151,8 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
     assert program is not None
     monkeypatch.setattr(torch.cuda, "graph", record)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
-    monkeypatch.setattr(program, "_stream", object())
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    monkeypatch.setattr(program, "_stream", SimpleNamespace(device=torch.device("cuda")))
     monkeypatch.setattr(program, "_warm", WARM_UP)
     monkeypatch.setattr(program, "_optimizer", trainer.optimizer)
     monkeypatch.setattr(program, "_bind", lambda optimizer: None)
@@ -158,6 +162,9 @@ def test_memory_that_runs_out_while_a_step_is_recorded_is_told_as_such(
     assert not any(group["capturable"] for group in groups), "or it complains of every step that is not"
     monkeypatch.setattr(program, "_compute", lambda *_: None)
     with pytest.raises(TrialFailed, match=r"cannot be captured .* set resources.cuda_graphs: false"):
+        program.step(run_out, trainer.optimizer, size)
+    end = "CUDA error: an illegal memory access was encountered"  # of the GPU, which no other setting would mend
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
         program.step(run_out, trainer.optimizer, size)
 
 

@@ -28,7 +28,7 @@ from autockd.training import teacher as teacher_module
 from autockd.training.evaluation import evaluate
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import build_network, make_feed
-from autockd.training.teacher import TeacherSpec, _known, prepare_teacher
+from autockd.training.teacher import TeacherSpec, _known, _trainer, prepare_teacher
 from autockd.training.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -401,3 +401,16 @@ def test_a_teacher_is_evaluated_where_its_answers_are_given(
     live = LiveTeacher(CONFIG.model, build_network(CONFIG.model, task, seed=0), task, torch.device("meta"))
     _known(live, tmp_path / "answers.json", "fp32", with_moment=False)
     assert places == ["meta"]
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "expected"), [("cuda", True, True), ("cuda", False, False), ("cpu", True, False)]
+)
+def test_its_steps_are_captured_where_those_of_trials_are(
+    device: str, asked: bool, expected: bool, task: Task, fp32: PrecisionChoice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr("autockd.training.teacher.Trainer", lambda *_, cuda_graphs: seen.append(cuda_graphs))
+    config = TeacherConfig(model=CifarResNet(depth=8, widths=(2, 2, 2)))
+    _trainer(config, task, fp32.model_copy(update={"device": device}), None, asked)
+    assert seen == [expected]

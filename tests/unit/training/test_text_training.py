@@ -307,3 +307,10 @@ def test_a_word_embedding_of_another_kind_is_trained_whole(encoders: dict[str, s
     assert trim_network(model, encoder, RECIPE, task) is None
     with pytest.raises(ModelError, match="trim_vocabulary: bert has a word embedding of its own kind -> leave it out"):
         trim_network(model, encoder.model_copy(update={"trim_vocabulary": True}), RECIPE, task)
+
+
+def test_attention_plans_no_shape_anew(encoders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cuDNN plans for one shape serves no other, and batches of texts have many."""
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", (asked := list[bool]()).append)
+    build_network(Encoder(path=encoders["bert"]), make_text_task(), seed=0)
+    assert asked == [False]
