@@ -328,20 +328,24 @@ def _export(session: Session, summary: StudySummary, task: Task, held_out: HeldO
 
 
 def _exported(session: Session, write: Callable[..., Exported]) -> Exported:
-    """Write the bundle; without ONNX where the student cannot have that, for the search is not to be for nothing.
+    """Write the bundle, without an int8 model or ONNX where the student cannot have that: it is not to be for nothing.
 
     Raises:
-        ExportError: it cannot be written without ONNX either.
+        ExportError: it cannot be written without either.
     """
-    export = session.config.export
-    try:
-        return write(onnx=export.onnx, int8=export.int8)
-    except ExportError as error:
-        if not export.onnx:
-            raise
-        exported = write(onnx=False, int8=False)
-        session.recorder.warn(f"the student is exported without ONNX: {error}")
+    export, problem = session.config.export, None
+    for onnx, int8 in dict.fromkeys([(export.onnx, export.int8), (export.onnx, False), (False, False)]):
+        try:
+            exported = write(onnx=onnx, int8=int8)
+        except ExportError as error:
+            problem = error
+            continue
+        if problem is not None:
+            without = "an int8 model" if onnx else "ONNX"
+            session.recorder.warn(f"the student is exported without {without}: {problem}")
         return exported
+    assert problem is not None, "the last of these has failed"
+    raise problem
 
 
 def _report(session: Session) -> None:

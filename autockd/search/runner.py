@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ray import tune
-from ray.air.execution._internal import actor_manager
 from ray.exceptions import OutOfMemoryError, RayActorError
-from ray.tune.execution import class_cache, tune_controller
 
 from autockd.errors import AutockdError
 from autockd.folders import CHECKPOINT
@@ -83,7 +81,9 @@ def drive(
         ),
     )
     try:
-        with _adapted(class_cache, _environments()), _adapted(actor_manager, LOSSES), _adapted(tune_controller, LOSSES):
+        with ExitStack() as adapted:
+            for module, name, value in _ADAPTED:
+                adapted.enter_context(_adapting(module, name, value))
             tuner.fit()
     except Exception as error:
         if (own := _own(error)) is not None:
@@ -108,32 +108,38 @@ def _own(error: BaseException | None) -> AutockdError | None:
     return error
 
 
-def _environments() -> dict[str, Any]:
-    """Tune's settings with which trials run in the environment that Ray starts its workers in.
-
-    Tune would change it by a variable that Lightning reads, and Ray then starts other workers than those that have
-    imported everything ahead; and by the driver's AWS keys, which Ray writes into logs that anybody may read.
-    """
-    kept = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if not is_secret(name)}
-    return {"DEFAULT_ENV_VARS": {}, "ENV_VARS_TO_PROPAGATE": kept}
-
-
-LOSSES = {"RayActorError": (RayActorError, OutOfMemoryError)}
+LOSSES = (RayActorError, OutOfMemoryError)
 """What a lost worker's error is to Tune: also that of one which Ray ends because memory is short. By itself Tune would
 end the search for that."""
 
+_ADAPTED: tuple[tuple[str, str, Callable[[Any], Any]], ...] = (
+    ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS", lambda _: {}),
+    ("ray.tune.execution.class_cache", "ENV_VARS_TO_PROPAGATE", lambda names: {n for n in names if not is_secret(n)}),
+    ("ray.air.execution._internal.actor_manager", "RayActorError", lambda _: LOSSES),
+    ("ray.tune.execution.tune_controller", "RayActorError", lambda _: LOSSES),
+)
+"""What is another for Tune while it runs trials: modules, names in them, and what they become.
+
+Trials run in the environment that Ray starts its workers in: Tune would change it by a variable that Lightning reads,
+and Ray then starts other workers than those that have imported everything ahead; and by the driver's AWS keys, which
+Ray writes into logs that anybody may read.
+"""
+
 
 @contextmanager
-def _adapted(module: ModuleType, values: Mapping[str, Any]) -> Iterator[None]:
-    """Set a module's names for a while."""
-    before = {name: getattr(module, name) for name in values}
+def _adapting(module: str, name: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    """Change a name of a module for a while; these are no part of Ray's interface, and another version may lack it."""
     try:
-        for name, value in values.items():
-            setattr(module, name, value)
+        place = import_module(module)
+        before = getattr(place, name)
+    except (ImportError, AttributeError):
+        yield
+        return
+    setattr(place, name, change(before))
+    try:
         yield
     finally:
-        for name, value in before.items():
-            setattr(module, name, value)
+        setattr(place, name, before)
 
 
 class _StopAll(tune.Stopper):  # type: ignore[misc]

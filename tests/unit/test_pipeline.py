@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,21 +132,21 @@ def test_the_first_interrupt_after_a_studys_end_is_told_as_such(
 class Shipping:
     """A session whose search is over, and an `export_trial` that fails for some models."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, problems: Mapping[bool, str]) -> None:
-        """`problems` are what it fails with, with ONNX and without."""
-        self.asked: list[bool] = []
+    def __init__(self, config: StudyConfig, folder: Path, monkeypatch: pytest.MonkeyPatch, **problems: str) -> None:
+        """`problems` are what it fails with: with `int8`, with `onnx` alone, and with `neither`."""
+        self.asked: list[str] = []
         self.exported = Exported(time=1.0, trial=1, bundle="bundle", manifest_hash="m")
         self.events: list[Event] = []
         self.warnings: list[str] = []
         recorder = SimpleNamespace(
             record=self.events.append, warn=self.warnings.append, stage=lambda name: nullcontext()
         )
-        self.session: Any = SimpleNamespace(config=study(), folder=folder, recorder=recorder, history=History())
+        self.session: Any = SimpleNamespace(config=config, folder=folder, recorder=recorder, history=History())
 
-        def export_trial(*_: object, onnx: bool, **__: object) -> Exported:
-            self.asked.append(onnx)
-            if onnx in problems:
-                raise ExportError(problems[onnx])
+        def export_trial(*_: object, onnx: bool, int8: bool, **__: object) -> Exported:
+            self.asked.append("int8" if int8 else "onnx" if onnx else "neither")
+            if self.asked[-1] in problems:
+                raise ExportError(problems[self.asked[-1]])
             return self.exported
 
         monkeypatch.setattr("autockd.pipeline.row_to_export", lambda *_: (object(), ""))
@@ -159,20 +158,39 @@ class Shipping:
         return _export(self.session, nothing, nothing, nothing)
 
 
-def test_a_student_that_cannot_be_onnx_is_exported_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shipping = Shipping(tmp_path, monkeypatch, {True: "an operation that ONNX lacks"})
-    assert shipping.ship() == ""
-    assert shipping.asked == [True, False]
-    assert shipping.events == [shipping.exported]
-    assert shipping.warnings == ["the student is exported without ONNX: an operation that ONNX lacks"]
-
-
-def test_an_export_that_fails_all_the_same_is_told_and_the_study_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("int8", "problems", "asked", "warning"),
+    [
+        (False, {}, ["onnx"], None),
+        (False, {"onnx": "no such operation"}, ["onnx", "neither"], "ONNX: no such operation"),
+        (True, {"int8": "not as good"}, ["int8", "onnx"], "an int8 model: not as good"),
+        (True, {"int8": "no", "onnx": "no operation"}, ["int8", "onnx", "neither"], "ONNX: no operation"),
+    ],
+)
+def test_a_student_is_exported_without_what_it_cannot_have(
+    int8: bool,
+    problems: dict[str, str],
+    asked: list[str],
+    warning: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shipping = Shipping(tmp_path, monkeypatch, {True: "no", False: "the bundle gives other answers"})
+    shipping = Shipping(study(f"export.int8={int8}".lower()), tmp_path, monkeypatch, **problems)
+    assert shipping.ship() == ""
+    assert shipping.asked == asked
+    assert shipping.events == [shipping.exported]
+    assert shipping.warnings == ([f"the student is exported without {warning}"] if warning else [])
+
+
+@pytest.mark.parametrize("onnx", [True, False])
+def test_an_export_that_fails_all_the_same_is_told_and_the_study_ends(
+    onnx: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = study(f"export.onnx={onnx}".lower())
+    shipping = Shipping(config, tmp_path, monkeypatch, onnx="no", neither="the bundle gives other answers")
     again = f"autockd export {study_argument(tmp_path)}"
     assert shipping.ship() == f"the bundle gives other answers\nnothing is exported; once that is mended: {again}"
+    assert shipping.asked == (["onnx", "neither"] if onnx else ["neither"])
     assert shipping.events == shipping.warnings == []
 
 

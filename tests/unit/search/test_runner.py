@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from ray.tune.execution import class_cache, tune_controller
 
 from autockd.search.finalists import FinalistBook
 from autockd.search.halt import Halt
-from autockd.search.runner import LOSSES, LOST, _adapted, drive, why_lost
+from autockd.search.runner import _ADAPTED, LOSSES, LOST, _adapting, drive, why_lost
 from autockd.search.watchdog import TRACE
 from autockd.search.worker import BROKEN
 
@@ -43,10 +44,20 @@ def test_a_worker_that_memory_is_taken_from_is_lost_like_any_other(error: RayErr
     told: list[object] = []
     actor = SimpleNamespace(actor_id=1, _on_error=lambda _, error: told.append(error))
     task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda _, error: told.append(error))
-    with _adapted(actor_manager, LOSSES):
+    with _adapting(actor_manager.__name__, "RayActorError", lambda _: LOSSES):
         Manager()._actor_task_failed(task, error)
     assert told == [error, error]
     assert actor_manager.RayActorError is RayActorError, "as it was"
+
+
+@pytest.mark.parametrize(("module", "name"), [("ray.tune.execution.gone", "X"), (tune_controller.__name__, "Gone")])
+def test_what_another_version_of_ray_lacks_is_left_out(module: str, name: str) -> None:
+    with _adapting(module, name, lambda _: None):
+        assert not hasattr(tune_controller, "Gone")
+
+
+def test_this_version_of_ray_has_all_that_is_changed_in_it() -> None:
+    assert [name for module, name, _ in _ADAPTED if not hasattr(import_module(module), name)] == []
 
 
 def test_while_tune_runs_it_is_adapted_and_afterwards_as_it_was(
@@ -76,7 +87,7 @@ def test_while_tune_runs_it_is_adapted_and_afterwards_as_it_was(
         retries=0,
     )
     (((one, other, variables, propagated)),) = seen
-    assert one == other == LOSSES["RayActorError"]
+    assert one == other == LOSSES
     assert variables == {}
     assert not any("SECRET" in name for name in propagated)
     assert names() == before
