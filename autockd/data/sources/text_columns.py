@@ -15,8 +15,9 @@ _LABEL_NAMES = ("label", "labels")
 _NAMED, _BY_NAME = "named in the study", "by its name"
 """Reasons of a choice; any other of a label is its type."""
 
-_MOST_VALUES, _ROWS_EACH = 200, 3
-"""A column has few values where it has so many at most, each in so many rows on average: names of classes do."""
+_MOST_VALUES, _ROWS_EACH, _MOST_WORDS = 200, 3, 4
+"""A column has few values where it has so many at most, each in so many rows on average, of so many words at most:
+names of classes do."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ def _are_ids(values: Sequence[Any]) -> bool:
 
 
 def _few(values: Sequence[Any]) -> int:
-    """How many values there are, if they are as few as names of classes; else 0."""
-    count = len(set(values))
-    return count if count <= min(_MOST_VALUES, len(values) // _ROWS_EACH) else 0
+    """How many values there are, if they are as few and as short as names of classes; else 0."""
+    found = set(values)
+    is_short = all(len(str(value).split()) <= _MOST_WORDS for value in found)
+    return len(found) if is_short and len(found) <= min(_MOST_VALUES, len(values) // _ROWS_EACH) else 0

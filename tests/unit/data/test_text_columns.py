@@ -186,6 +186,12 @@ def test_a_column_of_few_values_may_be_half_of_a_pair_where_it_says_nothing_of_t
     )
 
 
+def test_sentences_that_come_again_are_no_names_of_classes(tmp_path: Path) -> None:
+    """Each has one class, as every text has that is there more than once."""
+    columns = {"first": cycle("it is a good film", "it is a bad film"), "text": texts("tweet"), "label": cycle(1, 0)}
+    assert read_text(configured(tmp_path, columns)).chosen.startswith("texts: first + text, a pair")
+
+
 def test_nothing_is_chosen_of_a_published_task(test_data: Path) -> None:
     task, _ = load_task(Glue(source="glue", task="rte", path=str(test_data / "glue"), limit_train=40))
     assert isinstance(task, TextTask)
