@@ -37,7 +37,7 @@ def export_onnx(model: nn.Module, path: Path, examples: Mapping[str, Tensor], fr
 
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     if size > _PROTOBUF_LIMIT:
-        raise ExportError(f"{path}: {size} bytes of weights do not fit one ONNX file -> set export.onnx: false")
+        raise ExportError(f"{path.name}: {size} bytes of weights do not fit one ONNX file -> set export.onnx: false")
     try:
         program = _trace(model, examples, free)
         _forget_sources(program.model)
@@ -45,7 +45,7 @@ def export_onnx(model: nn.Module, path: Path, examples: Mapping[str, Tensor], fr
         onnx.checker.check_model(path, full_check=True)
     except (RuntimeError, onnx.checker.ValidationError) as error:
         raise ExportError(
-            f"{path}: the model cannot be exported: {reason_of(error)} -> set export.onnx: false"
+            f"{path.name}: the model cannot be exported: {reason_of(error)} -> set export.onnx: false"
         ) from error
 
 
