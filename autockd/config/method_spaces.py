@@ -1,6 +1,7 @@
 """What is searched of each method where a comparison says nothing else: a weak rival would be no comparison.
 
-The ranges hold the values of the papers; those of Continuation KD are the ones that its own studies search.
+The ranges hold the values of the papers. Shapes of schedules, weight decay and batch size are left to the study: the
+few trials of a comparison's method would be spent on them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ _SOFTENED: Mapping[str, AnyDimension] = {
     "alpha": FloatRange(type="float", low=0.1, high=1.0),
     "temperature": FloatRange(type="float", low=1.0, high=10.0, log=True),
 }
+_LARGEST_START = 40
 _SMOOTHED: Mapping[str, AnyDimension] = {
-    "smoothing_start": IntRange(type="int", low=1, high=40, log=True),
+    "smoothing_start": IntRange(type="int", low=1, high=_LARGEST_START, log=True),
     "schedule_fraction": FloatRange(type="float", low=0.25, high=1.0),
 }
 
@@ -101,7 +103,7 @@ def _margins(method: ContinuationKD) -> dict[str, AnyDimension]:
         margin = FloatRange(type="float", low=low, high=high, log=True, when={"margin_mode": "dead_zone"})
         return {"margin_mode": Choice(type="choice", choices=("none", "dead_zone")), "margin": margin}
     if method.margin_mode == "relative":
-        low, high = 1e-3, max(2e-3, 1 / method.smoothing_start)
+        low, high = 1e-3, max(2e-3, high / max(_LARGEST_START, method.smoothing_start))  # at any start that is searched
     elif method.margin_mode == "absolute":
         low, high = method.margin / 10, method.margin * 10
     return {"margin": FloatRange(type="float", low=low, high=high, log=True)}

@@ -213,7 +213,8 @@ def test_a_margin_is_searched_in_the_methods_own_unit(method: ContinuationKD, mo
     [
         (ContinuationKD(), (0.01, 0.99)),
         (ContinuationKD(margin_mode="dead_zone", margin=0.5), (0.01, 0.99)),
-        (ContinuationKD(margin_mode="relative", margin=0.01, smoothing_start=20), (1e-3, 1 / 20)),
+        (ContinuationKD(margin_mode="relative", margin=0.01, smoothing_start=20), (1e-3, 0.99 / 40)),
+        (ContinuationKD(margin_mode="relative", margin=0.01, smoothing_start=50), (1e-3, 0.99 / 50)),
         (ContinuationKD(margin_mode="absolute", margin=5.0), (0.5, 50.0)),
     ],
 )
