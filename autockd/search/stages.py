@@ -80,10 +80,7 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
         )
     wanted = study.resources.precision
     cuda_graphs = _are_captured(study, task, device)
-    try:
-        choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), cuda_graphs)
-    except TrialFailed as error:
-        raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
+    choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), cuda_graphs)
     return choice, peaks_if_they_fit(choice.threads, device)
 
 
@@ -133,8 +130,6 @@ def ready_teacher(
             teacher=teacher,
             cuda_graphs=cuda_graphs,
         )
-    except TrialFailed as error:  # in the probe
-        raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
     finally:
         progress.unlink(missing_ok=True)
 
@@ -274,7 +269,10 @@ def _probe(
 
     what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
     what += ["recorded"] if cuda_graphs else []
-    return remembered(probe, what, threads, device, cache_folder() / "probes")
+    try:
+        return remembered(probe, what, threads, device, cache_folder() / "probes")
+    except TrialFailed as error:
+        raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
 
 
 def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:

@@ -28,7 +28,7 @@ from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.data import HeldOut, Split, Task
 from autockd.data.order import EpochOrder
-from autockd.errors import EnvironmentProblem, StudyError
+from autockd.errors import ConfigError, EnvironmentProblem, StudyError, TrialFailed
 from autockd.folders import CACHE_ENV, write_whole
 from autockd.models import build_model, save_weights
 from autockd.records import BankRecord, PrecisionChoice
@@ -304,3 +304,19 @@ def test_progress_that_cannot_be_shown_holds_up_nothing(
     study = study_of(resources=ResourceConfig(precision="fp32"))
     spec = ready_teacher(study, task, tmp_path / "one" / "model.safetensors", 1, "cpu", "fp32")
     assert spec.record.origin == "trained"
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_step_that_cannot_be_captured_is_a_mistake_of_the_study_whosever_it_is(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TrialFailed("a step of this model cannot be captured", "set resources.cuda_graphs: false")
+
+    monkeypatch.setattr("autockd.search.stages.remembered", fail)
+    for ask in (
+        lambda: probe_precision(study_of(), task, 1, "cpu"),
+        lambda: ready_teacher(study_of(), task, tmp_path / "model.safetensors", 1, "cpu", "fp32"),
+    ):
+        with pytest.raises(ConfigError, match=r"resources\.cuda_graphs: a step of this model cannot be captured"):
+            ask()
