@@ -16,6 +16,7 @@ from autockd.errors import AutockdError, EnvironmentProblem, reason_of
 from autockd.processor import usable_cores
 from autockd.search.connection import LOCAL, connecting
 from autockd.search.halt import Halt
+from autockd.search.held import HeldWorkers
 from autockd.search.nodes import Node, check_nodes, living_nodes
 from autockd.search.preload import FIRST
 from autockd.search.proposal import Book
@@ -52,7 +53,8 @@ class Cluster:
         """Called about once a second while a function runs on a worker; what it raises ends the wait."""
         self.whole_cpus = allocation.cpus * min(allocation.slots(node.resources) for node in nodes)
         """Cores of a worker that has no other beside it: all that trials would share on any of the nodes."""
-        self.worker_cpus = allocation.cpus if allocation.gpus else self.whole_cpus
+        self._held = HeldWorkers(allocation, nodes[0]) if allocation.gpus and len(nodes) == 1 else None
+        self.worker_cpus = self._held.cpus if self._held else allocation.cpus if allocation.gpus else self.whole_cpus
         """Cores of a worker of `on_every_node`."""
         self._tasks: dict[int, tuple[Task, Any]] = {}
 
@@ -64,12 +66,17 @@ class Cluster:
         Raises:
             AutockdError: as the function raised it.
         """
-        remote = self._remote(function, self.whole_cpus)
-        (result,) = self._wait([remote.remote(*self._handed(args), **kwargs)])
+        if self._held is not None:
+            reference = self._held.run(0, function, *self._handed(args), **kwargs)
+        else:
+            reference = self._remote(function, self.whole_cpus).remote(*self._handed(args), **kwargs)
+        (result,) = self._wait([reference])
         return cast(T, result)
 
     def on_every_node(self, function: Callable[..., T], calls: Callable[[int], Sequence[tuple[Any, ...]]]) -> list[T]:
-        """Run a function on each node that a trial fits on: on one worker with its cores, or one for each trial's GPUs.
+        """Run a function on each node that a trial fits on: on one worker with its cores, or on several with its GPUs.
+
+        Those are one for each GPU where there is a single node, otherwise one for each trial that has room.
 
         Args:
             function: what to run; on another node in the place of one that is lost.
@@ -83,6 +90,9 @@ class Cluster:
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        if (held := self._held) is not None:
+            wanted = calls(held.count)
+            return self._wait([held.run(place, function, *self._handed(args)) for place, args in enumerate(wanted)])
         remote = self._remote(function, self.worker_cpus)
         references = []
         for node in living_nodes():
@@ -127,8 +137,13 @@ class Cluster:
             raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error
 
     def forget(self) -> None:
-        """Give up the tasks that were put into Ray's store."""
+        """Give up the tasks that were put into Ray's store, and the workers that hold a GPU."""
         self._tasks.clear()
+        self._release()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.release()
 
     def _handed(self, arguments: Sequence[Any]) -> list[Any]:
         """Arguments as workers are to get them: Ray would put a whole task into its store with every call."""
@@ -152,6 +167,7 @@ class Cluster:
         """Run the trials of a study; see `run_search`."""
         from autockd.search.runner import run_search
 
+        self._release()
         run_search(book, setting, self._kept(task), self.allocation, halt, trials=trials, retries=retries)
 
 

@@ -26,24 +26,38 @@ class Store:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.put: list[object] = []
         self.handed: list[tuple[Any, ...]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.killed = 0
         patch.setattr(ray, "put", self._put)
-        patch.setattr(ray, "remote", lambda **resources: self._remote)
+        patch.setattr(ray, "remote", self._remote)
         patch.setattr(ray, "wait", lambda references, **_: (references, []))
         patch.setattr(ray, "get", lambda references: references)
+        patch.setattr(ray, "kill", self._kill)
         patch.setattr("autockd.search.cluster.living_nodes", lambda: [NODE])
 
     def _put(self, thing: object) -> str:
         self.put.append(thing)
         return f"reference {len(self.put)}"
 
-    def _remote(self, function: Callable[..., Any]) -> Any:
-        def run(*args: Any) -> str:
+    def _kill(self, _: object) -> None:
+        self.killed += 1
+
+    def _remote(self, **options: Any) -> Callable[[Any], Any]:
+        self.asked.append(options)
+
+        def task(*args: Any) -> str:
             self.handed.append(args)
             return "done"
 
-        remote = SimpleNamespace(remote=run)
-        remote.options = lambda **_: remote
-        return remote
+        def actor() -> Any:
+            return SimpleNamespace(run=SimpleNamespace(remote=lambda _, *args: task(*args)))
+
+        def make(thing: Any) -> Any:
+            remote = SimpleNamespace(remote=actor if isinstance(thing, type) else task)
+            remote.options = lambda **_: remote
+            return remote
+
+        return make
 
 
 @pytest.fixture
@@ -51,8 +65,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(monkeypatch)
 
 
-def cluster(gpus: float = 0.0) -> Cluster:
-    return Cluster(Allocation(2, 1, gpus, "the test says so"), [NODE])
+def cluster(gpus: float = 0.0, *nodes: Node) -> Cluster:
+    return Cluster(Allocation(2, 1, gpus, "the test says so"), nodes or [NODE])
 
 
 def work(*_: Any) -> str:
@@ -60,7 +74,7 @@ def work(*_: Any) -> str:
 
 
 def test_a_task_is_put_into_the_store_once(store: Store, task: Task) -> None:
-    machine, other = cluster(gpus=0.5), replace(task, seed=9)
+    machine, other = cluster(0.5, NODE, NODE), replace(task, seed=9)
     machine.call(work, task, 1)
     machine.on_every_node(work, lambda workers: [(other, "a", task) for _ in range(workers)])
     machine.call(work, task, "b")
@@ -75,6 +89,31 @@ def test_a_task_that_is_given_up_is_put_again(store: Store, task: Task) -> None:
     machine.forget()
     machine.call(work, task)
     assert len(store.put) == 2
+
+
+def test_a_gpu_of_a_single_node_is_held_until_trials_need_it(store: Store, task: Task) -> None:
+    machine = cluster(0.5)
+    machine.call(work, task, 1)
+    assert machine.on_every_node(work, lambda workers: [(n, task) for n in range(workers)]) == ["done"]
+    assert store.handed == [("reference 1", 1), (0, "reference 1")]
+    assert store.asked == [{"num_cpus": 2, "num_gpus": 0.5, "max_restarts": 3, "max_task_retries": 3}]
+    machine.forget()
+    assert store.killed == 1
+    machine.forget()
+    assert store.killed == 1
+    machine.call(work, 2)
+    assert len(store.asked) == 2
+
+
+def test_a_held_gpu_is_given_up_before_the_first_trial(
+    store: Store, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = []
+    monkeypatch.setattr("autockd.search.runner.run_search", lambda *_, **__: killed.append(store.killed))
+    machine: Any = cluster(0.5)
+    machine.call(work, task)
+    machine.search(None, None, task, None, trials=1, retries=0)
+    assert killed == [1]
 
 
 def failing(patch: pytest.MonkeyPatch, cause: Exception) -> None:
