@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ def predict(model: nn.Module, feed: Feed, *, precision: Precision = "fp32", thre
     Returns:
         float32 [N, outputs] on the model's device, in the order of the split.
     """
-    was_training, device = model.training, next(model.parameters()).device
+    was_training, device = model.training, next(chain(model.parameters(), model.buffers())).device
     model.eval()
     answers = forward(model, feed.evaluation(), device=device, precision=precision, threads=threads)
     model.train(was_training)

@@ -18,7 +18,7 @@ from autockd.training.evaluation import forward
 from autockd.training.networks import make_feed
 from autockd.training.work import epoch_work
 
-ANSWERS = 4
+ANSWERS = 5
 """Raised where answers are computed otherwise than before: what is kept of them was rounded otherwise."""
 
 AT_ONCE = 8192
@@ -77,7 +77,7 @@ class LiveTeacher:
     @cached_property
     def _ready(self) -> nn.Module:
         model = self.model.to(self.device).to(memory_format=torch.channels_last)
-        return folded(model.requires_grad_(False).eval())
+        return folded(model.requires_grad_(False).eval(), self.precision)
 
     @cached_property
     def _feed(self) -> Feed:

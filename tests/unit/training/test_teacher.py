@@ -279,7 +279,7 @@ def test_a_teacher_that_another_study_trains_is_waited_for_and_taken(
 ) -> None:
     """The first goes on once the second waits, and the second then finds what the first has made."""
     # While one thread folds a network, torch.fx takes part in whatever any other one computes; studies are processes.
-    monkeypatch.setattr(live_teacher, "folded", lambda network: network)
+    monkeypatch.setattr(live_teacher, "folded", lambda network, _: network)
     is_waiting, told = threading.Event(), []
 
     def tell_of_waiting(text: str) -> None:

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autockd.config.models import CifarResNet
 from autockd.config.trial import TrialConfig
 from autockd.data import Task
+from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.distillation import compile_plan, make_method
 from autockd.errors import StudyError, TrialFailed
@@ -24,7 +25,7 @@ from autockd.records import EpochRecord, Precision, PrecisionChoice
 from autockd.training.bank import BankIdentity, TeacherBank
 from autockd.training.batches import Batches
 from autockd.training.checkpoint import load_checkpoint, save_checkpoint
-from autockd.training.evaluation import evaluate
+from autockd.training.evaluation import evaluate, predict
 from autockd.training.live_teacher import LiveTeacher
 from autockd.training.networks import make_feed
 from autockd.training.trainer import Trainer
@@ -124,6 +125,41 @@ def bits(tensor: Tensor) -> Tensor:
 
 def assert_differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_split_that_is_worth_it_is_asked_of_a_folded_student(
+    make_trainer: MakeTrainer, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which changes nothing of its training, and of the metric no more than rounding does."""
+    asked = []
+
+    def answers(model: torch.nn.Module, *args: Any, **kwargs: Any) -> float:
+        asked.append(model)
+        return evaluate(model, *args, **kwargs)
+
+    monkeypatch.setattr("autockd.training.trainer.evaluate", answers)
+    runs = []
+    for least in (2**40, 0):
+        monkeypatch.setattr("autockd.training.trainer._WORTH_FOLDING", least)
+        runs.append(run_through(make_trainer(make_trial("annealing"))))
+    plain, quick = runs
+    assert plain.trainer.model in asked
+    assert quick.trainer.model not in asked
+    assert facts(quick.records) == facts(plain.records)
+    assert_equal(quick.states, plain.states)
+
+
+def test_a_folded_student_is_of_the_epoch_that_is_judged(
+    make_trainer: MakeTrainer, make_trial: MakeTrial, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autockd.training.trainer._WORTH_FOLDING", 0)
+    trainer = make_trainer(make_trial("none"))
+    feed = make_feed(trainer.trial.student, task, task.validation, trainer.device)
+    for record in trainer.fit():
+        exact = predict(trainer.model, feed)
+        torch.testing.assert_close(predict(trainer._answering, feed), exact, rtol=1e-4, atol=1e-4)
+        assert record.metric == METRICS[task.metric].compute(exact, task.validation.targets)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in trainer._answering.modules())
 
 
 @pytest.mark.parametrize("method", METHODS)
