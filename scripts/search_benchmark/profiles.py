@@ -36,7 +36,7 @@ CAPTURE = "cuda_graphs"
 """The technique that a study has a setting for."""
 _ON_CPU_OFF, _ON_GPU_OFF = ("one_thread", "early_imports"), (CAPTURE,)
 _TEXT_ON_CPU_OFF = (*_ON_CPU_OFF, "quick_attention")
-IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "resident_data")
+IMAGE_OFF = (*_ALWAYS_OFF, "channels_last", "folding", "resident_data")
 NOT_CAPTURED = ("fused_optimizer", "resident_data")
 """Without these a step asks the host for something, and cannot be captured and replayed."""
 TEXT_OFF = (*_ALWAYS_OFF, "real_lengths", "trimmed_vocabulary")

@@ -54,6 +54,11 @@ def without_channels_last(module: ModuleType) -> None:
     _changed(module, channels_last=False)
 
 
+def without_folding(module: ModuleType) -> None:
+    """The teacher, and students where they are validated, as they are: with normalisation, sum and ReLU of their own."""
+    module.folded = lambda network, precision="fp32": network
+
+
 def without_one_thread(module: ModuleType) -> None:
     """As many threads in each trial as there are cores, as torch has it by itself."""
     from autockd.processor import usable_cores

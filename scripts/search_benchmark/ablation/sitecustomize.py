@@ -20,6 +20,7 @@ MODULES = {
     "trimmed_vocabulary": "autockd.training.networks",
     "bf16": "autockd.training.probes",
     "channels_last": "autockd.training.probes",
+    "folding": "autockd.models.folding",
     "one_thread": "autockd.training.probes",
     "resident_data": "autockd.training.batches",
     "fused_optimizer": "autockd.training.optimizer",
