@@ -55,7 +55,7 @@ def without_channels_last(module: ModuleType) -> None:
 
 
 def without_folding(module: ModuleType) -> None:
-    """The teacher, and students where they are validated, as they are: with normalisation, sum and ReLU of their own."""
+    """Teachers, and students where they are validated, as they are: with normalisation, sum and ReLU of their own."""
     module.folded = lambda network, precision="fp32": network
 
 
