@@ -11,6 +11,7 @@ from typing import Any
 from autockd.records import EpochFinished, Evaluated, Event, StudyFinished, StudyResumed, StudyStarted
 from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
 from autockd.text import metric_text
+from autockd.tracking.charted_space import ARM, charted_space
 from autockd.tracking.redaction import redact
 from autockd.verdicts import (
     Finalist,
@@ -138,7 +139,7 @@ def _search(summary: StudySummary, config: Mapping[str, Any]) -> Iterator[str]:
     search: Mapping[str, Any] = config.get("search", {})
     yield "### Search"
     yield ", ".join(_plain(part) for part in _settings(search, len(config.get("compare", ())))) + "."
-    space: Mapping[str, Mapping[str, Any]] = search.get("space", {})
+    space = {name: dimension for name, dimension in charted_space(config).items() if name != ARM}
     if not space:
         return
     best = _chosen(summary) if summary.finished else None

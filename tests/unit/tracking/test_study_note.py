@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from autockd.config import StudyConfig
 from autockd.records import Event, StudyFinished, StudyResumed, StudyStarted, TrialFinished, TrialStarted
 from autockd.tracking.study_note import StudyNote
 
@@ -92,6 +93,25 @@ def test_a_comparison_shows_its_methods_side_by_side(study: list[Event]) -> None
     assert "| none | 2 | 1 | 95.0 % |" in text
     assert "| kd | 2 |  |  |" in text, "one was stopped and one failed"
     assert "**trial 1 (none)**" in text
+
+
+def test_a_comparison_says_what_any_of_its_methods_searches(study: list[Event]) -> None:
+    model = {"family": "cifar_resnet", "depth": 8}
+    config = StudyConfig.model_validate(
+        {
+            "name": "rivals",
+            "task": {"source": "digits"},
+            "teacher": {"model": model},
+            "student": {"model": model},
+            "compare": [{"name": "none"}, {"name": "kd"}, {"name": "dkd"}],
+            "search": {"space": {"learning_rate": {"type": "float", "low": 0.05, "high": 0.3, "log": True}}},
+        }
+    )
+    text = note_after(changed(study, **config.model_dump(mode="json")))
+    assert "| learning\\_rate | 0.05 to 0.3 | log |  |" in text
+    assert "| alpha | 0.1 to 1 | linear | arm is kd |" in text
+    assert "| temperature | 1 to 10 | log | arm is kd or dkd |" in text
+    assert "| arm |" not in text, "the methods have a table of their own"
 
 
 def test_finalists_stand_there_over_their_seeds_with_what_may_be_said(finals: list[Event]) -> None:
