@@ -7,7 +7,6 @@ import math
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from autockd.training.diagnosis import BINS, diagnose
 
@@ -18,6 +17,8 @@ TEACHER = LOGITS + torch.randn(400, 5, generator=GENERATOR)
 
 
 def test_the_calibration_error_is_torchmetrics() -> None:
+    from torchmetrics.functional.classification import multiclass_calibration_error  # takes seconds, of each worker
+
     found = diagnose(LOGITS, LABELS, TEACHER)
     assert found.ece == pytest.approx(float(multiclass_calibration_error(LOGITS, LABELS, 5, n_bins=BINS)), abs=1e-6)
     assert found.ece > 0.01, "or this shows little"
