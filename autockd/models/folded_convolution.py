@@ -51,12 +51,14 @@ class FoldedConvolution(nn.Module):
             bias = shift if bias is None else shift + bias * factor
         self.weight = weight.to(self._dtype)
         self.bias = None if bias is None else bias.detach().to(self._dtype)
+        self._is_finite = bool(weight.isfinite().all() and (bias is None or bias.isfinite().all()))
 
-    def forward(self, images: Tensor, other: Tensor | None = None) -> Tensor:
-        """[B, C, H, W] to [B, K, H', W']; `other`, of that shape, is added before the ReLU."""
+    def forward(self, images: Tensor, other: Tensor | float | None = None) -> Tensor:
+        """[B, C, H, W] to [B, K, H', W']; `other`, mostly of that shape, is added before the ReLU."""
         images = images.to(self._dtype)
         stride, padding, dilation, groups = self._shape
-        if _has_onednn(images) and (other is None or self._may_be_added(other, images)):
+        is_plain = other is None or self._may_be_added(other, images)
+        if is_plain and self._is_finite and _has_onednn(images):  # whose ReLU makes zeros of what is no number
             # What torch.compile makes of it on a CPU.
             how = (self.weight, self.bias, padding, stride, dilation, groups)
             if other is None:
@@ -68,11 +70,17 @@ class FoldedConvolution(nn.Module):
         found = found if other is None else found + other
         return F.relu(found, inplace=True) if self._relu else found
 
-    def _may_be_added(self, other: Tensor, images: Tensor) -> bool:
-        """Whether it is of the kind that the convolution gives: oneDNN takes no other, and rounds none."""
+    def _may_be_added(self, other: object, images: Tensor) -> bool:
+        """Whether oneDNN adds it: of the kind that the convolution gives, in channels_last, without groups."""
+        if self._shape[3] > 1 or not _is_channels_last(images):
+            return False
         axes = zip(images.shape[2:], self.weight.shape[2:], *self._shape[:3], strict=True)
         sides = [(side + 2 * pad - gap * (size - 1) - 1) // step + 1 for side, size, step, pad, gap in axes]
-        return other.dtype == self._dtype and other.shape == (len(images), len(self.weight), *sides)
+        return (
+            isinstance(other, Tensor)
+            and other.dtype == self._dtype
+            and other.shape == (len(images), len(self.weight), *sides)
+        )
 
 
 def _affine(normalisation: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -85,6 +93,13 @@ def _affine(normalisation: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
         return factor, -mean * factor
     factor = factor * normalisation.weight
     return factor, normalisation.bias - mean * factor
+
+
+def _is_channels_last(images: Tensor) -> bool:
+    """Whether they are so beyond doubt: without an extent, or with one channel, both formats are the same."""
+    _, channels, height, width = images.shape
+    is_clear = channels > 1 and height * width > 1
+    return is_clear and images.is_contiguous(memory_format=torch.channels_last)
 
 
 def _has_onednn(images: Tensor) -> bool:

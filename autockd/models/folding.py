@@ -21,6 +21,7 @@ _Part = TypeVar("_Part", bound=nn.Module)
 _RELU = (F.relu, torch.relu, "relu", "relu_")
 _SUM = (operator.add, operator.iadd, torch.add, "add", "add_")
 _IN_PLACE = (operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem)
+"""Beside what a name that ends in `_` says."""
 
 
 def folded(network: nn.Module, precision: Precision = "fp32") -> nn.Module:
@@ -137,8 +138,10 @@ class _Chains:
     def _is_in_place(self, node: fx.Node) -> bool:
         if node.op == "call_module":
             return bool(getattr(self._parts[str(node.target)], "inplace", False))
-        is_so_named = node.op == "call_method" and str(node.target).endswith("_")
-        return is_so_named or node.target in _IN_PLACE or bool(node.kwargs.get("inplace"))
+        name = str(getattr(node.target, "__name__", node.target))
+        is_so_named = name.endswith("_") and not name.endswith("__")
+        is_told_so = bool(node.kwargs.get("inplace")) or node.kwargs.get("out") is not None
+        return is_so_named or is_told_so or node.target in _IN_PLACE
 
 
 def _summand(node: fx.Node, first: fx.Node) -> fx.Node | None:

@@ -44,22 +44,25 @@ class Cluster:
         allocation: what each trial gets.
         nodes: those that a trial fits on.
         is_preloaded: whether workers of this machine import ahead what trials need.
+        is_own: whether nobody else uses this Ray, which is then of this machine alone.
     """
 
-    def __init__(self, allocation: Allocation, nodes: Sequence[Node], *, is_preloaded: bool = False) -> None:
+    def __init__(
+        self, allocation: Allocation, nodes: Sequence[Node], *, is_preloaded: bool = False, is_own: bool = False
+    ) -> None:
         self.allocation = allocation
         self._environment = {"runtime_env": FIRST} if is_preloaded else {}
         self.meanwhile: Callable[[], None] = _nothing
         """Called about once a second while a function runs on a worker; what it raises ends the wait."""
         self.whole_cpus = allocation.cpus * min(allocation.slots(node.resources) for node in nodes)
         """Cores of a worker that has no other beside it: all that trials would share on any of the nodes."""
-        self._held = HeldWorkers(allocation, nodes[0]) if allocation.gpus and len(nodes) == 1 else None
+        self._held = HeldWorkers(allocation, nodes[0]) if allocation.gpus and is_own else None
         self.worker_cpus = self._held.cpus if self._held else allocation.cpus if allocation.gpus else self.whole_cpus
         """Cores of a worker of `on_every_node`."""
         self._tasks: dict[int, tuple[Task, Any]] = {}
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function on a worker with `whole_cpus` cores and a trial's GPUs, and wait for it.
+        """Run a function on a worker with `whole_cpus` cores, or with a GPU and its share of them, and wait for it.
 
         It starts again, on another node if need be, where its worker or node is lost.
 
@@ -76,7 +79,7 @@ class Cluster:
     def on_every_node(self, function: Callable[..., T], calls: Callable[[int], Sequence[tuple[Any, ...]]]) -> list[T]:
         """Run a function on each node that a trial fits on: on one worker with its cores, or on several with its GPUs.
 
-        Those are one for each GPU where there is a single node, otherwise one for each trial that has room.
+        Those are one for each GPU in a Ray of our own, otherwise one for each trial that has room.
 
         Args:
             function: what to run; on another node in the place of one that is lost.
@@ -195,7 +198,7 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
             nodes = [node for node in nodes if allocation.slots(node.resources)]
             if config.address != LOCAL:
                 check_nodes(nodes, folder)
-            machine = Cluster(allocation, nodes, is_preloaded=ahead)
+            machine = Cluster(allocation, nodes, is_preloaded=ahead, is_own=config.address == LOCAL)
             before_the_end.callback(machine.forget)
             return machine
 

@@ -1,7 +1,7 @@
 """Workers that hold a GPU from one call to the next.
 
 Ray ends the worker of a GPU's task with the task, so that the next one imports torch and starts CUDA anew: some seconds
-for each stage of a study before its first trial.
+for each stage of a study before its first trial. In a Ray that others use too, nobody may hold one and wait for more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OVER_HALF = 0.51
 """The share of a GPU of which no two fit on one."""
 
 _RESTARTS = 3
-"""How often a worker that is lost starts again, with what it was doing; as often as Ray runs a task again."""
+"""How often a worker that is lost starts again, with what it was doing."""
 
 
 class HeldWorkers:

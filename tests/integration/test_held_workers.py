@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _two_gpus() -> Iterator[None]:
 def machine(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     """A machine of which each trial gets a core and half a GPU; one of them runs, or so many at a time as is asked."""
     parallel = getattr(request, "param", 1)
-    found = Cluster(Allocation(parallel, 1, 0.5, "the test says so"), living_nodes())
+    found = Cluster(Allocation(parallel, 1, 0.5, "the test says so"), living_nodes(), is_own=True)
     yield found
     found.forget()
 
@@ -85,6 +86,39 @@ def test_a_worker_that_is_lost_starts_again_with_what_it_was_doing(machine: Clus
 
     first, _ = machine.call(where)
     assert machine.call(die_once) != first
+
+
+def test_a_worker_that_is_lost_too_often_is_the_machines_problem(
+    machine: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autockd.search.held._RESTARTS", 0)
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(EnvironmentProblem, match="Ray lost a worker"):
+        machine.call(die)
+    machine.forget()
+    assert machine.call(where)[0] != os.getpid(), "there is another one"
+
+
+def test_whoever_stops_waiting_gets_the_gpu_back(machine: Cluster, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+
+    def work() -> None:
+        os.close(os.open(begun, os.O_CREAT))
+        time.sleep(60)
+
+    def stop() -> None:
+        if begun.exists():
+            raise KeyboardInterrupt
+
+    machine.meanwhile = stop
+    with pytest.raises(KeyboardInterrupt):
+        machine.call(work)
+    machine.forget()
+    trial = ray.remote(num_cpus=0, num_gpus=2)(where).remote()
+    assert ray.get(trial, timeout=30)
 
 
 def test_what_a_function_raises_is_told_and_the_process_stays(machine: Cluster) -> None:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from autockd.config.models import CifarResNet, ImageModelConfig, Shortcut, TorchvisionModel
+from autockd.facts import Precision
 from autockd.models import build_model, folded_convolution
 from autockd.models.folded_convolution import FoldedConvolution
 from autockd.models.folding import folded, refold
@@ -59,6 +60,7 @@ def assert_close(found: Tensor, expected: Tensor, tolerance: float = 1e-4) -> No
         (CifarResNet(depth=8, shortcut="B"), 0, 3),
         (TorchvisionModel(name="resnet18"), 0, 8),
         (TorchvisionModel(name="mobilenet_v3_small"), 0, 6),
+        (TorchvisionModel(name="regnet_y_400mf"), 0, 16),
         (TorchvisionModel(name="densenet121"), 62, 0),  # these stand before convolutions
     ],
     ids=lambda value: getattr(value, "name", None) or str(getattr(value, "depth", value)),
@@ -106,6 +108,20 @@ def test_weights_that_change_are_taken_over_when_it_is_asked_for() -> None:
         assert not torch.allclose(quick(images), before, rtol=1e-2)
 
 
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_is_no_number_stays_none(precision: Precision) -> None:
+    """Or weights that are none would answer like others, and could be the best so far."""
+    network = trained(CifarResNet(depth=8))
+    quick = folded(network, precision)
+    with torch.no_grad():
+        network.get_parameter("layer1.0.conv1.weight")[1, 0, 0, 0] = torch.nan
+        refold(quick)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            for asked in (network, quick):
+                assert asked(torch.ones(2, 3, SIDE, SIDE)).isnan().all()
+
+
 def test_a_network_that_trains_is_followed_as_it_answers() -> None:
     network = Dropping().train()
     quick = folded(network)
@@ -147,6 +163,18 @@ class Changing(Block):
         return F.relu(found + features)
 
 
+class ChangingByFunction(Block):
+    """The same, by functions whose name or argument says so."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = images + 0
+        found = self.norm(self.one(features))
+        other = torch.relu_(features)
+        again = self.plain(self.two(features))
+        torch.neg(features, out=features)
+        return F.relu(F.relu(found + other) + again)
+
+
 class Changed(Block):
     """The sum is written over what is added, which is read again."""
 
@@ -163,7 +191,14 @@ class Spread(Block):
 
     def forward(self, images: Tensor) -> Tensor:
         found = self.norm(self.one(images)) + images.mean((0, 2, 3), keepdim=True)
-        return F.relu(self.plain(self.two(found)) + images.double())
+        return F.relu(self.plain(self.two(found + images.shape[0])) + images.double())
+
+
+class Counted(Block):
+    """Adds a number that it takes from the shape."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return F.relu(self.norm(self.one(images)) + images.shape[0])
 
 
 class Doubled(Block):
@@ -209,17 +244,32 @@ class Padded(Block):
         return found
 
 
+class Pooled(Block):
+    """Adds to an image of one pixel, whose memory format nobody can tell."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        pooled = F.adaptive_avg_pool2d(images, 1)
+        return F.relu(self.norm(self.one(pooled)) + pooled)
+
+
 @pytest.mark.usefixtures("_way")
-@pytest.mark.parametrize("kind", [Changing, Changed, Spread, Doubled, ReadTwice, Strided, Padded])
-def test_odd_networks_answer_as_they_did(kind: type[Block]) -> None:
-    network = kind()
-    quick = folded(network)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels_last"])
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-4), ("bf16", 0.05)])
+@pytest.mark.parametrize(
+    "kind", [Changing, ChangingByFunction, Changed, Spread, Counted, Doubled, ReadTwice, Strided, Padded, Pooled]
+)
+def test_odd_networks_answer_as_they_did(
+    kind: type[Block], precision: Precision, tolerance: float, layout: torch.memory_format
+) -> None:
+    network = kind().to(memory_format=layout)
+    quick = folded(network, precision)
     assert isinstance(quick, fx.GraphModule)
-    images = torch.randn(4, 3, SIDE, SIDE)
+    images = torch.randn(4, 3, SIDE, SIDE).to(memory_format=layout)
     with torch.no_grad():
         expected = network(images)
-        assert_close(quick(images), expected)
-        assert_close(quick(images), expected)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            for _ in range(2):
+                assert_close(quick(images).float(), expected.float(), tolerance)
 
 
 class Fickle(nn.Module):

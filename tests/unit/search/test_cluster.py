@@ -11,6 +11,7 @@ import pytest
 import ray
 import torch
 
+import autockd.search.runner as runner
 from autockd.data import Task
 from autockd.errors import EnvironmentProblem, ModelError
 from autockd.search.cluster import Cluster
@@ -65,8 +66,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(monkeypatch)
 
 
-def cluster(gpus: float = 0.0, *nodes: Node) -> Cluster:
-    return Cluster(Allocation(2, 1, gpus, "the test says so"), nodes or [NODE])
+def cluster(gpus: float = 0.0, *, is_own: bool = True) -> Cluster:
+    return Cluster(Allocation(2, 1, gpus, "the test says so"), [NODE], is_own=is_own)
 
 
 def work(*_: Any) -> str:
@@ -74,7 +75,7 @@ def work(*_: Any) -> str:
 
 
 def test_a_task_is_put_into_the_store_once(store: Store, task: Task) -> None:
-    machine, other = cluster(0.5, NODE, NODE), replace(task, seed=9)
+    machine, other = cluster(0.5, is_own=False), replace(task, seed=9)
     machine.call(work, task, 1)
     machine.on_every_node(work, lambda workers: [(other, "a", task) for _ in range(workers)])
     machine.call(work, task, "b")
@@ -91,7 +92,7 @@ def test_a_task_that_is_given_up_is_put_again(store: Store, task: Task) -> None:
     assert len(store.put) == 2
 
 
-def test_a_gpu_of_a_single_node_is_held_until_trials_need_it(store: Store, task: Task) -> None:
+def test_a_gpu_is_held_until_trials_need_it(store: Store, task: Task) -> None:
     machine = cluster(0.5)
     machine.call(work, task, 1)
     assert machine.on_every_node(work, lambda workers: [(n, task) for n in range(workers)]) == ["done"]
@@ -109,7 +110,7 @@ def test_a_held_gpu_is_given_up_before_the_first_trial(
     store: Store, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = []
-    monkeypatch.setattr("autockd.search.runner.run_search", lambda *_, **__: killed.append(store.killed))
+    monkeypatch.setattr(runner, "run_search", lambda *_, **__: killed.append(store.killed))
     machine: Any = cluster(0.5)
     machine.call(work, task)
     machine.search(None, None, task, None, trials=1, retries=0)
