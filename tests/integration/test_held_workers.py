@@ -14,10 +14,9 @@ import torch
 
 from autockd.errors import EnvironmentProblem, ModelError
 from autockd.search.cluster import Cluster
-from autockd.search.connection import RAY_ENVIRONMENT
+from autockd.search.connection import connection
 from autockd.search.nodes import living_nodes
 from autockd.search.resources import Allocation
-from autockd.surroundings import environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -29,10 +28,11 @@ pytestmark = [
 @pytest.fixture(scope="module", autouse=True)
 def _two_gpus() -> Iterator[None]:
     """Ray with four cores and two GPUs."""
-    with environment(RAY_ENVIRONMENT):
-        ray.init("local", num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
-        yield
-        ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # or Ray would not believe it
+        patch.setattr("autockd.search.connection._machine", lambda: {"num_cpus": 4, "num_gpus": 2})
+        with connection("local"):
+            yield
 
 
 @pytest.fixture
