@@ -122,7 +122,7 @@ class Trainer:
         is_captured = cuda_graphs and micro_batches == 1 and isinstance(self._feed, ImageFeed)  # all of one shape
         self._program = StepProgram(self._feed, targets, self.plan, batch_size) if is_captured else None
         self._validation = feed(task.validation, self.device)
-        self._answering = self._quick() if self.device.type == "cpu" else self.model
+        self._answering = self._quick()
 
     @property
     def best_weights(self) -> State:
@@ -253,9 +253,11 @@ class Trainer:
         return self.method.loss({"logits": logits.float()}, answers, batch.targets, row)
 
     def _quick(self) -> nn.Module:
-        """The student as it is asked about the validation split: folded, where that split is worth it."""
+        """The student as it is asked about the validation split: on a CPU folded, where that split is worth it."""
         images = self.task.validation.inputs
-        is_worth_it = isinstance(images, Tensor) and images.numel() * self.trial.training.epochs > _WORTH_FOLDING
+        if self.device.type != "cpu" or not isinstance(images, Tensor):
+            return self.model
+        is_worth_it = images.numel() * self.trial.training.epochs > _WORTH_FOLDING
         return folded(self.model, self.precision.precision) if is_worth_it else self.model
 
     def _evaluate(self) -> float:
