@@ -28,6 +28,7 @@ from autockd.config.saving import refuse_foreign, save_study
 from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, reason_of, unexpected
 from autockd.folders import BUNDLE, CONFIG, LEDGER, REPORT, cache_folder, studies_folder, study_argument
+from autockd.garbage import looking_seldom
 from autockd.namesakes import about_namesake, has_begun
 from autockd.records import Event, StudyStarted
 from autockd.report.studies import list_studies, no_such_study, summary_of
@@ -123,6 +124,7 @@ class Study:
         config = parse_study(text, str(folder / CONFIG), folder, overrides, is_begun=True)
         return cls(without_secrets(config) if overrides else config, folder)
 
+    @looking_seldom()
     def run(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
         """Train the teacher, search, run the finalists again, evaluate them on the test split, export the best.
 
@@ -141,6 +143,7 @@ class Study:
 
         return run_study(self.config, self.folder, watch, uri=self.mlflow_uri(), experiment=self.experiment)
 
+    @looking_seldom()
     def resume(self, watch: Callable[[Event], None] = ignore) -> StudySummary:
         """Go on after a stop of any kind: finished trials stay, running ones go on from their checkpoints.
 

@@ -32,11 +32,14 @@ from autockd.config.tasks import Augmentation, Digits
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import TrialConfig
 from autockd.folders import CACHE_ENV
+from autockd.garbage import look_seldom
 from autockd.records import PrecisionChoice
 
 if TYPE_CHECKING:  # pytest-xdist's own process reads this file too, and would import torch before its workers start
     from autockd.data import HeldOut, Task
     from autockd.training.live_teacher import LiveTeacher
+
+look_seldom()  # while tests and what they test are imported
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no mistake
 hypothesis.settings.load_profile("unhurried")

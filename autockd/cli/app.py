@@ -30,6 +30,7 @@ from autockd.cli.options import (
     folder,
 )
 from autockd.cli.output import plain_data, say, show, tolerate_encodings, write, write_json
+from autockd.garbage import looking_seldom
 
 app = typer.Typer(
     name="autockd",
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 
 
+@looking_seldom()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 

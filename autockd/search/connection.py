@@ -189,7 +189,7 @@ def _connect(address: str, preload: str | None) -> None:
 
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == LOCAL:
-        with environment(_workers_kept() | (preloading(preload) if preload else {})), _no_more_than_needed():
+        with environment(_workers_kept() | preloading(preload)), _no_more_than_needed():
             ray.init(address=address, **_machine(), include_dashboard=False, **options)
         return
     _check_somebody_listens(address)

@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 
+from autockd.garbage import importing, look_seldom
+
 _KIND = "AUTOCKD_PRELOAD"
 _FIRST = "AUTOCKD_FIRST"
 
@@ -38,14 +40,14 @@ _NICE = 19
 """The niceness of a trial's worker meanwhile. Ray's workers have 15, and so get two and a half times its share."""
 
 
-def preloading(kind: str) -> dict[str, str]:
+def preloading(kind: str | None) -> dict[str, str]:
     """Environment variables with which Ray has its workers on this machine import what tasks of a kind need.
 
     Args:
-        kind: of the task, `image` or `text`.
+        kind: of the task, `image` or `text`; None has a worker import what it needs once it needs it.
     """
-    assert kind in _MODULES
-    return {"RAY_preload_python_modules": "autockd.search.preloaded", _KIND: kind}
+    assert kind is None or kind in _MODULES
+    return {"RAY_preload_python_modules": "autockd.search.preloaded"} | ({} if kind is None else {_KIND: kind})
 
 
 def start_first() -> None:
@@ -61,10 +63,11 @@ def _import_nothing() -> None:
 
 
 def preload() -> None:
-    """Import what a worker of this kind needs; does nothing in a process that Ray has not started for that.
+    """Import what a worker of this kind needs, where Ray has started this process for that.
 
     A thread of its own does it, for whoever has stood back may not step forward again.
     """
+    look_seldom()
     kind = os.environ.get(_KIND)
     if kind is not None:
         is_first = _FIRST in os.environ
@@ -78,5 +81,6 @@ def _import(modules: tuple[str, ...], *, stands_back: bool) -> None:
     if stands_back and sys.platform == "linux":  # elsewhere it would be of the whole process
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-    for name in modules:
-        importlib.import_module(name)
+    with importing():
+        for name in modules:
+            importlib.import_module(name)

@@ -22,6 +22,7 @@ from typing import Any
 import crashes
 from crashes import Crash
 
+from autockd.garbage import importing
 from autockd.search.connection import RAY_ENVIRONMENT
 from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT
 
@@ -221,8 +222,9 @@ def _import_heavy() -> None:
     Little of autockd itself: a crash replaces a function in its module, and whoever has it by name would keep it.
     """
     os.environ.update({**RAY_ENVIRONMENT, **MLFLOW_ENVIRONMENT, **os.environ})
-    for module in _HEAVY:
-        importlib.import_module(module)
+    with importing():
+        for module in _HEAVY:
+            importlib.import_module(module)
 
 
 def _run(request: dict[str, Any]) -> int:

@@ -77,8 +77,9 @@ print(json.dumps(sorted((heavy | floors) & set(sys.modules))))
 """
 
 PRELOAD = """
-import json, os, sys
+import gc, json, os, sys
 import autockd.search.preloaded
+garbage = [gc.isenabled(), gc.get_threshold()[0] > 10_000, gc.get_freeze_count() > 100_000]
 before = set(sys.modules)
 there = [name for name in ("torch._dynamo", "ray.tune", "transformers") if name in before]
 niceness = os.getpriority(os.PRIO_PROCESS, 0)
@@ -172,4 +173,11 @@ def test_the_worker_that_makes_things_ready_does_without_tune_and_stands_back_be
 
 
 def test_nobody_else_imports_anything_ahead() -> None:
-    assert json.loads(_run(PRELOAD + "print(json.dumps(there))")) == []
+    assert json.loads(_run(PRELOAD + "print(json.dumps(there))", **preloading(None))) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "looks_past_imports"), [("image", True), (None, False)])
+def test_a_worker_looks_for_garbage_seldom(kind: str | None, looks_past_imports: bool) -> None:
+    found = _run(PRELOAD + "print(json.dumps(garbage))", **preloading(kind))
+    assert json.loads(found) == [True, True, looks_past_imports]
