@@ -30,14 +30,3 @@ def looking_seldom() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Within this a process of our own looks for no garbage; what is there at the end is none, whenever it looks."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

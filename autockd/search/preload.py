@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 
-from autockd.garbage import importing, look_seldom
+from autockd.garbage import look_seldom
 
 _KIND = "AUTOCKD_PRELOAD"
 _FIRST = "AUTOCKD_FIRST"
@@ -81,6 +81,5 @@ def _import(modules: tuple[str, ...], *, stands_back: bool) -> None:
     if stands_back and sys.platform == "linux":  # elsewhere it would be of the whole process
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-    with importing():
-        for name in modules:
-            importlib.import_module(name)
+    for name in modules:
+        importlib.import_module(name)

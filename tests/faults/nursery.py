@@ -22,7 +22,7 @@ from typing import Any
 import crashes
 from crashes import Crash
 
-from autockd.garbage import importing
+from autockd.garbage import look_seldom
 from autockd.search.connection import RAY_ENVIRONMENT
 from autockd.tracking.mlflow_store import MLFLOW_ENVIRONMENT
 
@@ -222,9 +222,9 @@ def _import_heavy() -> None:
     Little of autockd itself: a crash replaces a function in its module, and whoever has it by name would keep it.
     """
     os.environ.update({**RAY_ENVIRONMENT, **MLFLOW_ENVIRONMENT, **os.environ})
-    with importing():
-        for module in _HEAVY:
-            importlib.import_module(module)
+    look_seldom()
+    for module in _HEAVY:
+        importlib.import_module(module)
 
 
 def _run(request: dict[str, Any]) -> int:

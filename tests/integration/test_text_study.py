@@ -136,6 +136,7 @@ def test_minilm_teaches_three_of_its_layers_scores(test_data: Path, tmp_path: Pa
     small = [
         f"task.path={test_data / 'glue'}",
         "task.limit_train=240",
+        "task.limit_test=300",
         "teacher.training.batch_size=4",
         "teacher.training.epochs=2",
         "training.batch_size=16",

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage, and that whoever's process it is has it as before."""
+"""How often Python looks for garbage, and that whoever's process it is has it as before afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from autockd.cli.app import main
-from autockd.garbage import importing, look_seldom, looking_seldom
+from autockd.garbage import look_seldom, looking_seldom
 
 
 @pytest.fixture(autouse=True)
@@ -44,18 +44,3 @@ def test_a_command_in_somebody_elses_process_changes_nothing_there(capsys: pytes
     assert main(["--version"]) == 0
     assert capsys.readouterr().out
     assert gc.get_threshold() == (700, 10, 10)
-
-
-def test_an_import_that_fails_leaves_it_looking() -> None:
-    with pytest.raises(ImportError), importing():
-        raise ImportError
-    assert gc.isenabled()
-
-
-def test_what_is_imported_is_not_looked_through_later() -> None:
-    before = gc.get_freeze_count()
-    with importing():
-        assert not gc.isenabled()
-        kept: list[list[int]] = [[] for _ in range(1000)]
-    assert gc.isenabled()
-    assert gc.get_freeze_count() - before >= len(kept)
