@@ -287,6 +287,26 @@ def test_a_choice_says_how_to_run() -> None:
         assert linear(torch.ones(1, 3)).dtype == torch.bfloat16
 
 
+def test_a_slow_beginning_is_not_timed() -> None:
+    """The first variant in a process waits for code and memory that the others find there: it was taken for slow."""
+    durations = iter([0.6, 0.15])
+
+    class BeginsSlowly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(2))
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            end = time.process_time() + next(durations, 0.0)
+            while time.process_time() < end:
+                pass
+            return inputs.flatten(1)[:, :2] * self.scale
+
+    plain, inputs = Variant("fp32", False, 1), torch.randn(8, 1, 2, 2)
+    seconds = precision_module._time_step(BeginsSlowly(), inputs, TRAINING, plain, CPU, math.inf)
+    assert 0 < seconds < 0.1
+
+
 def test_what_else_the_machine_does_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of one thread that spends most of its time waiting is as fast as its work."""
     monkeypatch.setattr(precision_module, "_ENOUGH", 0.0)  # a round would wait a hundred times for so little work
