@@ -43,6 +43,8 @@ _NICE = 19
 def preloading(kind: str | None) -> dict[str, str]:
     """Environment variables with which Ray has its workers on this machine import what tasks of a kind need.
 
+    All of them look for garbage seldom.
+
     Args:
         kind: of the task, `image` or `text`; None has a worker import what it needs once it needs it.
     """
@@ -63,7 +65,7 @@ def _import_nothing() -> None:
 
 
 def preload() -> None:
-    """Import what a worker of this kind needs, where Ray has started this process for that.
+    """Look for garbage seldom; import what a worker of this kind needs, where Ray has started this process for that.
 
     A thread of its own does it, for whoever has stood back may not step forward again.
     """
