@@ -26,6 +26,7 @@ from autockd.models import count_parameters, load_weights
 from autockd.models.vocabulary import Vocabulary
 from autockd.records import BankRecord, Diagnosis, Precision, PrecisionChoice, SubjectKind
 from autockd.training.bank import TeacherBank
+from autockd.training.batches import typical_batch
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
@@ -262,7 +263,8 @@ def _probe(
         vocabulary = make()[1] if trims_vocabulary(model, training) else None
         feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
         order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
-        inputs = feed.read(order.indices[: training.batch_size], order.views[: training.batch_size])
+        batch = typical_batch(feed, order, training.batch_size)
+        inputs = feed.read(batch.indices, batch.views)
         return choose_precision(
             lambda: make()[0], inputs, training, threads=threads, device=device, cuda_graphs=cuda_graphs
         )

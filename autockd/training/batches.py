@@ -36,6 +36,22 @@ class Batch:
             yield Batch(_piece(self.inputs, piece), self.targets[piece], rows)
 
 
+def typical_batch(feed: Feed, order: EpochOrder, batch_size: int) -> EpochOrder:
+    """The samples of that whole batch of an epoch whose length is next to the mean; of images the first one's.
+
+    Args:
+        feed: the samples.
+        order: of the epoch, as the feed arranged it.
+        batch_size: samples of a batch; an epoch of fewer is one batch.
+    """
+    whole = max(1, len(order.indices) // batch_size)
+    batches = [slice(place * batch_size, (place + 1) * batch_size) for place in range(whole)]
+    widths = [feed.width(order.indices[rows]) or 0 for rows in batches]
+    mean = sum(widths) / whole
+    rows = min(zip(batches, widths, strict=True), key=lambda batch: abs(batch[1] - mean))[0]
+    return EpochOrder(order.indices[rows], order.views[rows])
+
+
 class Batches:
     """Training batches of a split."""
 

@@ -29,7 +29,7 @@ WORTH_IT = 1.15
 
 _ROUNDS, _ENOUGH, _BUDGET = 4, 0.5, 8.0
 """Rounds of about 20 ms for each variant, fewer once they took so many seconds; seconds after which only the two
-main candidates are timed."""
+main candidates are timed, and the better one of them on all threads."""
 
 _HOPELESS, _ONCE = 2.0, 0.5
 """A variant whose steps take so many times those of the best so far is timed no further, and where that is so of all
@@ -114,8 +114,10 @@ def choose_precision(
     hopeless: set[Precision] = set()
     began, threads_before = time.perf_counter(), torch.get_num_threads()
     for variant in _variants(threads, device, has_layouts=isinstance(inputs, Tensor)):
-        if len(seconds) >= 2 and (variant.precision in hopeless or time.perf_counter() - began > _BUDGET):
-            continue
+        if len(seconds) >= 2:
+            is_late = time.perf_counter() - began > _BUDGET
+            if variant.precision in hopeless or (is_late and variant != replace(_fastest(seconds), threads=threads)):
+                continue
         least = min(seconds.values(), default=math.inf)
         timing = partial(_time_step, make_model(), inputs, training, variant, device, least, cuda_graphs=cuda_graphs)
         with without_tf32_if_fp32(variant.precision, device):
@@ -138,18 +140,22 @@ def _best(seconds: dict[Variant, float]) -> tuple[Variant, str]:
     fitting = {variant: each for variant, each in seconds.items() if math.isfinite(each)}
     if not fitting:
         return reference, f"{reference}: a whole batch fits into memory in no precision"
-    best = min(fitting, key=lambda variant: fitting[variant])
+    best = _fastest(fitting)
     if reference not in fitting:
         return best, f"{best}: {1e3 * fitting[best]:.1f} ms a step; {reference}, does not fit into memory"
     gain = fitting[reference] / fitting[best]
     if gain >= WORTH_IT:
         return best, f"{best}: {1e3 * fitting[best]:.1f} ms a step, {gain:.1f}x faster than {reference}"
     reason = f"{reference}: {1e3 * fitting[reference]:.1f} ms a step"
-    others = [variant for variant in fitting if variant != reference]
+    others = {variant: each for variant, each in fitting.items() if variant != reference}
     if others:
-        fastest = min(others, key=lambda variant: fitting[variant])
-        reason += f"; the best alternative ({fastest}) takes {1e3 * fitting[fastest]:.1f} ms"
+        fastest = _fastest(others)
+        reason += f"; the best alternative ({fastest}) takes {1e3 * others[fastest]:.1f} ms"
     return reference, reason
+
+
+def _fastest(seconds: dict[Variant, float]) -> Variant:
+    return min(seconds, key=lambda variant: seconds[variant])
 
 
 def fixed_precision(precision: Precision, threads: int, device: torch.device) -> PrecisionChoice:
@@ -171,15 +177,19 @@ def _as_choice(variant: Variant, reason: str, *, device: torch.device) -> Precis
 def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[Variant]:
     """What to time: first the two main candidates, of which the quicker spares most of what the other would take."""
     counts = sorted({1, threads}) if device.type == "cpu" else [1]
-    ways: list[tuple[Precision, bool]]
-    if device.type == "cpu" and not cpu_has_bf16():
-        ways = [("fp32", False), ("fp32", True), ("bf16", True), ("bf16", False)]
-    elif device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False):
-        ways = [("bf16", True), ("fp32", False), ("fp32", True), ("bf16", False)]
-    else:
-        ways = [("fp32", False), ("fp32", True)]
+    ways: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True)]
+    if cpu_has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported(including_emulation=False):
+        ways = [("bf16", True), *ways, ("bf16", False)]
+    elif device.type == "cpu" and _onednn_has_bf16():
+        ways += [("bf16", True), ("bf16", False)]
     ways = list(dict.fromkeys((precision, layout and has_layouts) for precision, layout in ways))
     return [Variant(precision, layout, n) for n in counts for precision, layout in ways]
+
+
+def _onednn_has_bf16() -> bool:
+    """Whether oneDNN has kernels for bfloat16 on this CPU; without, torch takes tens of times as long as in fp32."""
+    is_there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(is_there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _time_step(

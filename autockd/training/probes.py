@@ -19,8 +19,8 @@ from autockd.hashing import content_hash
 from autockd.processor import cpu_kind
 from autockd.records import PrecisionChoice
 
-_STEPS = 4
-"""Raised where a training step is computed otherwise than before, or more is kept of how long it takes."""
+_STEPS = 5
+"""Raised where a training step is computed otherwise than before, another one is timed, or more is kept of it."""
 
 AGAIN = "; timed here before"
 """Said behind the reason of a choice that was kept."""

@@ -6,8 +6,10 @@ import torch
 from autockd.config.models import CifarResNet
 from autockd.data.order import EpochOrder
 from autockd.data.task import Task
-from autockd.training.batches import Batch, Batches
+from autockd.models import Tokens
+from autockd.training.batches import Batch, Batches, typical_batch
 from autockd.training.networks import make_feed
+from autockd.training.text_feed import TextFeed
 
 CPU = torch.device("cpu")
 
@@ -34,6 +36,30 @@ def test_a_batchs_inputs_are_what_the_feed_reads(task: Task) -> None:
     feed = make_feed(CifarResNet(), task, task.train, CPU, augmented=True)
     inputs = torch.cat([batch.inputs for batch in make_batches(task, 50).epoch(order)])
     assert torch.equal(inputs, feed.read(order.indices, order.views))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "batch_size", "expected"),
+    [
+        ([4, 4, 40, 41, 16, 17, 10, 12, 300], 2, [4, 5]),  # padded to 8, 48, 24 and 16; the last is no whole batch
+        ([8, 9, 10], 5, [0, 1, 2]),
+        ([5], 1, [0]),
+    ],
+)
+def test_the_typical_batch_is_next_to_the_mean_in_length(
+    lengths: list[int], batch_size: int, expected: list[int]
+) -> None:
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    feed = TextFeed(Tokens(torch.ones(int(offsets[-1]), dtype=torch.int32), offsets, None, 0))
+    order = EpochOrder(torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64))
+    assert typical_batch(feed, order, batch_size).indices.tolist() == expected
+
+
+def test_of_images_the_first_batch_is_typical(task: Task) -> None:
+    order = EpochOrder.of(task, 1)
+    batch = typical_batch(make_feed(CifarResNet(), task, task.train, CPU, augmented=True), order, 16)
+    assert torch.equal(batch.indices, order.indices[:16])
+    assert torch.equal(batch.views, order.views[:16])
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 50])

@@ -51,6 +51,7 @@ def decide(patch: pytest.MonkeyPatch, seconds: dict[tuple[str, bool, int], float
         return seconds.get((variant.precision, variant.channels_last, variant.threads), SLOW)
 
     patch.setattr(precision_module, "_time_step", look_up)
+    patch.setattr(precision_module, "_onednn_has_bf16", lambda: True)
     return choose(threads)
 
 
@@ -206,7 +207,12 @@ def test_the_number_of_threads_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) 
 
 
 def timed_variants(
-    patch: pytest.MonkeyPatch, seconds: dict[Precision, float], *, has_bf16: bool, threads: int = 2
+    patch: pytest.MonkeyPatch,
+    seconds: dict[Precision, float],
+    *,
+    has_bf16: bool,
+    has_kernels: bool = True,
+    threads: int = 2,
 ) -> list[str]:
     """What is timed on a processor, from the time that a step takes in each precision."""
     timed: list[Variant] = []
@@ -219,17 +225,26 @@ def timed_variants(
 
     patch.setattr(precision_module, "_time_step", look_up)
     patch.setattr(precision_module, "cpu_has_bf16", lambda: has_bf16)
+    patch.setattr(precision_module, "_onednn_has_bf16", lambda: has_kernels)
     choose(threads=threads)
     return [str(variant) for variant in timed]
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
 def test_a_probe_that_takes_long_times_the_main_candidates(monkeypatch: pytest.MonkeyPatch, has_bf16: bool) -> None:
-    """On a big network not every variant is timed, but bf16 is where the processor computes in it."""
+    """On a big network not every variant is timed, but bf16 is where the processor computes in it, and all threads."""
     monkeypatch.setattr(precision_module, "_BUDGET", 0.0)
-    timed = timed_variants(monkeypatch, {"fp32": 1.0, "bf16": 1.0}, has_bf16=has_bf16)
-    best = "bf16, channels_last, 1 thread" if has_bf16 else "fp32, channels_last, 1 thread"
-    assert set(timed) == {"fp32, 1 thread", best}
+    timed = timed_variants(monkeypatch, {"fp32": 1.0, "bf16": 0.5}, has_bf16=has_bf16)
+    best = "bf16, channels_last" if has_bf16 else "fp32"
+    other = "fp32" if has_bf16 else "fp32, channels_last"
+    assert sorted(timed) == sorted([f"{best}, 1 thread", f"{other}, 1 thread", f"{best}, 2 threads"])
+
+
+def test_without_kernels_for_bf16_it_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step of a small encoder took nine seconds so, and kept more threads from being tried."""
+    timed = timed_variants(monkeypatch, {"fp32": 1.0, "bf16": 1.0}, has_bf16=False, has_kernels=False)
+    assert [text for text in timed if text.startswith("bf16")] == []
+    assert len(timed) == 4
 
 
 @pytest.mark.parametrize("slow", ["fp32", "bf16"])
