@@ -62,6 +62,8 @@ class PrecisionChoice(Record):
     reason: str
     alone: float | None = None
     """Seconds of processor time that such a step takes on one thread of a CPU; None where it was not timed."""
+    memory: int | None = None
+    """Bytes that a worker of such trials has for itself at the most, on a CPU; None where that is not known."""
 
 
 class Provenance(Record):

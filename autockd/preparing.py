@@ -121,9 +121,9 @@ def _traced(config: StudyConfig) -> int | None:
 
 def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoice:
     device, known = machine.allocation.device, session.history.precision
-    workers = {"parallel": machine.allocation.parallel, "gpus": machine.allocation.gpus}
     if known is not None and known.choice.device == device:
         choice = _on_cores(known.choice, machine.allocation.cpus)
+        workers = _workers(session, machine, choice)
         is_same = choice == known.choice and _is_where_it_was(session.history)
         peaks = known.peaks if is_same else machine.call(peaks_if_they_fit, choice.threads, device)
         now = known.model_copy(update={"time": time.time(), "choice": choice, "peaks": peaks, **workers})
@@ -131,6 +131,7 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
             session.recorder.record(now)
         return choice
     choice, peaks = machine.call(probe_precision, session.config, task, machine.allocation.cpus, device)
+    workers = _workers(session, machine, choice)
     if known is not None:
         before = known.choice
         session.recorder.warn(
@@ -139,6 +140,13 @@ def _precision(session: Session, task: Task, machine: Cluster) -> PrecisionChoic
         )
     session.recorder.record(PrecisionChosen(time=time.time(), choice=choice, peaks=peaks, **workers))
     return choice
+
+
+def _workers(session: Session, machine: Cluster, choice: PrecisionChoice) -> dict[str, float]:
+    """How many workers there will be, for which there is memory too, and the GPUs of each."""
+    if machine.make_room(session.config.resources, choice.memory):
+        session.recorder.choice(machine.allocation.reason)
+    return {"parallel": machine.allocation.parallel, "gpus": machine.allocation.gpus}
 
 
 def _is_where_it_was(history: History) -> bool:

@@ -36,7 +36,7 @@ def usable_cores() -> int:
 
 def memory() -> tuple[int, int] | None:
     """Bytes of memory in all and available, in a container of what it may have; None where the system does not say."""
-    told = _told(_MEMINFO)
+    told = told_by(_MEMINFO)
     total, available = (told.get(key, "").split() for key in ("MemTotal", "MemAvailable"))
     if not (total and available):
         return None
@@ -51,10 +51,10 @@ def memory() -> tuple[int, int] | None:
 
 def _described() -> dict[str, str]:
     """What Linux says of the first core; empty elsewhere."""
-    return _told(_CPUINFO)
+    return told_by(_CPUINFO)
 
 
-def _told(path: Path) -> dict[str, str]:
+def told_by(path: Path) -> dict[str, str]:
     """The `key : value` lines of a file under /proc, up to the first empty one; none where there is no such file."""
     with contextlib.suppress(OSError):
         first, _, _ = path.read_text(encoding="utf-8", errors="replace").partition("\n\n")

@@ -136,7 +136,7 @@ class ResourceConfig(Config):
     address: str = "local"
     """`local` starts Ray on this machine alone; otherwise the address of a Ray cluster, or `auto`."""
     parallel_trials: PositiveInt | None = None
-    """Trials at a time; null is as many as fit."""
+    """Trials at a time; null is as many as there are cores, or GPUs, and memory for."""
     cpus_per_trial: PositiveInt = 1
     """CPU cores of a trial."""
     gpus_per_trial: float | None = Field(default=None, ge=0)

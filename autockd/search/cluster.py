@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 
-from autockd.config.schema import StudyConfig
+from autockd.config.schema import ResourceConfig, StudyConfig
 from autockd.data.task import Task
 from autockd.errors import AutockdError, EnvironmentProblem, reason_of
 from autockd.processor import usable_cores
@@ -20,7 +20,7 @@ from autockd.search.held import HeldWorkers
 from autockd.search.nodes import Node, check_nodes, living_nodes
 from autockd.search.preload import FIRST
 from autockd.search.proposal import Book
-from autockd.search.resources import Allocation, allocate
+from autockd.search.resources import Allocation, allocate, memory_for_trials
 from autockd.search.worker import WorkerSetting
 from autockd.training.memory import is_out_of_memory, trim_memory
 
@@ -28,6 +28,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _RAY_LOGS = "/tmp/ray/session_latest/logs"  # noqa: S108 - where Ray itself puts them
+
+_SMALL_WORKER = 1 << 30
+"""Bytes of a worker whose student is small."""
 
 _GLANCE = 1.0
 """Seconds between two calls of `Cluster.meanwhile`."""
@@ -51,6 +54,7 @@ class Cluster:
         self, allocation: Allocation, nodes: Sequence[Node], *, is_preloaded: bool = False, is_own: bool = False
     ) -> None:
         self.allocation = allocation
+        self._nodes = nodes
         self._environment = {"runtime_env": FIRST} if is_preloaded else {}
         self.meanwhile: Callable[[], None] = _nothing
         """Called about once a second while a function runs on a worker; what it raises ends the wait."""
@@ -139,6 +143,19 @@ class Cluster:
         except ray.exceptions.RayError as error:
             raise EnvironmentProblem(f"Ray lost a worker ({error}); is there enough memory? see {_RAY_LOGS}") from error
 
+    def make_room(self, config: ResourceConfig, trial_memory: int | None) -> bool:
+        """Run no more trials at a time than there is memory for; whether those are fewer than before.
+
+        Args:
+            config: what the study asks for.
+            trial_memory: bytes that training takes on a CPU, where that is known.
+        """
+        if trial_memory is None:
+            return False
+        before = self.allocation.parallel
+        self.allocation = allocate(config, [node.resources for node in self._nodes], trial_memory)
+        return self.allocation.parallel < before
+
     def forget(self) -> None:
         """Give up the tasks that were put into Ray's store, and the workers that hold a GPU."""
         self._tasks.clear()
@@ -207,7 +224,9 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
 
 def _keeps_every_core_busy(study: StudyConfig) -> bool:
     """Whether a study runs a trial on each core of this machine, so that no worker that Ray starts is in vain."""
-    config, cores = study.resources, usable_cores()
+    config, cores, room = study.resources, usable_cores(), memory_for_trials()
     if config.address != LOCAL or torch.cuda.is_available() or config.cpus_per_trial > 1:
+        return False
+    if config.parallel_trials is None and room is not None and cores * _SMALL_WORKER > room:
         return False
     return min(config.parallel_trials or cores, study.search.trials) >= cores

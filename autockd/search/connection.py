@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from autockd.errors import AutockdError, ConfigError, EnvironmentProblem
 from autockd.processor import usable_cores
 from autockd.search.preload import preloading, start_first
+from autockd.search.resources import memory_for_trials
 from autockd.surroundings import environment, restoring
 
 LOCAL = "local"
@@ -216,14 +217,15 @@ def _no_more_than_needed() -> Iterator[None]:
         parameter.RayParams = plain
 
 
-def _machine() -> dict[str, int]:
-    """What this machine has for trials: cores that it may use, and GPUs that torch can use.
+def _machine() -> dict[str, int | None]:
+    """What this machine has for trials: cores that it may use, GPUs that torch can use, and memory.
 
-    By itself Ray counts all cores, and GPUs of kinds that this torch does not know.
+    By itself Ray counts all cores, GPUs of kinds that this torch does not know, and what memory is free just then.
     """
     import torch
 
-    return {"num_cpus": usable_cores(), "num_gpus": torch.cuda.device_count() if torch.cuda.is_available() else 0}
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return {"num_cpus": usable_cores(), "num_gpus": gpus, "_memory": memory_for_trials() or None}
 
 
 def _workers_kept() -> dict[str, str]:

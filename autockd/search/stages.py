@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from autockd.config.kinds import uses_margin
 from autockd.config.models import ModelConfig, bare
 from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig, trims_vocabulary
+from autockd.data.feeds import Feed, NetworkInput
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import HeldOut, ImageTask, Split, Task
@@ -26,12 +28,13 @@ from autockd.models import count_parameters, load_weights
 from autockd.models.vocabulary import Vocabulary
 from autockd.records import BankRecord, Diagnosis, Precision, PrecisionChoice, SubjectKind
 from autockd.training.bank import TeacherBank
-from autockd.training.batches import typical_batch
+from autockd.training.batches import longest_batch, typical_batch
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
+from autockd.training.memory import if_it_fits
 from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
 from autockd.training.peaks import computes_on, peaks_if_they_fit
-from autockd.training.precision import Wanted, choose_precision, fixed_precision
+from autockd.training.precision import Wanted, choose_precision, fixed_precision, training_memory
 from autockd.training.probes import remembered
 from autockd.training.teacher import TeacherSpec, prepare_teacher
 
@@ -80,8 +83,8 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
             "install a torch that can, or set it to 0"
         )
     wanted = study.resources.precision
-    cuda_graphs = _are_captured(study, task, device)
-    choice = _probe(student_model(study), study.training, task, wanted, threads, torch.device(device), cuda_graphs)
+    cuda_graphs, place = _are_captured(study, task, device), torch.device(device)
+    choice = _probe(student_model(study), study.training, task, wanted, threads, place, cuda_graphs, with_memory=True)
     return choice, peaks_if_they_fit(choice.threads, device)
 
 
@@ -251,26 +254,38 @@ def _probe(
     threads: int,
     device: torch.device,
     cuda_graphs: bool = False,
+    *,
+    with_memory: bool = False,
 ) -> PrecisionChoice:
-    if wanted != "auto":
-        return fixed_precision(wanted, threads, device)
+    """The arithmetic that is wanted, or the quickest; on a CPU with the memory that it takes, if asked for."""
 
     def make() -> tuple[nn.Module, Vocabulary | None]:
         network = build_network(bare(model), task, seed=0)
         return network, trim_network(network, model, training, task)
 
-    def probe() -> tuple[PrecisionChoice, bool]:
+    def inputs(find: Callable[[Feed, EpochOrder, int], EpochOrder]) -> NetworkInput:
         vocabulary = make()[1] if trims_vocabulary(model, training) else None
         feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
-        order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
-        batch = typical_batch(feed, order, training.batch_size)
-        inputs = feed.read(batch.indices, batch.views)
-        return choose_precision(
-            lambda: make()[0], inputs, training, threads=threads, device=device, cuda_graphs=cuda_graphs
-        )
+        batch = find(feed, feed.arrange(EpochOrder.of(task, 1), training.batch_size), training.batch_size)
+        return feed.read(batch.indices, batch.views)
 
+    def measured(choice: PrecisionChoice) -> PrecisionChoice:
+        if not with_memory or device.type != "cpu":
+            return choice
+        memory = if_it_fits(partial(training_memory, make()[0], inputs(longest_batch), training, choice))
+        return choice.model_copy(update={"memory": memory})
+
+    def probe() -> tuple[PrecisionChoice, bool]:
+        timed = inputs(typical_batch)
+        choice, lasts = choose_precision(
+            lambda: make()[0], timed, training, threads=threads, device=device, cuda_graphs=cuda_graphs
+        )
+        return measured(choice), lasts
+
+    if wanted != "auto":
+        return measured(fixed_precision(wanted, threads, device))
     what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
-    what += ["recorded"] if cuda_graphs else []
+    what += [name for name, holds in (("recorded", cuda_graphs), ("memory", with_memory)) if holds]
     try:
         return remembered(probe, what, threads, device, cache_folder() / "probes")
     except TrialFailed as error:

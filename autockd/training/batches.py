@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from autockd.data.feeds import Feed, NetworkInput
@@ -44,12 +46,24 @@ def typical_batch(feed: Feed, order: EpochOrder, batch_size: int) -> EpochOrder:
         order: of the epoch, as the feed arranged it.
         batch_size: samples of a batch; an epoch of fewer is one batch.
     """
-    whole = max(1, len(order.indices) // batch_size)
-    batches = [slice(place * batch_size, (place + 1) * batch_size) for place in range(whole)]
-    widths = [feed.width(order.indices[rows]) or 0 for rows in batches]
-    mean = sum(widths) / whole
-    rows = min(zip(batches, widths, strict=True), key=lambda batch: abs(batch[1] - mean))[0]
-    return EpochOrder(order.indices[rows], order.views[rows])
+    batches, widths = _whole_batches(feed, order, batch_size)
+    mean = sum(widths) / len(widths)
+    return min(zip(batches, widths, strict=True), key=lambda batch: abs(batch[1] - mean))[0]
+
+
+def longest_batch(feed: Feed, order: EpochOrder, batch_size: int) -> EpochOrder:
+    """The same of the longest one."""
+    batches, widths = _whole_batches(feed, order, batch_size)
+    return max(zip(batches, widths, strict=True), key=lambda batch: batch[1])[0]
+
+
+def _whole_batches(feed: Feed, order: EpochOrder, batch_size: int) -> tuple[list[EpochOrder], list[int]]:
+    """The batches of an epoch, and their lengths; one that is not whole only where there is no other."""
+    parts = zip(torch.split(order.indices, batch_size), torch.split(order.views, batch_size), strict=True)
+    batches = list(itertools.starmap(EpochOrder, parts))
+    if len(batches) > 1 and len(batches[-1].indices) < batch_size:
+        batches.pop()
+    return batches, [feed.width(batch.indices) or 0 for batch in batches]
 
 
 class Batches:

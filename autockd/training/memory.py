@@ -1,13 +1,16 @@
-"""Memory: how much of a shared GPU's is a process's own, how running out of it shows, and what can be given back."""
+"""Memory: what a process takes, what of a shared GPU's is its own, how running out shows, what can be given back."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
+
+from autockd.processor import told_by
 
 _Found = TypeVar("_Found")
 
@@ -17,6 +20,30 @@ its libraries."""
 
 _CONTEXT = 600 << 20
 """Bytes of a GPU that a process takes before its first tensor: its context, and the code of libraries."""
+
+
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_PEAK_ALONE = "5"
+"""Written to the second, it has Linux forget the most memory that the process has had so far."""
+
+
+def peak_memory(run: Callable[[], object]) -> int | None:
+    """Bytes that this process has for itself, at the most, while a function runs; None where the system does not say.
+
+    What it shares with others is not counted: the code of libraries, and Ray's store.
+    """
+    trim_memory()
+    try:
+        _CLEAR.write_text(_PEAK_ALONE)
+    except OSError:
+        return None
+    run()
+    told = told_by(_STATUS)
+    try:
+        most, *shared = (int(told[name].split()[0]) for name in ("VmHWM", "RssFile", "RssShmem"))
+    except (KeyError, IndexError, ValueError):
+        return None
+    return 1024 * (most - sum(shared))
 
 
 def memory_share(gpus: float, total: int) -> float:

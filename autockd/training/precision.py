@@ -18,7 +18,7 @@ from autockd.config.training import TrainingConfig
 from autockd.data.feeds import NetworkInput
 from autockd.processor import cpu_has_bf16
 from autockd.records import Precision, PrecisionChoice
-from autockd.training.memory import if_it_fits
+from autockd.training.memory import if_it_fits, peak_memory
 from autockd.training.optimizer import make_optimizer
 from autockd.training.program import WARM_UP, capture_step, capture_stream
 
@@ -164,6 +164,31 @@ def fixed_precision(precision: Precision, threads: int, device: torch.device) ->
     return _as_choice(chosen, f"{chosen}: asked for", device=device)
 
 
+def training_memory(
+    model: nn.Module, inputs: NetworkInput, training: TrainingConfig, choice: PrecisionChoice
+) -> int | None:
+    """Bytes that a process has for itself while it trains on a CPU; None where the system does not say.
+
+    Args:
+        model: the student.
+        inputs: its largest batch.
+        training: its optimizer.
+        choice: its arithmetic.
+    """
+    variant = Variant(choice.precision, choice.channels_last, choice.threads)
+    threads_before = torch.get_num_threads()
+
+    def train() -> None:
+        _best = [tensor.clone() for tensor in model.state_dict().values()]  # as a trial keeps them
+        step, _ = _step_of(model, inputs, training, variant, torch.device("cpu"))
+        for _ in range(2):  # the second beside what the optimizer keeps
+            step()
+
+    found = peak_memory(train)
+    torch.set_num_threads(threads_before)
+    return found
+
+
 def _as_choice(variant: Variant, reason: str, *, device: torch.device) -> PrecisionChoice:
     return PrecisionChoice(
         precision=variant.precision,
@@ -206,22 +231,8 @@ def _time_step(
 
     One thread is timed by the processor time that it takes, which other work on the machine does not lengthen.
     """
-    layout = memory_format(variant)
-    torch.set_num_threads(variant.threads)
-    model = model.to(device).to(memory_format=layout).train()
-    optimizer = make_optimizer(model, training)
-    if isinstance(inputs, Tensor):
-        inputs = inputs.to(memory_format=layout)
+    step, optimizer = _step_of(model, inputs, training, variant, device)
     clock = time.process_time if device.type == "cpu" and variant.threads == 1 else time.perf_counter
-
-    def step() -> None:
-        with autocast(variant.precision, device):
-            logits = model(inputs).float()
-            loss = F.cross_entropy(logits, logits.argmax(dim=1))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-
     repeat = _captured(step, optimizer, device) if cuda_graphs else step
 
     def run(steps: int) -> float:
@@ -247,6 +258,28 @@ def _time_step(
     while len(rounds) <= _ROUNDS and time.perf_counter() - began < _ENOUGH:
         rounds.append(run(steps))
     return min(rounds)
+
+
+def _step_of(
+    model: nn.Module, inputs: NetworkInput, training: TrainingConfig, variant: Variant, device: torch.device
+) -> tuple[Callable[[], None], torch.optim.Optimizer]:
+    """A training step in a variant, on its threads, and the optimizer that it ends with."""
+    layout = memory_format(variant)
+    torch.set_num_threads(variant.threads)
+    model = model.to(device).to(memory_format=layout).train()
+    optimizer = make_optimizer(model, training)
+    if isinstance(inputs, Tensor):
+        inputs = inputs.to(memory_format=layout)
+
+    def step() -> None:
+        with autocast(variant.precision, device):
+            logits = model(inputs).float()
+            loss = F.cross_entropy(logits, logits.argmax(dim=1))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step, optimizer
 
 
 def _captured(step: Callable[[], None], optimizer: torch.optim.Optimizer, device: torch.device) -> Callable[[], None]:

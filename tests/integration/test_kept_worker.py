@@ -1,4 +1,6 @@
-"""Workers of this machine: one that makes a teacher ready stays, and those of trials have imported everything ahead."""
+"""Workers of this machine: one that makes a teacher ready stays, and those of trials have imported everything ahead;
+there are no more of these at a time than memory has room for.
+"""
 
 from __future__ import annotations
 
@@ -140,3 +142,26 @@ def test_trials_run_on_workers_that_imported_everything_ahead(tmp_path: Path) ->
     assert first not in [seen["process"] for seen in found]
     assert all(seen["imported"] for seen in found)
     assert all(seen["started"] < began for seen in found)
+
+
+@pytest.mark.skipif(usable_cores() < 2, reason="on one core trials follow each other anyway")
+def test_trials_whose_memory_is_short_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray, which has cores for two, is asked for the memory of each."""
+    machine_memory = 6 << 30
+    monkeypatch.setattr("autockd.search.resources.memory", lambda: (machine_memory, machine_memory))
+    config, trials = study(2), 2
+
+    def spend(number: int) -> None:
+        began = time.time()
+        time.sleep(0.5)
+        (tmp_path / f"{number}.json").write_text(json.dumps([began, time.time()]), encoding="utf-8")
+
+    with cluster(config, tmp_path) as join:
+        machine = join()
+        assert machine.allocation.parallel >= 2
+        assert machine.make_room(config.resources, 2 << 30)
+        share = machine.allocation.ray
+        assert share["memory"] > 2 << 30
+        drive(Book(config), brief_trainable(spend), share, tmp_path, Halt(tmp_path), trials=trials, retries=0)
+    (_, first_ended), (second_began, _) = sorted(json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    assert first_ended <= second_began

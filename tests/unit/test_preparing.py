@@ -13,6 +13,7 @@ from sample_records import study_started, teacher_record
 
 from autockd.config import parse_study
 from autockd.config.models import Encoder
+from autockd.config.schema import ResourceConfig
 from autockd.data import Task
 from autockd.errors import StudyError
 from autockd.history import History
@@ -241,14 +242,23 @@ class Machine:
     worker_cpus = whole_cpus = 4
     meanwhile: Any = None
 
-    def __init__(self, answers: dict[object, Any], *, parallel: int = 2, cpus: int = 4, gpus: float = 0.0) -> None:
+    def __init__(
+        self, answers: dict[object, Any], *, parallel: int = 2, cpus: int = 4, gpus: float = 0.0, room: int = 0
+    ) -> None:
         self.allocation = Allocation(parallel, cpus, gpus, "the test says so")
+        self._room = room
         self.asked: list[tuple[Any, ...]] = []
         self._answers = answers
 
     def call(self, function: object, *args: Any) -> Any:
         self.asked.append((function, *args))
         return self._answers[function]
+
+    def make_room(self, config: ResourceConfig, trial_memory: int | None) -> bool:
+        if not self._room or trial_memory is None or config.parallel_trials is not None:
+            return False
+        self.allocation = replace(self.allocation, parallel=self._room // trial_memory, reason="memory says so")
+        return True
 
     def on_every_node(self, function: object, calls: Callable[[int], list[tuple[Any, ...]]]) -> Any:
         self.asked += [(function, *args) for args in calls(2)]
@@ -311,6 +321,19 @@ def test_with_fewer_cores_the_peaks_are_measured_again(task: Task, tmp_path: Pat
     assert (choice.precision, choice.threads) == ("bf16", 2)
     assert told == KNOWN.model_copy(update={"time": told.time, "choice": choice, "peaks": peaks})
     assert machine.asked == [(peaks_if_they_fit, 2, "cpu")]
+
+
+def test_fewer_workers_for_want_of_memory_are_told_and_written_down(task: Task, tmp_path: Path) -> None:
+    taking = OTHER.choice.model_copy(update={"device": "cpu", "memory": 100})
+    machine, told = Machine({probe_precision: (taking, OTHER.peaks)}, parallel=16, room=350), list[Event]()
+    study = parse_study(STUDY.format(wanted="auto"), "study.yaml", tmp_path)
+    with open_session(study, tmp_path, told.append, None, "digits", resume=False) as session:
+        _precision(session, task, machine)  # type: ignore[arg-type]
+    noted, chosen = told
+    assert isinstance(noted, Noted)
+    assert (noted.kind, noted.text) == ("choice", "memory says so")
+    assert isinstance(chosen, PrecisionChosen)
+    assert (chosen.parallel, chosen.choice.memory) == (3, 100)
 
 
 def bank(**found: Any) -> BankRecord:

@@ -12,6 +12,7 @@ import ray
 import torch
 
 import autockd.search.runner as runner
+from autockd.config.schema import ResourceConfig
 from autockd.data import Task
 from autockd.errors import EnvironmentProblem, ModelError
 from autockd.search.cluster import Cluster
@@ -72,6 +73,17 @@ def cluster(gpus: float = 0.0, *, is_own: bool = True) -> Cluster:
 
 def work(*_: Any) -> str:
     raise AssertionError("no worker is there")
+
+
+def test_there_are_no_more_trials_at_a_time_than_there_is_memory_for() -> None:
+    node = replace(NODE, resources={"CPU": 4.0, "memory": 5e9})
+    machine = Cluster(Allocation(4, 1, 0.0, "the test says so"), [node])
+    assert not machine.make_room(ResourceConfig(), None)
+    assert not machine.make_room(ResourceConfig(), 10**9)
+    assert machine.allocation.parallel == 4
+    assert machine.make_room(ResourceConfig(), 2 * 10**9)
+    assert machine.allocation.parallel == 2
+    assert machine.whole_cpus == 4, "of what has no trial beside it"
 
 
 def test_a_task_is_put_into_the_store_once(store: Store, task: Task) -> None:

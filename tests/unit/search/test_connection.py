@@ -94,11 +94,12 @@ def test_ray_is_left_where_its_first_worker_cannot_be_asked_for(monkeypatch: pyt
 def test_a_machine_has_for_trials_what_torch_and_this_process_may_use(
     has_cuda: bool, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray by itself counts an Apple GPU, or cores of other jobs."""
+    """Ray by itself counts an Apple GPU, cores of other jobs, or the memory that is free just then."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr("autockd.search.connection.usable_cores", lambda: 5)
+    monkeypatch.setattr("autockd.search.connection.memory_for_trials", lambda: 7 << 30)
     asked: dict[str, object] = {}
     monkeypatch.setattr("ray.init", lambda **options: asked.update(options))
     _connect("local", None)
-    assert (asked["num_cpus"], asked["num_gpus"]) == (5, expected)
+    assert (asked["num_cpus"], asked["num_gpus"], asked["_memory"]) == (5, expected, 7 << 30)

@@ -14,20 +14,23 @@ SPACE = Path(__file__).parents[3] / "search_spaces" / "resnet8_from_resnet20_dig
 
 
 @pytest.mark.parametrize(
-    ("words", "has_gpu", "expected"),
+    ("words", "has_gpu", "room", "expected"),
     [
-        (["search.trials=4"], False, True),
-        (["search.trials=3"], False, False),
-        (["search.trials=4"], True, False),
-        (["search.trials=4", "resources.parallel_trials=3"], False, False),
-        (["search.trials=4", "resources.parallel_trials=4"], False, True),
-        (["search.trials=4", "resources.cpus_per_trial=2"], False, False),
-        (["search.trials=4", "resources.address=auto"], False, False),
+        (["search.trials=4"], False, 4 << 30, True),
+        (["search.trials=4"], False, None, True),
+        (["search.trials=4"], False, 3 << 30, False),
+        (["search.trials=3"], False, 4 << 30, False),
+        (["search.trials=4"], True, 4 << 30, False),
+        (["search.trials=4", "resources.parallel_trials=3"], False, 4 << 30, False),
+        (["search.trials=4", "resources.parallel_trials=4"], False, 3 << 30, True),
+        (["search.trials=4", "resources.cpus_per_trial=2"], False, 4 << 30, False),
+        (["search.trials=4", "resources.address=auto"], False, 4 << 30, False),
     ],
 )
 def test_workers_import_ahead_only_where_each_gets_a_trial(
-    words: list[str], has_gpu: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+    words: list[str], has_gpu: bool, room: int | None, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autockd.search.cluster.usable_cores", lambda: 4)
+    monkeypatch.setattr("autockd.search.cluster.memory_for_trials", lambda: room)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     assert _keeps_every_core_busy(load_study(SPACE, words)) is expected

@@ -4,7 +4,10 @@ import pytest
 
 from autockd.config.schema import ResourceConfig
 from autockd.errors import EnvironmentProblem
-from autockd.search.resources import TRIALS_PER_GPU, allocate
+from autockd.search import resources
+from autockd.search.resources import TRIALS_PER_GPU, allocate, memory_for_trials
+
+GB = 10**9
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,49 @@ def test_it_says_how_it_was_decided() -> None:
     )
     reason = allocate(ResourceConfig(cpus_per_trial=2, gpus_per_trial=0.5), [{"CPU": 8.0, "GPU": 1.0}]).reason
     assert reason == "2 trials at a time with 2 cores and 0.5 GPU each, of 8 cores and 1 GPUs"
+
+
+@pytest.mark.parametrize(
+    ("asked", "nodes", "parallel"),
+    [
+        ({}, [{"CPU": 16.0, "memory": 7 * GB}], 3),
+        ({}, [{"CPU": 16.0, "memory": 1 * GB}], 1),  # one is tried
+        ({}, [{"CPU": 2.0, "memory": 7 * GB}], 2),
+        ({}, [{"CPU": 4.0}], 4),  # nobody knows
+        ({}, [{"CPU": 4.0, "memory": 5 * GB}, {"CPU": 1.0, "memory": 50 * GB}], 3),
+        ({"parallel_trials": 5}, [{"CPU": 16.0, "memory": 7 * GB}], 5),
+        ({}, [{"CPU": 16.0, "GPU": 1.0, "memory": 7 * GB}], TRIALS_PER_GPU),
+    ],
+)
+def test_trials_on_cpus_share_the_memory_too(
+    asked: dict[str, int], nodes: list[dict[str, float]], parallel: int
+) -> None:
+    config = ResourceConfig.model_validate(asked)
+    assert allocate(config, nodes, 2 * GB).parallel == parallel
+    assert allocate(config, nodes).parallel >= parallel
+
+
+def test_memory_that_is_short_is_asked_of_ray() -> None:
+    """So that a node of a cluster is given no more trials than it has room for, though it has the cores."""
+    nodes = [{"CPU": 8.0, "memory": 5 * GB}, {"CPU": 2.0, "memory": 50 * GB}]
+    found = allocate(ResourceConfig(), nodes, 2 * GB)
+    assert found.parallel == 4
+    assert [found.slots(node) for node in nodes] == [2, 2]
+    assert found.ray["CPU"] == 1
+    assert 2 * GB < found.ray["memory"] < 2.5 * GB
+    assert found.reason == (
+        "4 trials at a time with 1 core each, of 10 cores and 0 GPUs on 2 nodes: each takes 2.1 GB of the 55.0 GB that "
+        "trials may have (resources.parallel_trials is heard whatever they take)"
+    )
+    assert "memory" not in allocate(ResourceConfig(), [{"CPU": 8.0, "memory": 1 * GB}], 2 * GB).ray, "none would start"
+
+
+@pytest.mark.parametrize(("told", "expected"), [((16 << 30, 1 << 30), 10 << 30), ((2 << 30, 1 << 30), 0), (None, None)])
+def test_what_trials_may_have_is_the_same_whatever_is_free(
+    told: tuple[int, int] | None, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "memory", lambda: told)
+    assert memory_for_trials() == expected
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -92,6 +93,21 @@ def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
     assert min(peaks.fp32, peaks.bf16, peaks.copy_rate) > 1e6
     assert (choice.precision, choice.threads, choice.device) == (wanted, 1, "cpu")
     assert choice.reason
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what a process takes")
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("wanted", ["auto", "fp32"])
+def test_what_a_trial_takes_of_memory_is_measured_by_its_batch(task: Task, wanted: str) -> None:
+    def memory(samples: int) -> int:
+        training = TrainingConfig(epochs=4, batch_size=samples)
+        study = study_of(training=training, resources=ResourceConfig.model_validate({"precision": wanted}))
+        found = probe_precision(study, many, threads=1, device="cpu")[0].memory
+        assert found is not None
+        return found
+
+    many = replace(task, train=Split(torch.cat([task.train.inputs] * 40), torch.cat([task.train.targets] * 40)))  # type: ignore[list-item]
+    assert 100e6 < memory(16) < memory(4000) - 20e6
 
 
 def test_a_study_is_probed_once_on_a_machine(task: Task, own_cache: Path) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from autockd.training.memory import bound_memory, is_out_of_memory, memory_share, trim_memory
+from autockd.training import memory
+from autockd.training.memory import bound_memory, is_out_of_memory, memory_share, peak_memory, trim_memory
 
 GIB = 1 << 30
 
@@ -55,6 +57,30 @@ def test_a_cpu_that_has_no_memory_left_is_known_by_what_torch_says() -> None:
 def test_a_gpu_that_has_none_left_for_itself_or_its_libraries_is_known(text: str) -> None:
     assert is_out_of_memory(torch.AcceleratorError(text))
     assert not is_out_of_memory(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what a process takes")
+def test_a_peak_is_what_a_function_holds_at_once() -> None:
+    """Whatever was there before, and however much of it is gone at the end."""
+
+    def holding(count: int) -> int:
+        found = peak_memory(lambda: [torch.ones(25 << 20, dtype=torch.uint8) for _ in range(count)])
+        assert found is not None
+        return found
+
+    holding(8)
+    assert holding(4) - holding(0) == pytest.approx(100 << 20, rel=0.2)
+
+
+def test_what_the_system_does_not_say_is_not_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "away" / "clear_refs")
+    assert peak_memory(lambda: None) is None
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "clear_refs")
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t  1000 kB\n")
+    assert peak_memory(lambda: None) is None
+    (tmp_path / "status").write_text("VmHWM:\t  1000 kB\nRssFile:\t  300 kB\nRssShmem:\t  50 kB\n")
+    assert peak_memory(lambda: None) == 650 * 1024
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what is freed is kept by glibc")
