@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import platform
+import warnings
 from pathlib import Path
 
 _CPUINFO, _MEMINFO, _CGROUP = Path("/proc/cpuinfo"), Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -32,6 +34,14 @@ def usable_cores() -> int:
     import joblib
 
     return int(joblib.cpu_count())
+
+
+def physical_cores() -> int:
+    """Usable cores that are no second thread of another one; all of them where the system does not say."""
+    import joblib
+
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stderr(io.StringIO()):  # if it does not say
+        return int(joblib.cpu_count(only_physical_cores=True))
 
 
 def memory() -> tuple[int, int] | None:

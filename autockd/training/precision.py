@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from autockd.config.training import TrainingConfig
 from autockd.data.feeds import NetworkInput
-from autockd.processor import cpu_has_bf16
+from autockd.processor import cpu_has_bf16, physical_cores
 from autockd.records import Precision, PrecisionChoice
 from autockd.training.memory import if_it_fits, peak_memory
 from autockd.training.optimizer import make_optimizer
@@ -29,7 +29,7 @@ WORTH_IT = 1.15
 
 _ROUNDS, _ENOUGH, _BUDGET = 4, 0.5, 8.0
 """Rounds of about 20 ms for each variant, fewer once they took so many seconds; seconds after which only the two
-main candidates are timed, and the better one of them on all threads."""
+main candidates are timed, and the better one of them on more threads."""
 
 _HOPELESS, _ONCE = 2.0, 0.5
 """A variant whose steps take so many times those of the best so far is timed no further, and where that is so of all
@@ -99,7 +99,7 @@ def choose_precision(
         make_model: builds the student.
         inputs: a batch on that device; its memory format is the variant's.
         training: its optimizer.
-        threads: CPU threads that a trial may use; one thread is tried too.
+        threads: CPU threads that it may use; one, and one for each physical core, are tried too.
         device: where trials run.
         cuda_graphs: whether they capture their step and replay it, on a GPU: then that is timed.
 
@@ -116,7 +116,8 @@ def choose_precision(
     for variant in _variants(threads, device, has_layouts=isinstance(inputs, Tensor)):
         if len(seconds) >= 2:
             is_late = time.perf_counter() - began > _BUDGET
-            if variant.precision in hopeless or (is_late and variant != replace(_fastest(seconds), threads=threads)):
+            leading = replace(_fastest(seconds), threads=variant.threads)
+            if variant.precision in hopeless or (is_late and variant != leading):
                 continue
         least = min(seconds.values(), default=math.inf)
         timing = partial(_time_step, make_model(), inputs, training, variant, device, least, cuda_graphs=cuda_graphs)
@@ -201,7 +202,7 @@ def _as_choice(variant: Variant, reason: str, *, device: torch.device) -> Precis
 
 def _variants(threads: int, device: torch.device, *, has_layouts: bool) -> list[Variant]:
     """What to time: first the two main candidates, of which the quicker spares most of what the other would take."""
-    counts = sorted({1, threads}) if device.type == "cpu" else [1]
+    counts = sorted({1, min(threads, physical_cores()), threads}) if device.type == "cpu" and threads > 1 else [1]
     ways: list[tuple[Precision, bool]] = [("fp32", False), ("fp32", True)]
     if cpu_has_bf16() if device.type == "cpu" else torch.cuda.is_bf16_supported(including_emulation=False):
         ways = [("bf16", True), *ways, ("bf16", False)]

@@ -87,6 +87,14 @@ def test_memory_of_a_container_is_what_it_may_have(
     assert processor.memory() == expected
 
 
+def test_physical_cores_are_usable_ones(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert 1 <= processor.physical_cores() <= processor.usable_cores()
+    monkeypatch.setattr("joblib.externals.loky.backend.context.physical_cores_cache", None)
+    monkeypatch.setenv("PATH", "")  # where nobody can say
+    assert processor.physical_cores() == processor.usable_cores()
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
 def test_only_cores_that_the_process_may_run_on_are_usable() -> None:
     script = """

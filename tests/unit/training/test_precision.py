@@ -240,6 +240,16 @@ def test_a_probe_that_takes_long_times_the_main_candidates(monkeypatch: pytest.M
     assert sorted(timed) == sorted([f"{best}, 1 thread", f"{other}, 1 thread", f"{best}, 2 threads"])
 
 
+def test_as_many_threads_as_physical_cores_are_tried_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two threads that share a core, one mostly waits for the other."""
+    monkeypatch.setattr(precision_module, "physical_cores", lambda: 8)
+    monkeypatch.setattr(precision_module, "_BUDGET", 0.0)
+    slow = {"fp32": 1.0, "bf16": 10.0}
+    for threads, expected in ((16, [1, 1, 8, 16]), (8, [1, 1, 8]), (4, [1, 1, 4]), (1, [1, 1])):
+        timed = timed_variants(monkeypatch, slow, has_bf16=True, threads=threads)  # type: ignore[arg-type]
+        assert [int(re.findall(r"(\d+) thread", text)[0]) for text in timed] == expected
+
+
 def test_without_kernels_for_bf16_it_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """One step of a small encoder took nine seconds so, and kept more threads from being tried."""
     timed = timed_variants(monkeypatch, {"fp32": 1.0, "bf16": 1.0}, has_bf16=False, has_kernels=False)
