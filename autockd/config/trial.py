@@ -11,13 +11,17 @@ from autockd.config.base import Config
 from autockd.config.methods import METHOD_CONFIGS, AnnealingKD, MethodConfig, Smoothed
 from autockd.config.models import ModelConfig
 from autockd.config.schema import StudyConfig
-from autockd.config.space import AnyDimension, Params, active_params
+from autockd.config.space import AnyDimension, Params, active_params, as_number
 from autockd.config.text_defaults import method_settings
 from autockd.config.training import TRAINING_DIMENSIONS, TrainingConfig, require_restorable
 from autockd.hashing import content_hash
 
 STUDENT_DIMENSIONS = {"student_depth": "depth", "student_width": "width", "student_layers": "layers"}
 """Names in a search space, and the field of the student's model that each sets."""
+
+
+_SIZES = ("batch_size", *STUDENT_DIMENSIONS)
+"""Dimensions by which trials differ in the memory that they take."""
 
 
 class TrialConfig(Config):
@@ -88,6 +92,19 @@ def trial_config(study: StudyConfig, params: Mapping[str, object]) -> TrialConfi
 def baseline_config(study: StudyConfig, method: MethodConfig) -> TrialConfig:
     """The study's own trial with another method."""
     return TrialConfig(method=method, training=study.training, student=study.student.model, seed=study.seed)
+
+
+def largest_training(study: StudyConfig) -> tuple[ModelConfig, TrainingConfig]:
+    """The student and the training that take the most memory of all that may be proposed."""
+    space = study.search.space
+    largest = {name: max(dimension.corners, key=as_number) for name, dimension in space.items() if name in _SIZES}
+    student, training = study.student.model, study.training
+    sizes = {field: largest[name] for name, field in STUDENT_DIMENSIONS.items() if name in largest}
+    batch = {name: value for name, value in largest.items() if name in TRAINING_DIMENSIONS}
+    return (
+        type(student).model_validate({**student.model_dump(), **sizes}),
+        TrainingConfig.model_validate({**training.model_dump(), **batch}),
+    )
 
 
 def default_params(study: StudyConfig) -> Params:

@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from autockd.config.arms import arms_of
 from autockd.config.kinds import uses_margin
 from autockd.config.models import ModelConfig, bare
 from autockd.config.schema import StudyConfig
 from autockd.config.training import TrainingConfig, trims_vocabulary
+from autockd.config.trial import largest_training
 from autockd.data.feeds import Feed, NetworkInput
 from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
@@ -32,7 +34,14 @@ from autockd.training.batches import longest_batch, typical_batch
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.memory import if_it_fits
-from autockd.training.networks import based_on, build_network, make_feed, student_model, trim_network
+from autockd.training.networks import (
+    based_on,
+    build_network,
+    cut_from_teacher,
+    make_feed,
+    student_model,
+    trim_network,
+)
 from autockd.training.peaks import computes_on, peaks_if_they_fit
 from autockd.training.precision import Wanted, choose_precision, fixed_precision, training_memory
 from autockd.training.probes import remembered
@@ -84,7 +93,8 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
         )
     wanted = study.resources.precision
     cuda_graphs, place = _are_captured(study, task, device), torch.device(device)
-    choice = _probe(student_model(study), study.training, task, wanted, threads, place, cuda_graphs, with_memory=True)
+    largest = _largest_training(study) if device == "cpu" else None
+    choice = _probe(student_model(study), study.training, task, wanted, threads, place, cuda_graphs, largest=largest)
     return choice, peaks_if_they_fit(choice.threads, device)
 
 
@@ -241,6 +251,11 @@ def _loaded(subject: Subject, task: Task, device: torch.device) -> nn.Module:
     return model.to(device).to(memory_format=torch.channels_last)
 
 
+def _largest_training(study: StudyConfig) -> tuple[ModelConfig, TrainingConfig]:
+    student, training = largest_training(arms_of(study)[0].study)  # of compared methods all propose the same
+    return cut_from_teacher(bare(student), study), training
+
+
 def _are_captured(study: StudyConfig, task: Task, device: str) -> bool:
     """Whether training steps are captured as CUDA graphs: those on images alone can be, which are of one shape."""
     return study.resources.cuda_graphs and device == "cuda" and isinstance(task, ImageTask)
@@ -255,41 +270,64 @@ def _probe(
     device: torch.device,
     cuda_graphs: bool = False,
     *,
-    with_memory: bool = False,
+    largest: tuple[ModelConfig, TrainingConfig] | None = None,
 ) -> PrecisionChoice:
-    """The arithmetic that is wanted, or the quickest; on a CPU with the memory that it takes, if asked for."""
-
-    def make() -> tuple[nn.Module, Vocabulary | None]:
-        network = build_network(bare(model), task, seed=0)
-        return network, trim_network(network, model, training, task)
-
-    def inputs(find: Callable[[Feed, EpochOrder, int], EpochOrder]) -> NetworkInput:
-        vocabulary = make()[1] if trims_vocabulary(model, training) else None
-        feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
-        batch = find(feed, feed.arrange(EpochOrder.of(task, 1), training.batch_size), training.batch_size)
-        return feed.read(batch.indices, batch.views)
-
-    def measured(choice: PrecisionChoice) -> PrecisionChoice:
-        if not with_memory or device.type != "cpu":
-            return choice
-        memory = if_it_fits(partial(training_memory, make()[0], inputs(longest_batch), training, choice))
-        return choice.model_copy(update={"memory": memory})
+    """The arithmetic that is wanted, or the quickest; with the memory of the largest training, where it is given."""
 
     def probe() -> tuple[PrecisionChoice, bool]:
-        timed = inputs(typical_batch)
         choice, lasts = choose_precision(
-            lambda: make()[0], timed, training, threads=threads, device=device, cuda_graphs=cuda_graphs
+            lambda: _network(model, training, task)[0],
+            _batch(model, training, task, device, typical_batch),
+            training,
+            threads=threads,
+            device=device,
+            cuda_graphs=cuda_graphs,
         )
-        return measured(choice), lasts
+        return _with_memory(choice, largest, task), lasts
 
     if wanted != "auto":
-        return measured(fixed_precision(wanted, threads, device))
+        return _with_memory(fixed_precision(wanted, threads, device), largest, task)
     what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
-    what += [name for name, holds in (("recorded", cuda_graphs), ("memory", with_memory)) if holds]
+    what += ["recorded"] if cuda_graphs else []
+    what += [part.model_dump(mode="json") for part in largest or ()]
     try:
         return remembered(probe, what, threads, device, cache_folder() / "probes")
     except TrialFailed as error:
         raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
+
+
+def _with_memory(
+    choice: PrecisionChoice, largest: tuple[ModelConfig, TrainingConfig] | None, task: Task
+) -> PrecisionChoice:
+    """The choice, with what the largest training takes on a CPU, where it is given."""
+    if largest is None:
+        return choice
+    model, training = largest
+    inputs = _batch(model, training, task, torch.device("cpu"), longest_batch)
+    network, _ = _network(model, training, task)
+    memory = if_it_fits(partial(training_memory, network, inputs, training, choice))
+    return choice.model_copy(update={"memory": memory})
+
+
+def _network(model: ModelConfig, training: TrainingConfig, task: Task) -> tuple[nn.Module, Vocabulary | None]:
+    """A fresh network as it is trained, and its vocabulary, where that is trimmed."""
+    network = build_network(bare(model), task, seed=0)
+    return network, trim_network(network, model, training, task)
+
+
+def _batch(
+    model: ModelConfig,
+    training: TrainingConfig,
+    task: Task,
+    device: torch.device,
+    find: Callable[[Feed, EpochOrder, int], EpochOrder],
+) -> NetworkInput:
+    """A batch of the first epoch as a network takes it."""
+    vocabulary = _network(model, training, task)[1] if trims_vocabulary(model, training) else None
+    feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
+    order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
+    batch = find(feed, order, training.batch_size)
+    return feed.read(batch.indices, batch.views)
 
 
 def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:

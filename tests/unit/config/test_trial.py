@@ -11,7 +11,7 @@ from autockd.config import StudyConfig, TrialConfig, baseline_config, trial_conf
 from autockd.config.methods import AnnealingKD, ContinuationKD, HintonKD, NoDistillation
 from autockd.config.models import CifarResNet
 from autockd.config.training import TrainingConfig
-from autockd.config.trial import conditioned_space, default_params
+from autockd.config.trial import conditioned_space, default_params, largest_training
 
 
 def study(space: dict[str, Any] | None = None, **changes: Any) -> StudyConfig:
@@ -94,6 +94,20 @@ def test_a_baseline_is_the_study_with_another_method() -> None:
     baseline, own = baseline_config(study(), HintonKD(alpha=0.5)), trial_config(study(), {})
     assert baseline.method == HintonKD(alpha=0.5)
     assert (baseline.training, baseline.student, baseline.seed) == (own.training, own.student, own.seed)
+
+
+def test_the_largest_training_is_of_the_largest_student_and_batch_that_may_be_proposed() -> None:
+    space = {
+        "batch_size": {"type": "choice", "choices": [16, 64, 32]},
+        "student_width": {"type": "int", "low": 2, "high": 9, "step": 2},
+        "learning_rate": {"type": "float", "low": 0.1, "high": 1.0},
+        "method": ALL_METHODS,
+    }
+    assert largest_training(study(space)) == (
+        CifarResNet(depth=14, width=8),
+        TrainingConfig(epochs=40, batch_size=64),
+    )
+    assert largest_training(study()) == (study().student.model, study().training)
 
 
 def test_default_params_are_the_studys_values_at_the_dimensions_alone() -> None:

@@ -98,10 +98,13 @@ def test_a_studys_own_precision_is_respected(task: Task, wanted: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what a process takes")
 @pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("wanted", ["auto", "fp32"])
-def test_what_a_trial_takes_of_memory_is_measured_by_its_batch(task: Task, wanted: str) -> None:
+def test_what_a_trial_takes_of_memory_is_measured_by_its_largest_batch(task: Task, wanted: str) -> None:
     def memory(samples: int) -> int:
-        training = TrainingConfig(epochs=4, batch_size=samples)
-        study = study_of(training=training, resources=ResourceConfig.model_validate({"precision": wanted}))
+        space = {"batch_size": {"type": "choice", "choices": [8, samples]}}
+        study = study_of(
+            search=SearchConfig.model_validate({"space": space}),
+            resources=ResourceConfig.model_validate({"precision": wanted}),
+        )
         found = probe_precision(study, many, threads=1, device="cpu")[0].memory
         assert found is not None
         return found
