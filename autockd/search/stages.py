@@ -93,7 +93,8 @@ def probe_precision(study: StudyConfig, task: Task, threads: int, device: str) -
         )
     wanted = study.resources.precision
     cuda_graphs, place = _are_captured(study, task, device), torch.device(device)
-    largest = _largest_training(study) if device == "cpu" else None
+    is_bounded = device == "cpu" and study.resources.parallel_trials is None  # by memory
+    largest = _largest_training(study) if is_bounded else None
     choice = _probe(student_model(study), study.training, task, wanted, threads, place, cuda_graphs, largest=largest)
     return choice, peaks_if_they_fit(choice.threads, device)
 

@@ -61,7 +61,10 @@ class Place:
             contextlib.redirect_stderr(err),
         ):
             patch.chdir(self.folder)
-            patch.setattr(os, "environ", {**self.environment})
+            for name in os.environ.keys() - self.environment.keys():
+                patch.delenv(name)
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
             code = main(words)
         return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 

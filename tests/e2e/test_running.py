@@ -36,7 +36,7 @@ def told_by(place: Place, study: str) -> list[Event]:
 
 def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) -> None:
     words = ("run", "tiny.yaml", "name=hopeless", "training.learning_rate=1e30", "search.space={}", "search.trials=2")
-    result = place.autockd(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
+    result = place.inside(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
     assert result.returncode == 4, result.stderr
     assert re.fullmatch(r"error: none of 2 trials succeeded: .*the loss became nan.*\n", result.stderr)
     assert result.stdout == ""
@@ -95,7 +95,7 @@ def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place, stopp
     del stopped
     used = History(told_by(place, "stopped")).arm_seconds("")
     words = ("resume", "stopped", "--time-budget", f"{used + 1:.1f}s", "--quiet", "--json")
-    result = place.done(*words)
+    result = place.done_inside(*words)
     summary = json.loads(result.stdout)
     assert summary["finished"] is True
     assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}
@@ -114,6 +114,6 @@ def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place, stopp
         Exported,
         StudyFinished,
     ]
-    more = place.autockd("resume", "stopped", "--time-budget", "1h")
+    more = place.inside("resume", "stopped", "--time-budget", "1h")
     assert more.returncode == 2
     assert "opened its test split" in more.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import json
 import os
 import re
@@ -36,9 +38,29 @@ SETTINGS = (
 
 
 def launch(script: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run it as a user does."""
     command = [sys.executable, str(SCRIPTS / script), *map(str, arguments)]
     environment = {**os.environ, "AUTOCKD_STUDIES": "studies"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=200, check=False)
+
+
+def call(script: str, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, which has imported everything before."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.syspath_prepend(str(SCRIPTS))
+        patch.chdir(cwd)
+        patch.setenv("AUTOCKD_STUDIES", "studies")
+        words = [str(argument) for argument in arguments]
+        try:
+            code = importlib.import_module(Path(script).stem).main(words)
+        except SystemExit as left:  # argparse's way
+            code = left.code
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +68,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder outside of the checkout, with `studies/tiny` in it."""
     folder = tmp_path_factory.mktemp("scripts")
     space = ROOT / "search_spaces" / "resnet8_from_resnet20_digits.yaml"
-    done = launch("run_study.py", space, *SETTINGS, cwd=folder)
+    done = call("run_study.py", space, *SETTINGS, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(folder / "studies" / "tiny" / "bundle")
     assert [f"trial {n}: complete" in done.stderr for n in range(3)] == [True] * 3
@@ -92,32 +114,17 @@ def test_a_mistake_is_named_in_a_line(place: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("compare_trials", ("tiny", "tyni"), "no study 'tyni'"),
-        ("compare_trials", ("tiny", "--top", "0"), "--top must be at least 1"),
-        ("export_best", ("tiny", "--to", "x", "--trial", "99"), "there is no trial 99"),
+        ("compare_trials.py", ("tiny", "tyni"), "no study 'tyni'"),
+        ("compare_trials.py", ("tiny", "--top", "0"), "--top must be at least 1"),
+        ("export_best.py", ("tiny", "--to", "x", "--trial", "99"), "there is no trial 99"),
     ],
 )
-def test_so_are_others(
-    place: Path,
-    script: str,
-    arguments: tuple[str, ...],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """In this process, which has imported everything before."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    monkeypatch.chdir(place)
-    monkeypatch.setenv("AUTOCKD_STUDIES", "studies")
-    try:
-        code = importlib.import_module(script).main(arguments)
-    except SystemExit as left:  # argparse's way
-        code = left.code
-    said = capsys.readouterr()
-    assert code == 2
-    assert message in said.err
-    assert "Traceback" not in said.err
-    assert said.out == ""
+def test_so_are_others(place: Path, script: str, arguments: tuple[str, ...], message: str) -> None:
+    done = call(script, *arguments, cwd=place)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 def in_shell(code: str, checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from brief_trials import brief_trainable
 
 from autockd.config.methods import HintonKD
 from autockd.config.models import CifarResNet
-from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig, TeacherConfig
+from autockd.config.schema import ResourceConfig, SearchConfig, StudentConfig, StudyConfig, TeacherConfig
 from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.config.trial import trial_config
@@ -26,6 +27,7 @@ from autockd.records import TrialReport
 from autockd.search.cluster import Cluster, cluster
 from autockd.search.halt import Halt
 from autockd.search.proposal import Proposal
+from autockd.search.resources import memory_for_trials
 from autockd.search.runner import drive
 
 pytestmark = [
@@ -125,43 +127,45 @@ def looking_trainable(folder: Path) -> Any:
     return brief_trainable(look)
 
 
-def test_trials_run_on_workers_that_imported_everything_ahead(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Ray, for a study with a trial on each core."""
+    with cluster(study(usable_cores()), tmp_path_factory.mktemp("study")) as join:
+        yield join()
+
+
+def run(machine: Cluster, trainable: Any, trials: int, folder: Path) -> list[Any]:
+    """Run so many trials; what each has written into a file of its number."""
+    drive(Book(study(trials)), trainable, machine.allocation.ray, folder, Halt(folder), trials=trials, retries=0)
+    return [json.loads((folder / f"{number}.json").read_text()) for number in range(trials)]
+
+
+def test_trials_run_on_workers_that_imported_everything_ahead(machine: Cluster, tmp_path: Path) -> None:
     """And the one that made things ready is kept, while they run on every core."""
-    trials = usable_cores()
-    config = study(trials)
-    with cluster(config, tmp_path) as join:
-        machine = join()
-        first, began = who_runs(machine), time.time()
-        held, left = memory_of(machine)
-        share = machine.allocation.ray
-        drive(Book(config), looking_trainable(tmp_path), share, tmp_path, Halt(tmp_path), trials=trials, retries=0)
-        assert who_runs(machine) == first
+    first, began = who_runs(machine), time.time()
+    held, left = memory_of(machine)
+    found = run(machine, looking_trainable(tmp_path), usable_cores(), tmp_path)
+    assert who_runs(machine) == first
     assert held - left > 80e6, "an idle worker gives back what it has freed"
-    found = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
-    assert len(found) == trials
     assert first not in [seen["process"] for seen in found]
     assert all(seen["imported"] for seen in found)
     assert all(seen["started"] < began for seen in found)
 
 
 @pytest.mark.skipif(usable_cores() < 2, reason="on one core trials follow each other anyway")
-def test_trials_whose_memory_is_short_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(memory_for_trials() is None, reason="the system does not say what memory there is")
+def test_trials_whose_memory_is_short_follow_each_other(machine: Cluster, tmp_path: Path) -> None:
     """Ray, which has cores for two, is asked for the memory of each."""
-    machine_memory = 6 << 30
-    monkeypatch.setattr("autockd.search.resources.memory", lambda: (machine_memory, machine_memory))
-    config, trials = study(2), 2
+    room = memory_for_trials()
+    assert room is not None
 
     def spend(number: int) -> None:
         began = time.time()
         time.sleep(0.5)
         (tmp_path / f"{number}.json").write_text(json.dumps([began, time.time()]), encoding="utf-8")
 
-    with cluster(config, tmp_path) as join:
-        machine = join()
-        assert machine.allocation.parallel >= 2
-        assert machine.make_room(config.resources, 2 << 30)
-        share = machine.allocation.ray
-        assert share["memory"] > 2 << 30
-        drive(Book(config), brief_trainable(spend), share, tmp_path, Halt(tmp_path), trials=trials, retries=0)
-    (_, first_ended), (second_began, _) = sorted(json.loads(path.read_text()) for path in tmp_path.glob("*.json"))
+    assert machine.allocation.parallel >= 2
+    assert machine.make_room(ResourceConfig(), room // 2)  # and what a worker takes beside
+    assert machine.allocation.parallel == 1
+    (_, first_ended), (second_began, _) = sorted(run(machine, brief_trainable(spend), 2, tmp_path))
     assert first_ended <= second_began
