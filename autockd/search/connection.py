@@ -200,21 +200,26 @@ def _connect(address: str, preload: str | None) -> None:
 
 @contextmanager
 def _no_more_than_needed() -> Iterator[None]:
-    """Within this Ray starts without its autoscaler, and without what copies the logs of workers to this process.
+    """Within this Ray starts without its autoscaler, its API server, and what copies logs of workers to this process.
 
-    Nobody asks them for anything here, and each is a Python process that imports Ray while workers want the cores. What
+    Nobody asks them for anything here, and each is a Python process that imports Ray while workers want the cores. Ray
+    even waits for the API server, which without a dashboard only tells its makers of its use, before it goes on. What
     `ray start` has options for, `ray.init` has not; a Ray that knows them by other names starts them.
     """
-    from ray._private import parameter
+    from ray._private import parameter, services
 
-    plain = parameter.RayParams
+    plain, api_server = parameter.RayParams, getattr(services, "start_api_server", None)
     unneeded = {"no_monitor": True, "include_log_monitor": False}
     if unneeded.keys() <= inspect.signature(plain).parameters.keys():
         parameter.RayParams = partial(plain, **unneeded)
+    if api_server is not None:
+        services.start_api_server = lambda *_, **__: (None, None)  # neither an address nor a process
     try:
         yield
     finally:
         parameter.RayParams = plain
+        if api_server is not None:
+            services.start_api_server = api_server
 
 
 def _machine() -> dict[str, int | None]:

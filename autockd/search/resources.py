@@ -108,8 +108,8 @@ def allocate(
 def _say_memory(each: int, nodes: Sequence[Mapping[str, float]]) -> str:
     room = sum(node.get("memory", 0.0) for node in nodes)
     return (
-        f"each takes {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB that trials may have "
-        "(resources.parallel_trials is heard whatever they take)"
+        f"each takes {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB that trials may have (resources.cpus_per_trial "
+        "gives them the cores that are left, and resources.parallel_trials is heard whatever they take)"
     )
 
 

@@ -274,8 +274,13 @@ def _probe(
     largest: tuple[ModelConfig, TrainingConfig] | None = None,
 ) -> PrecisionChoice:
     """The arithmetic that is wanted, or the quickest; with the memory of the largest training, where it is given."""
+    fixed = None if wanted == "auto" else fixed_precision(wanted, threads, device)
+    if fixed is not None and largest is None:
+        return fixed
 
     def probe() -> tuple[PrecisionChoice, bool]:
+        if fixed is not None:
+            return _with_memory(fixed, largest, task), True
         choice, lasts = choose_precision(
             lambda: _network(model, training, task)[0],
             _batch(model, training, task, device, typical_batch),
@@ -286,15 +291,15 @@ def _probe(
         )
         return _with_memory(choice, largest, task), lasts
 
-    if wanted != "auto":
-        return _with_memory(fixed_precision(wanted, threads, device), largest, task)
     what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
     what += ["recorded"] if cuda_graphs else []
     what += [part.model_dump(mode="json") for part in largest or ()]
+    what += [wanted] if fixed is not None else []
     try:
-        return remembered(probe, what, threads, device, cache_folder() / "probes")
+        found = remembered(probe, what, threads, device, cache_folder() / "probes")
     except TrialFailed as error:
         raise ConfigError([error.as_problem("resources.cuda_graphs")]) from error
+    return found if fixed is None else fixed.model_copy(update={"memory": found.memory})
 
 
 def _with_memory(

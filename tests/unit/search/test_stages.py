@@ -111,6 +111,7 @@ def test_what_a_trial_takes_of_memory_is_measured_by_its_largest_batch(task: Tas
 
     many = replace(task, train=Split(torch.cat([task.train.inputs] * 40), torch.cat([task.train.targets] * 40)))  # type: ignore[list-item]
     assert 100e6 < memory(16) < memory(4000) - 20e6
+    assert memory(4000) == memory(4000), "on a machine it is measured once: the number of trials at a time goes by it"
 
 
 def test_a_study_is_probed_once_on_a_machine(task: Task, own_cache: Path) -> None:
