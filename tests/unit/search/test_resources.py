@@ -101,8 +101,8 @@ def test_memory_that_is_short_is_asked_of_ray() -> None:
     assert 2 * GB < found.ray["memory"] < 2.5 * GB
     assert found.reason == (
         "4 trials at a time with 1 core each, of 10 cores and 0 GPUs on 2 nodes: each takes 2.1 GB of the 55.0 GB that "
-        "trials may have (resources.cpus_per_trial gives them the cores that are left, and resources.parallel_trials is "
-        "heard whatever they take)"
+        "trials may have (resources.cpus_per_trial gives them the cores that are left, and resources.parallel_trials "
+        "is heard whatever they take)"
     )
     assert "memory" not in allocate(ResourceConfig(), [{"CPU": 8.0, "memory": 1 * GB}], 2 * GB).ray, "none would start"
 
