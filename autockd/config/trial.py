@@ -19,7 +19,6 @@ from autockd.hashing import content_hash
 STUDENT_DIMENSIONS = {"student_depth": "depth", "student_width": "width", "student_layers": "layers"}
 """Names in a search space, and the field of the student's model that each sets."""
 
-
 _SIZES = ("batch_size", *STUDENT_DIMENSIONS)
 """Dimensions by which trials differ in the memory that they take."""
 

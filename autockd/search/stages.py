@@ -281,9 +281,10 @@ def _probe(
     def probe() -> tuple[PrecisionChoice, bool]:
         if fixed is not None:
             return _with_memory(fixed, largest, task), True
+        vocabulary = _network(model, training, task)[1] if trims_vocabulary(model, training) else None
         choice, lasts = choose_precision(
             lambda: _network(model, training, task)[0],
-            _batch(model, training, task, device, typical_batch),
+            _batch(model, training, task, device, vocabulary, typical_batch),
             training,
             threads=threads,
             device=device,
@@ -309,8 +310,8 @@ def _with_memory(
     if largest is None:
         return choice
     model, training = largest
-    inputs = _batch(model, training, task, torch.device("cpu"), longest_batch)
-    network, _ = _network(model, training, task)
+    network, vocabulary = _network(model, training, task)
+    inputs = _batch(model, training, task, torch.device("cpu"), vocabulary, longest_batch)
     memory = if_it_fits(partial(training_memory, network, inputs, training, choice))
     return choice.model_copy(update={"memory": memory})
 
@@ -326,10 +327,10 @@ def _batch(
     training: TrainingConfig,
     task: Task,
     device: torch.device,
+    vocabulary: Vocabulary | None,
     find: Callable[[Feed, EpochOrder, int], EpochOrder],
 ) -> NetworkInput:
-    """A batch of the first epoch as a network takes it."""
-    vocabulary = _network(model, training, task)[1] if trims_vocabulary(model, training) else None
+    """A batch of the first epoch as a network with this vocabulary takes it."""
     feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
     order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
     batch = find(feed, order, training.batch_size)

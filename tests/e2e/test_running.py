@@ -34,12 +34,15 @@ def told_by(place: Place, study: str) -> list[Event]:
     return events(place.folder / "studies" / study / "ledger.jsonl")
 
 
-def test_a_study_without_a_usable_student_ends_with_exit_code_4(place: Place) -> None:
+def test_a_study_without_a_usable_student_ends_with_exit_code_4(
+    place: Place, capfd: pytest.CaptureFixture[str]
+) -> None:
     words = ("run", "tiny.yaml", "name=hopeless", "training.learning_rate=1e30", "search.space={}", "search.trials=2")
     result = place.inside(*words, "resources.precision=fp32", "tracking.enabled=false", "--quiet", "--json")
     assert result.returncode == 4, result.stderr
     assert re.fullmatch(r"error: none of 2 trials succeeded: .*the loss became nan.*\n", result.stderr)
     assert result.stdout == ""
+    assert capfd.readouterr() == ("", ""), "nor does anything go past Python"
     told = told_by(place, "hopeless")
     assert [event.state for event in told if isinstance(event, TrialFinished)] == ["failed"] * 2
     assert isinstance(told[-1], StudyFinished)
@@ -90,7 +93,9 @@ def test_ctrl_c_ends_a_run_with_exit_code_130(place: Place, stopped: tuple[int, 
     assert kept, "what was running goes on from there"
 
 
-def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place, stopped: tuple[int, str]) -> None:
+def test_a_search_whose_time_is_over_exports_the_best_so_far(
+    place: Place, stopped: tuple[int, str], capfd: pytest.CaptureFixture[str]
+) -> None:
     """Quiet, it prints one JSON document and nothing else."""
     del stopped
     used = History(told_by(place, "stopped")).arm_seconds("")
@@ -100,6 +105,7 @@ def test_a_search_whose_time_is_over_exports_the_best_so_far(place: Place, stopp
     assert summary["finished"] is True
     assert {row["subject"] for row in summary["evaluated"]} == {"teacher", "baseline", "best"}
     assert result.stderr == ""
+    assert capfd.readouterr() == ("", ""), "nor does anything go past Python"
     told = told_by(place, "stopped")
     begun = {event.trial for event in told if isinstance(event, TrialStarted)}
     ends = {event.trial: event for event in told if isinstance(event, TrialFinished)}
