@@ -9,6 +9,10 @@
 
 set -euo pipefail
 
+# Set in many containers. Every process of Ray's would compile anew all that it imports: nothing is compiled before it is
+# used, for that takes pip longer than all the rest of its work.
+unset PYTHONDONTWRITEBYTECODE
+
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
 STAMP="$VENV/.autockd-installed"       # "<kind> <checksum>" of the last complete installation
@@ -88,6 +92,7 @@ no_python() {
 # Debian's, where one may install it and nobody has named another.
 install_python() {
   [ -z "${PYTHON:-}" ] && command -v apt-get >/dev/null && may_be_root || return 1
+  wait # for whoever else installs Debian packages
   say "installing python3 and python3-venv"
   as_root apt-get update -qq >&2 && apt_install python3 python3-venv
 }
@@ -116,17 +121,10 @@ install_packages() {
     pip_install -e "$ROOT[dev]"
     pip_install --no-deps "${REFERENCE_PACKAGES[@]}"
   fi
-  compile_modules
   printf '%s %s\n' "$kind" "$2" >"$STAMP"
   rm -f "$UNFINISHED"
   trap - INT
   say "installed in $((SECONDS - began)) s"
-}
-
-# On all cores, where pip compiles on one. Nobody else would where PYTHONDONTWRITEBYTECODE is set, as in many containers,
-# and every process of Ray's would compile all that it imports.
-compile_modules() {
-  "$VENV/bin/python" -m compileall -q -j 0 "$VENV/lib" "$ROOT/autockd" >/dev/null 2>&1 || : # some packages hold templates of modules
 }
 
 pip_install() {

@@ -18,7 +18,7 @@ from autockd.search.connection import LOCAL, connecting
 from autockd.search.halt import Halt
 from autockd.search.held import HeldWorkers
 from autockd.search.nodes import Node, check_nodes, living_nodes
-from autockd.search.preload import FIRST
+from autockd.search.preload import FIRST, kind_of_workers
 from autockd.search.proposal import Book
 from autockd.search.resources import Allocation, allocate, memory_for_trials
 from autockd.search.worker import WorkerSetting
@@ -206,7 +206,10 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
     """
     config = study.resources
     ahead = _keeps_every_core_busy(study)
-    with connecting(config.address, preload=study.task.kind if ahead else None) as wait, ExitStack() as before_the_end:
+    with (
+        connecting(config.address, preload=kind_of_workers(study) if ahead else None) as wait,
+        ExitStack() as before_the_end,
+    ):
 
         def join() -> Cluster:
             wait()

@@ -71,8 +71,8 @@ def connecting(address: str, *, preload: str | None = None) -> Iterator[Callable
 
     Args:
         address: `local`, `auto`, or host:port of a cluster of which this machine is a node.
-        preload: kind of the task (`image` or `text`) whose workers Ray starts and lets import ahead, one for each core
-            of this machine; None has each import what it needs once it needs it.
+        preload: kind of the workers (see `kind_of_workers`) that Ray starts and lets import ahead, one for each core of
+            this machine; None has each import what it needs once it needs it.
 
     Yields:
         A function that waits for the connection, and raises what stands in its way; at the end Ray is stopped, or left.

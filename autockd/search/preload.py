@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 from autockd.garbage import look_seldom
 
+if TYPE_CHECKING:
+    from autockd.config.schema import StudyConfig
+
 _KIND = "AUTOCKD_PRELOAD"
 _FIRST = "AUTOCKD_FIRST"
+_NO_GPU = "AUTOCKD_NO_GPU"
 
 FIRST = {"env_vars": {_FIRST: "1"}}
 """Ray's runtime environment of the worker that makes things ready. So Ray starts one of its own for that: a worker that
 has run a function never becomes a trial's."""
 
-_ALWAYS = ("autockd.search.stages", "torch._dynamo")  # the last, by the first optimizer
+_ALWAYS = ("autockd.search.stages",)
 _TRIALS = ("autockd.search.trainable",)
 """What the first worker does without: all else waits for it, and Tune takes a second."""
 
 _MODULES = {
     "image": _ALWAYS,
+    "torchvision": (*_ALWAYS, "torchvision.models"),
     "text": (
         *_ALWAYS,
         "transformers.masking_utils",
@@ -40,16 +47,30 @@ _NICE = 19
 """The niceness of a trial's worker meanwhile. Ray's workers have 15, and so get two and a half times its share."""
 
 
+def kind_of_workers(study: StudyConfig) -> str:
+    """By the study's task, and by the family of its networks: `image`, `torchvision` or `text`."""
+    parts = (study.teacher, study.assistant, study.student)
+    is_theirs = any(part is not None and part.model.family == "torchvision" for part in parts)
+    return "torchvision" if is_theirs else study.task.kind
+
+
 def preloading(kind: str | None) -> dict[str, str]:
     """Environment variables with which Ray has its workers on this machine import what tasks of a kind need.
 
-    All of them look for garbage seldom.
+    All of them look for garbage seldom, and do without what a machine without a GPU has no use for.
 
     Args:
-        kind: of the task, `image` or `text`; None has a worker import what it needs once it needs it.
+        kind: see `kind_of_workers`; None has a worker import what it needs once it needs it.
     """
+    import torch
+
     assert kind is None or kind in _MODULES
-    return {"RAY_preload_python_modules": "autockd.search.preloaded"} | ({} if kind is None else {_KIND: kind})
+    told = {"RAY_preload_python_modules": "autockd.search.preloaded"}
+    if kind is not None:
+        told[_KIND] = kind
+    if not torch.cuda.is_available():
+        told[_NO_GPU] = "1"
+    return told
 
 
 def start_first() -> None:
@@ -70,6 +91,8 @@ def preload() -> None:
     A thread of its own does it, for whoever has stood back may not step forward again.
     """
     look_seldom()
+    if _NO_GPU in os.environ:
+        _do_without_triton()
     kind = os.environ.get(_KIND)
     if kind is not None:
         is_first = _FIRST in os.environ
@@ -77,6 +100,12 @@ def preload() -> None:
         thread = threading.Thread(target=_import, args=(modules,), kwargs={"stands_back": not is_first})
         thread.start()
         thread.join()
+
+
+def _do_without_triton() -> None:
+    """Have this process find no compiler of GPU kernels: torch looks for it, and loads its 70 MB where it is there."""
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+    logging.getLogger("torch.utils.flop_counter").setLevel(logging.ERROR)  # who says that it has not found it
 
 
 def _import(modules: tuple[str, ...], *, stands_back: bool) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from autockd.data.feeds import Feed
 from autockd.limits import Work
@@ -51,15 +53,45 @@ def _epoch_work(model: nn.Module, feed: Feed, *, training: bool) -> Work:
             numbers += output.numel()
 
     handles = [module.register_forward_hook(note) for module in network.modules()]
-    with FlopCounterMode(display=False) as counter, nullcontext() if training else torch.no_grad():
+    with _Counter() as counter, nullcontext() if training else torch.no_grad():
         answers = network(inputs)
         if training:
             answers.float().sum().backward()
     for handle in handles:
         handle.remove()
     passes = _PASSES if training else _ANSWER_PASSES
-    counted = Work(flop=float(counter.get_total_flops()), bytes=float(numbers * _BYTES * passes))
+    counted = Work(flop=float(counter.flop), bytes=float(numbers * _BYTES * passes))
     if isinstance(inputs, Mapping):
         assert feed.tokens is not None, "texts have tokens"
         return counted.times(feed.tokens / inputs["input_ids"].numel())
     return counted.times(len(feed) / len(rows))
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up floating-point operations by torch's formulas, as its `FlopCounterMode`, and without its compiler.
+
+    Attributes:
+        flop: so far.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flop = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles here; with True torch imports its compiler (see `autockd.training.optimizer`)."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is None:  # made of others that have one, perhaps
+            with self:
+                result = func.decompose(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        if formula is not None:
+            self.flop += formula(*args, **kwargs, out_val=result)
+        return result

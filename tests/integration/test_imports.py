@@ -63,7 +63,8 @@ precision = PrecisionChoice(precision="fp32", channels_last=False, threads=1, de
 (record,) = Trainer(trial, task, precision, bank=live, second_moment=1.0).fit()
 assert record.epoch == 1
 heavy = ("ray", "optuna", "mlflow", "sklearn", "datasets", "transformers", "matplotlib", "onnx", "onnxruntime")
-print(json.dumps(sorted(set(heavy) & set(sys.modules))))
+compilers = ("torch._dynamo", "torch._inductor")
+print(json.dumps(sorted({*heavy, *compilers} & set(sys.modules))))
 """
 
 LOAD_BUNDLE = """
@@ -81,22 +82,29 @@ import gc, json, os, sys
 import autockd.search.preloaded
 looks_after = gc.get_threshold()[0]
 before = set(sys.modules)
-there = [name for name in ("torch._dynamo", "ray.tune", "transformers") if name in before]
+there = [name for name in ("autockd.search.stages", "ray.tune", "torchvision", "transformers") if name in before]
 niceness = os.getpriority(os.PRIO_PROCESS, 0)
 """
 
 TRAIN_A_STEP = """
-import torch
+from autockd.config.training import TrainingConfig
+from autockd.training.optimizer import make_optimizer
 {build}
-torch.optim.SGD(network.parameters(), lr=0.1).step()
-print(json.dumps([there, niceness, len(set(sys.modules) - before)]))
+make_optimizer(network, TrainingConfig()).step()
+compilers = [name for name in ("torch._dynamo", "triton") if sys.modules.get(name)]
+print(json.dumps([there, niceness, len(set(sys.modules) - before), compilers]))
 """
 
 BUILD = {
     "image": "from autockd.models.resnet import ResNet6n2; network = ResNet6n2(8, (4, 4, 4), 'A', classes=2)",
+    "torchvision": "import torchvision.models; network = torchvision.models.get_model('resnet18', num_classes=2)",
     "text": "from transformers import BertConfig, BertModel; network = BertModel(BertConfig(num_hidden_layers=1))",
 }
-AHEAD = {"image": ["torch._dynamo", "ray.tune"], "text": ["torch._dynamo", "ray.tune", "transformers"]}
+AHEAD = {
+    "image": ["autockd.search.stages", "ray.tune"],
+    "torchvision": ["autockd.search.stages", "ray.tune", "torchvision"],
+    "text": ["autockd.search.stages", "ray.tune", "torchvision", "transformers"],  # the last asks for the one before
+}
 
 
 def _run(code: str, *arguments: str, **environment: str) -> str:
@@ -155,21 +163,22 @@ def test_a_trial_needs_torch_alone(looks: list[Any]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["image", "text"])
+@pytest.mark.parametrize("kind", AHEAD)
 def test_a_worker_has_imported_ahead_what_a_trial_needs_and_is_no_nicer_for_it(kind: str) -> None:
     """A student is built and trained for a step; what is new beyond its own architecture's modules is few."""
     code = PRELOAD + TRAIN_A_STEP.format(build=BUILD[kind])
-    there, niceness, more = json.loads(_run(code, **preloading(kind)))
+    there, niceness, more, compilers = json.loads(_run(code, **preloading(kind)))
     assert there == AHEAD[kind]
     assert niceness == os.getpriority(os.PRIO_PROCESS, 0)
     assert more < 30
+    assert compilers == ([] if kind == "image" else ["torch._dynamo"]), "torchvision and transformers ask for this one"
 
 
 @pytest.mark.slow
 def test_the_worker_that_makes_things_ready_does_without_tune_and_stands_back_behind_nobody() -> None:
     report = "print(json.dumps([there, niceness]))"
     found = json.loads(_run(PRELOAD + report, **preloading("image"), **FIRST["env_vars"]))
-    assert found == [["torch._dynamo"], os.getpriority(os.PRIO_PROCESS, 0)]
+    assert found == [["autockd.search.stages"], os.getpriority(os.PRIO_PROCESS, 0)]
 
 
 def test_nobody_else_imports_anything_ahead() -> None:

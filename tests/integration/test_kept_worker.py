@@ -121,7 +121,7 @@ def looking_trainable(folder: Path) -> Any:
 
     def look(number: int) -> None:
         time.sleep(STOPPED_AFTER)
-        seen = {"process": os.getpid(), "started": started(), "imported": "torch._dynamo" in sys.modules}
+        seen = {"process": os.getpid(), "started": started(), "imported": "autockd.search.stages" in sys.modules}
         (folder / f"{number}.json").write_text(json.dumps(seen), encoding="utf-8")
 
     return brief_trainable(look)

@@ -65,3 +65,27 @@ def test_nesterov_without_a_momentum_is_refused() -> None:
     with pytest.raises(ValidationError, match="nesterov needs a momentum above 0"):
         TrainingConfig(momentum=0.0, nesterov=True)
     TrainingConfig(optimizer="adamw", learning_rate=0.001, momentum=0.0, nesterov=True)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_its_steps_are_torchs_bit_for_bit(name: str) -> None:
+    """With momentum and decay, from a state that was kept, with gradients recorded around it or not."""
+    config = TrainingConfig(optimizer=name, learning_rate=0.1, momentum=0.9, weight_decay=0.1)  # type: ignore[arg-type]
+    ours, theirs = network(), network()
+    optimizer = make_optimizer(ours, config)
+    own = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[name]
+    assert type(optimizer) is not own
+    other = own(make_optimizer(theirs, config).param_groups)
+    for number in range(4):
+        if number == 2:
+            kept = optimizer.state_dict()
+            optimizer = make_optimizer(ours, config)
+            optimizer.load_state_dict(kept)
+        for model, chosen in ((ours, optimizer), (theirs, other)):
+            chosen.zero_grad()
+            assert all(parameter.grad is None for parameter in model.parameters())
+            model(torch.ones(4, 1, 4, 4)).square().sum().backward()
+            with torch.set_grad_enabled(number % 2 == 0):
+                chosen.step()
+    assert all(torch.equal(mine, its) for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert not torch.equal(ours[0].weight, network()[0].weight)  # type: ignore[arg-type,index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -10,7 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from autockd.config.models import CifarResNet
 from autockd.config.trial import TrialConfig
@@ -50,6 +53,29 @@ def test_the_papers_networks_cost_what_is_known(depth: int, known: float) -> Non
     work = epoch_work(network, feed_of(1, 32), training=True)
     assert work is not None
     assert work.flop == pytest.approx(known, rel=0.03)
+
+
+def grouped() -> nn.Module:
+    return torchvision.models.mobilenet_v3_small(num_classes=3)
+
+
+def attentive() -> nn.Module:
+    return torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=24, num_classes=3
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("build", [grouped, attentive])
+def test_operations_are_those_that_torchs_counter_counts(build: Callable[[], nn.Module], training: bool) -> None:
+    network, feed = build(), feed_of(2, 32)
+    with FlopCounterMode(display=False) as counter, contextlib.nullcontext() if training else torch.no_grad():
+        answers = network.eval()(feed.read(torch.arange(2), torch.zeros(2, dtype=torch.int64)))
+        if training:
+            answers.sum().backward()
+    work = epoch_work(network, feed, training=training)
+    assert work is not None
+    assert work.flop == counter.get_total_flops() > 0
 
 
 def test_counting_changes_nothing_of_a_run(
