@@ -28,9 +28,10 @@ from autockd.folders import cache_folder, write_whole
 from autockd.limits import Peaks
 from autockd.models import count_parameters, load_weights
 from autockd.models.vocabulary import Vocabulary
+from autockd.processor import memory
 from autockd.records import BankRecord, Diagnosis, Precision, PrecisionChoice, SubjectKind
 from autockd.training.bank import TeacherBank
-from autockd.training.batches import longest_batch, typical_batch
+from autockd.training.batches import largest_batch, typical_batch
 from autockd.training.diagnosis import diagnose
 from autockd.training.evaluation import predict
 from autockd.training.memory import if_it_fits
@@ -280,17 +281,18 @@ def _probe(
 
     def probe() -> tuple[PrecisionChoice, bool]:
         if fixed is not None:
-            return _with_memory(fixed, largest, task), True
+            return _with_memory(fixed, largest, task)
         vocabulary = _network(model, training, task)[1] if trims_vocabulary(model, training) else None
         choice, lasts = choose_precision(
             lambda: _network(model, training, task)[0],
-            _batch(model, training, task, device, vocabulary, typical_batch),
+            _batch(model, training, task, device, vocabulary, typical_batch)[1],
             training,
             threads=threads,
             device=device,
             cuda_graphs=cuda_graphs,
         )
-        return _with_memory(choice, largest, task), lasts
+        choice, is_known = _with_memory(choice, largest, task)
+        return choice, lasts and is_known
 
     what = [bare(model).model_dump(mode="json"), training.model_dump(mode="json"), task.fingerprint]
     what += ["recorded"] if cuda_graphs else []
@@ -305,15 +307,21 @@ def _probe(
 
 def _with_memory(
     choice: PrecisionChoice, largest: tuple[ModelConfig, TrainingConfig] | None, task: Task
-) -> PrecisionChoice:
-    """The choice, with what the largest training takes on a CPU, where it is given."""
+) -> tuple[PrecisionChoice, bool]:
+    """The choice, with what the largest training takes on a CPU, where it is given; and whether that is known.
+
+    Where not even one fits, just now, it is said to take all that there is: then trials run one at a time.
+    """
     if largest is None:
-        return choice
+        return choice, True
     model, training = largest
     network, vocabulary = _network(model, training, task)
-    inputs = _batch(model, training, task, torch.device("cpu"), vocabulary, longest_batch)
-    memory = if_it_fits(partial(training_memory, network, inputs, training, choice))
-    return choice.model_copy(update={"memory": memory})
+    read = partial(_batch, model, training, task, torch.device("cpu"), vocabulary, largest_batch)
+    found = if_it_fits(lambda: (training_memory(network, read, training, choice),))
+    if found is not None:
+        return choice.model_copy(update={"memory": found[0]}), True
+    there = memory()
+    return choice.model_copy(update={"memory": there[0] if there else None}), False
 
 
 def _network(model: ModelConfig, training: TrainingConfig, task: Task) -> tuple[nn.Module, Vocabulary | None]:
@@ -329,12 +337,12 @@ def _batch(
     device: torch.device,
     vocabulary: Vocabulary | None,
     find: Callable[[Feed, EpochOrder, int], EpochOrder],
-) -> NetworkInput:
-    """A batch of the first epoch as a network with this vocabulary takes it."""
+) -> tuple[Feed, NetworkInput]:
+    """The training samples as a network with this vocabulary takes them, and a batch of the first epoch."""
     feed = make_feed(model, task, task.train, device, augmented=True, vocabulary=vocabulary)
     order = feed.arrange(EpochOrder.of(task, 1), training.batch_size)
     batch = find(feed, order, training.batch_size)
-    return feed.read(batch.indices, batch.views)
+    return feed, feed.read(batch.indices, batch.views)
 
 
 def _bank_record(bank: TeacherBank, misses: int, hits: int, seconds: float) -> BankRecord:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 from pydantic import BaseModel
 
@@ -36,8 +36,11 @@ _PLACE = "bundle"
 """A field of records that says where in the study's folder something is, and must be found again."""
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-# One slash alone is what a URI has left after a detour through a path.
-_USER_INFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:/{1,2})(?:[^\s/?#@'\"]*|[^\s/:@'\"]+:[^\s'\"]*)@")
+# Up to the last @, for a password may hold one. One slash alone is what a URI has left after a detour through a path;
+# `models:/name@alias` is how MLflow names a version.
+_USER_INFO = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*:(?<!models:)/{1,2})(?:[^\s/?#'\"]*|[^\s/:@'\"]+:[^\s'\"]*)@"
+)
 _QUERY = re.compile(r"(?P<lead>[?&;])(?P<key>[\w.%-]+)=(?P<value>[^&;#\s'\"]+)")
 _HEADER = re.compile(
     r"(?P<scheme>\b(?:Bearer|Basic|Authorization[\"']?\s*:\s*[\"']?[\w-]+))\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE
@@ -53,7 +56,7 @@ _WELL_KNOWN = re.compile(
 """Tokens that tell by their shape whose they are: Hugging Face, GitHub, GitLab, OpenAI, Anthropic, AWS, Slack, JSON web
 tokens."""
 _PRIVATE_KEY = re.compile(r"(?P<begin>-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?P<end>-----END|\Z)", re.DOTALL)
-_PASSWORD_IN_URI = re.compile(r"://[^\s/:@]*:(?P<password>[^\s/@]+)@")
+_PASSWORD_IN_URI = re.compile(r"://[^\s/:@]*:(?P<password>[^\s/]+)@")
 
 
 @lru_cache(maxsize=4096)
@@ -144,8 +147,9 @@ def _is_secret_variable(name: str) -> bool:
 
 
 def _redact_query(match: re.Match[str]) -> str:
-    key = match["key"]
+    key, value = match["key"], unquote_plus(match["value"])
     secret = is_secret(key) or not _QUERY_WORDS.isdisjoint(re.split(r"[^a-z]+", key.lower()))
+    secret = secret or (value != match["value"] and redact(value) != value)  # as of `odbc_connect`
     return f"{match['lead']}{key}={MASK}" if secret else match[0]
 
 

@@ -46,24 +46,22 @@ def typical_batch(feed: Feed, order: EpochOrder, batch_size: int) -> EpochOrder:
         order: of the epoch, as the feed arranged it.
         batch_size: samples of a batch; an epoch of fewer is one batch.
     """
-    batches, widths = _whole_batches(feed, order, batch_size)
+    batches = _batches(order, batch_size)
+    if len(batches) > 1 and len(batches[-1].indices) < batch_size:
+        batches.pop()
+    widths = [feed.width(batch.indices) or 0 for batch in batches]
     mean = sum(widths) / len(widths)
     return min(zip(batches, widths, strict=True), key=lambda batch: abs(batch[1] - mean))[0]
 
 
-def longest_batch(feed: Feed, order: EpochOrder, batch_size: int) -> EpochOrder:
-    """The same of the longest one."""
-    batches, widths = _whole_batches(feed, order, batch_size)
-    return max(zip(batches, widths, strict=True), key=lambda batch: batch[1])[0]
+def largest_batch(feed: Feed, order: EpochOrder, batch_size: int) -> EpochOrder:
+    """The same of the one with the most numbers, padding included; it need not be whole."""
+    return max(_batches(order, batch_size), key=lambda batch: len(batch.indices) * (feed.width(batch.indices) or 1))
 
 
-def _whole_batches(feed: Feed, order: EpochOrder, batch_size: int) -> tuple[list[EpochOrder], list[int]]:
-    """The batches of an epoch, and their lengths; one that is not whole only where there is no other."""
+def _batches(order: EpochOrder, batch_size: int) -> list[EpochOrder]:
     parts = zip(torch.split(order.indices, batch_size), torch.split(order.views, batch_size), strict=True)
-    batches = list(itertools.starmap(EpochOrder, parts))
-    if len(batches) > 1 and len(batches[-1].indices) < batch_size:
-        batches.pop()
-    return batches, [feed.width(batch.indices) or 0 for batch in batches]
+    return list(itertools.starmap(EpochOrder, parts))
 
 
 class Batches:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autockd.config.training import TrainingConfig
-from autockd.data.feeds import NetworkInput
+from autockd.data.feeds import Feed, NetworkInput
 from autockd.processor import cpu_has_bf16, physical_cores
 from autockd.records import Precision, PrecisionChoice
 from autockd.training.memory import if_it_fits, peak_memory
@@ -166,13 +166,16 @@ def fixed_precision(precision: Precision, threads: int, device: torch.device) ->
 
 
 def training_memory(
-    model: nn.Module, inputs: NetworkInput, training: TrainingConfig, choice: PrecisionChoice
+    model: nn.Module,
+    read: Callable[[], tuple[Feed, NetworkInput]],
+    training: TrainingConfig,
+    choice: PrecisionChoice,
 ) -> int | None:
     """Bytes that a process has for itself while it trains on a CPU; None where the system does not say.
 
     Args:
         model: the student.
-        inputs: its largest batch.
+        read: makes its feed, which may have a copy of all samples, and reads its largest batch.
         training: its optimizer.
         choice: its arithmetic.
     """
@@ -180,7 +183,8 @@ def training_memory(
     threads_before = torch.get_num_threads()
 
     def train() -> None:
-        _best = [tensor.clone() for tensor in model.state_dict().values()]  # as a trial keeps them
+        _best = [tensor.clone() for tensor in model.state_dict().values()]  # as a trial keeps them, and the feed
+        _feed, inputs = read()
         step, _ = _step_of(model, inputs, training, variant, torch.device("cpu"))
         for _ in range(2):  # the second beside what the optimizer keeps
             step()

@@ -19,7 +19,7 @@ from autockd.hashing import content_hash
 from autockd.processor import cpu_kind
 from autockd.records import PrecisionChoice
 
-_STEPS = 5
+_STEPS = 6
 """Raised where a training step is computed otherwise than before, another one is timed, or more is kept of it."""
 
 AGAIN = "; timed here before"

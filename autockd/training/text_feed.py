@@ -44,17 +44,18 @@ class TextFeed:
         """Batches of like length, from windows of 32 batches of the shuffled samples.
 
         A window's samples are sorted by length and cut into batches, which stand in the order of their first sample
-        in `order`: as random as that. A smaller batch comes last in the epoch, as ever.
+        in `order`: as random as that. A smaller batch comes last in the epoch, as ever, of samples that chance has put
+        there: each of them counts for more than another, and the longest would do so in every epoch of a small set.
         """
         windows = torch.split(torch.arange(len(order.indices)), WINDOW * batch_size)
         places = torch.cat([self._by_length(order.indices, window, batch_size) for window in windows])
         return EpochOrder(order.indices[places], order.views[places])
 
     def _by_length(self, indices: Tensor, window: Tensor, batch_size: int) -> Tensor:
-        rising = window[self._lengths[indices[window]].argsort(stable=True)]
         whole = len(window) // batch_size * batch_size
-        batches = rising[:whole].view(-1, batch_size)
-        return torch.cat([batches[batches.amin(dim=1).argsort()].flatten(), rising[whole:]])
+        kept, rest = window[:whole], window[whole:]
+        batches = kept[self._lengths[indices[kept]].argsort(stable=True)].view(-1, batch_size)
+        return torch.cat([batches[batches.amin(dim=1).argsort()].flatten(), rest])
 
     def evaluation(self) -> Iterator[tuple[Tensor, NetworkTokens]]:
         """By rising length."""

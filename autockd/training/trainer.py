@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from autockd.config.trial import TrialConfig
 from autockd.data.image_feed import ImageFeed
+from autockd.data.metrics import METRICS
 from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.distillation import LossParts, Row, compile_plan, make_method
@@ -26,7 +27,7 @@ from autockd.models.folding import folded, refold
 from autockd.records import EpochRecord, PrecisionChoice
 from autockd.training.bank import TeacherBank
 from autockd.training.batches import Batch, Batches
-from autockd.training.evaluation import evaluate
+from autockd.training.evaluation import predict
 from autockd.training.networks import based_on, build_network, make_feed, trim_network
 from autockd.training.optimizer import clip_gradients, make_optimizer, set_learning_rate
 from autockd.training.precision import autocast, memory_format, without_tf32_if_fp32
@@ -138,7 +139,7 @@ class Trainer:
         """Train the epochs that are left; yields after each.
 
         Raises:
-            TrialFailed: the loss is not finite.
+            TrialFailed: the loss is not finite, or what the student answers.
         """
         while self.progress.epoch < self.trial.training.epochs:
             began = time.perf_counter()
@@ -261,10 +262,16 @@ class Trainer:
         return folded(self.model, self.precision.precision) if is_worth_it else self.model
 
     def _evaluate(self) -> float:
-        """The student's metric on the validation split, in the arithmetic that it trains in."""
+        """The student's metric on the validation split, in the arithmetic that it trains in.
+
+        Raises:
+            TrialFailed: an answer is not finite. The loss tells so of all steps but the last.
+        """
         refold(self._answering)
-        targets, metric = self.task.validation.targets, self.task.metric
-        return evaluate(self._answering, self._validation, targets, metric, precision=self.precision.precision)
+        answers = predict(self._answering, self._validation, precision=self.precision.precision)
+        if not bool(answers.isfinite().all()):
+            self._fail("an answer of the student is no finite number")
+        return METRICS[self.task.metric].compute(answers, self.task.validation.targets)
 
     def _restart(self, step: int) -> None:
         """A new stage begins at a step: the best weights of the stages before it, a fresh optimizer.
@@ -294,8 +301,10 @@ class Trainer:
     def _require_finite(self, loss: float) -> None:
         """Or weights that are no numbers could be the best so far: they have a correlation of 0."""
         if not math.isfinite(loss):
-            epoch = self.progress.epoch + 1
-            raise TrialFailed(f"the loss became {loss} in epoch {epoch}", "a lower learning_rate may help")
+            self._fail(f"the loss became {loss}")
+
+    def _fail(self, what: str) -> NoReturn:
+        raise TrialFailed(f"{what} in epoch {self.progress.epoch + 1}", "a lower learning_rate may help")
 
     def _record(self, metric: float, totals: Tensor, train_seconds: float, evaluate_seconds: float) -> EpochRecord:
         samples, tokens = len(self.task.train), self._feed.tokens

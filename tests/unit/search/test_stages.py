@@ -29,9 +29,12 @@ from autockd.config.tasks import Digits
 from autockd.config.training import TrainingConfig
 from autockd.data import HeldOut, Split, Task
 from autockd.data.order import EpochOrder
+from autockd.data.task import ImageTask
+from autockd.data.views import Views
 from autockd.errors import ConfigError, EnvironmentProblem, StudyError, TrialFailed
 from autockd.folders import CACHE_ENV, write_whole
 from autockd.models import build_model, save_weights
+from autockd.processor import memory
 from autockd.records import BankRecord, PrecisionChoice
 from autockd.search.stages import (
     Subject,
@@ -112,6 +115,40 @@ def test_what_a_trial_takes_of_memory_is_measured_by_its_largest_batch(task: Tas
     many = replace(task, train=Split(torch.cat([task.train.inputs] * 40), torch.cat([task.train.targets] * 40)))  # type: ignore[list-item]
     assert 100e6 < memory(16) < memory(4000) - 20e6
     assert memory(4000) == memory(4000), "on a machine it is measured once: the number of trials at a time goes by it"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what a process takes")
+@pytest.mark.usefixtures("own_cache")
+def test_the_copy_of_all_images_that_views_take_is_part_of_it(task: ImageTask) -> None:
+    """Each worker has it for itself, and as much again while it is made."""
+    images = torch.zeros(4000, 1, 32, 32, dtype=torch.uint8)
+    many = replace(task, train=Split(images, torch.arange(4000) % 10))
+
+    def taken(views: Views) -> int:
+        padded = replace(many, views=views, fingerprint=str(views))
+        found = probe_precision(study_of(), padded, threads=1, device="cpu")[0].memory
+        assert found is not None
+        return found
+
+    copied = 4000 * (32 + 2 * 60) ** 2
+    assert taken(Views(60)) > taken(Views()) + 0.9 * copied
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_training_that_does_not_fit_just_now_leaves_one_trial_at_a_time_and_is_measured_again(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: object) -> int:
+        raise MemoryError
+
+    study, there = study_of(resources=ResourceConfig(precision="fp32")), memory()
+    with monkeypatch.context() as patch:
+        patch.setattr("autockd.search.stages.training_memory", none_left)
+        found = probe_precision(study, task, threads=1, device="cpu")[0]
+    assert found.memory == (there and there[0])
+    again = probe_precision(study, task, threads=1, device="cpu")[0]
+    assert again.memory is None or again.memory < 4e9
+    assert AGAIN not in again.reason
 
 
 def test_a_study_is_probed_once_on_a_machine(task: Task, own_cache: Path) -> None:

@@ -19,6 +19,9 @@ CANARY = "c4nary-Hunter2"
     [
         f"http://ada:{CANARY}@mlflow.example:5000/path",
         f"http://{CANARY}@mlflow.example",
+        f"http://ada:My@{CANARY}@mlflow.example:5000/path",
+        f"http://ada@home:pw@{CANARY}@mlflow.example",
+        f"mssql+pyodbc:///?odbc_connect=DRIVER%3D%7BODBC%7D%3BUID%3Dsa%3BPWD%3D{CANARY}",
         f"postgresql+psycopg2://ada:{CANARY}/x@db/mlflow",
         f"GET https://host/api?user=ada&token={CANARY}&x=1",
         f"https://bucket/file?X-Amz-Signature={CANARY}",
@@ -59,6 +62,8 @@ def test_credentials_go(text: str) -> None:
         "smoothing_start: 20, learning_rate=0.2, tokenizer: bert-base, max_tokens = 128",
         "loss is nan at epoch 3: lower learning_rate",
         "git@github.com:someone/something.git",
+        "models:/resnet@champion, mlflow models serve -m models:/a.b@champion",
+        "https://host/?path=a%20b%2Fc&name=x%3Dy",
         "teacher.safetensors of sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "sk-learn digits, hf_hub and ghp_x",
         "",
@@ -94,6 +99,11 @@ def test_values_of_secret_variables_go_wherever_they_stand(monkeypatch: pytest.M
 def test_which_variables_are_secret(name: str, secret: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "batterystaple")
     assert redact("correct batterystaple") == ("correct ***" if secret else "correct batterystaple")
+
+
+def test_a_password_with_an_at_sign_in_the_environment_goes_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:correct@horse@mlflow.example:5000")
+    assert redact("refused: correct@horse") == "refused: ***"
 
 
 def test_passwords_in_uris_of_the_environment_go_wherever_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from autockd.config.models import CifarResNet
 from autockd.data.order import EpochOrder
 from autockd.data.task import Task
 from autockd.models import Tokens
-from autockd.training.batches import Batch, Batches, longest_batch, typical_batch
+from autockd.training.batches import Batch, Batches, largest_batch, typical_batch
 from autockd.training.networks import make_feed
 from autockd.training.text_feed import TextFeed
 
@@ -39,26 +39,27 @@ def test_a_batchs_inputs_are_what_the_feed_reads(task: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lengths", "batch_size", "typical", "longest"),
+    ("lengths", "batch_size", "typical", "largest"),
     [
         (
             [4, 4, 40, 41, 16, 17, 10, 12, 300],
             2,
             [4, 5],
-            [2, 3],
-        ),  # padded to 8, 48, 24 and 16; the last is no whole batch
+            [8],
+        ),  # padded to 8, 48, 24, 16 and 304; the last is no whole batch, and the largest for all that
+        ([4, 4, 40, 41, 16, 17, 50], 2, [4, 5], [2, 3]),  # 2 x 48, and 56
         ([8, 9, 10], 5, [0, 1, 2], [0, 1, 2]),
         ([5], 1, [0], [0]),
     ],
 )
 def test_the_typical_batch_is_next_to_the_mean_in_length(
-    lengths: list[int], batch_size: int, typical: list[int], longest: list[int]
+    lengths: list[int], batch_size: int, typical: list[int], largest: list[int]
 ) -> None:
     offsets = torch.tensor([0, *lengths]).cumsum(0)
     feed = TextFeed(Tokens(torch.ones(int(offsets[-1]), dtype=torch.int32), offsets, None, 0))
     order = EpochOrder(torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64))
     assert typical_batch(feed, order, batch_size).indices.tolist() == typical
-    assert longest_batch(feed, order, batch_size).indices.tolist() == longest
+    assert largest_batch(feed, order, batch_size).indices.tolist() == largest
 
 
 def test_of_images_the_first_batch_is_typical(task: Task) -> None:

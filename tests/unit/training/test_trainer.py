@@ -133,11 +133,11 @@ def test_a_split_that_is_worth_it_is_asked_of_a_folded_student(
     """Which changes nothing of its training, and of the metric no more than rounding does."""
     asked = []
 
-    def answers(model: torch.nn.Module, *args: Any, **kwargs: Any) -> float:
+    def answers(model: torch.nn.Module, *args: Any, **kwargs: Any) -> Tensor:
         asked.append(model)
-        return evaluate(model, *args, **kwargs)
+        return predict(model, *args, **kwargs)
 
-    monkeypatch.setattr("autockd.training.trainer.evaluate", answers)
+    monkeypatch.setattr("autockd.training.trainer.predict", answers)
     runs = []
     for least in (2**40, 0):
         monkeypatch.setattr("autockd.training.trainer._WORTH_FOLDING", least)
@@ -575,6 +575,24 @@ class TestDivergence:
         trainer = make_trainer(make_trial(name, learning_rate=1e30))
         with pytest.raises(TrialFailed, match=r"the loss became (nan|inf) in epoch 1; a lower learning_rate may help"):
             list(trainer.fit())
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_so_does_one_whose_last_step_went_astray(
+        self, bad: float, make_trial: MakeTrial, make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of which no loss tells: it is that of the weights before."""
+        trainer = make_trainer(make_trial("none"))
+        train = trainer._train_epoch
+
+        def astray(epoch: int) -> Tensor:
+            totals = train(epoch)
+            trainer.model.linear.bias.data[0] = bad
+            return totals
+
+        monkeypatch.setattr(trainer, "_train_epoch", astray)
+        with pytest.raises(TrialFailed, match="an answer of the student is no finite number in epoch 1"):
+            next(trainer.fit())
+        assert trainer.progress.best_epoch == 0
 
     def test_a_nan_never_counts_as_the_best(self, make_trial: MakeTrial, make_trainer: MakeTrainer) -> None:
         trainer = make_trainer(make_trial("none"))
