@@ -165,7 +165,7 @@ def front_table(summary: StudySummary) -> Table:
         )
         for row in pareto_front(summary)
     ]
-    return plain_table(columns, rows, "Pareto front: no other trial is as good in everything")
+    return plain_table(columns, rows, "Pareto front: no other trial, baselines aside, is as good in everything")
 
 
 def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None, *, is_running: bool = True) -> Table:

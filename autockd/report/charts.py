@@ -187,12 +187,20 @@ def metric_title(metric: str, split: str) -> str:
     return f"{split} {metric.replace('_', ' and ')}{', %' if metric == 'accuracy' else ''}"
 
 
+LOG_MARGIN = 0.9
+"""What an axis shows below its least value, as a factor; above its greatest as well."""
+
+
 def log_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
-    """Texts of a logarithmic axis: 1, 2 and 5 of every decade; 1 alone where there are many decades."""
+    """Texts of a logarithmic axis: 1, 2 and 5 of every decade; 1 alone where there are many decades; both ends where
+    fewer than two of these lie between them.
+    """
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     steps = (1, 2, 5) if last - first <= 3 else (1,)
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    inside = [tick for tick in ticks if low * 0.7 <= tick <= high * 1.4]
+    inside = [tick for tick in ticks if low * LOG_MARGIN <= tick <= high / LOG_MARGIN]
+    if len(inside) < 2:
+        inside = [low, high] if low < high else [low]
     return tuple((tick, f"{tick:.3g}".replace("e-0", "e-").replace("e+0", "e")) for tick in inside)
 
 

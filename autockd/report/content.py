@@ -172,6 +172,8 @@ class ReportContent(Record):
     objectives: tuple[str, ...] = ()
     front: tuple[int, ...] = ()
     """Trials of the Pareto front, the best metric first; empty without objectives."""
+    beaten: tuple[int, ...] = ()
+    """Those of them that a baseline beats, or equals in all."""
     importance: ImportanceRecord
     plans: tuple[PlanTrack, ...] = ()
     curves: tuple[Curve, ...] = ()

@@ -33,7 +33,7 @@ from autockd.report.content import (
 )
 from autockd.report.diagnoses import diagnoses_of
 from autockd.report.importance import importance_of
-from autockd.report.pareto import pareto_front
+from autockd.report.pareto import beaten_by_a_baseline, pareto_front
 from autockd.report.standings import standings_of
 from autockd.report.words import caveats, sentences
 from autockd.summary import StudySummary, TrialRow, best_of_arms, summarise
@@ -63,11 +63,12 @@ def content_of(events: Iterable[Event], summary: StudySummary | None = None) -> 
             **_identity(start, config, summary, history),
             "space": space,
             "standings": standings,
-            "judged_on": "test" if any(row.test for row in standings if row.kind != "teacher") else "validation",
+            "judged_on": _judged_on(standings),
             "arms": _arms(summary),
             "trials": summary.trials,
             "objectives": summary.objectives,
             "front": tuple(row.trial for row in pareto_front(summary)) if summary.objectives else (),
+            "beaten": beaten_by_a_baseline(summary) if summary.objectives else (),
             "importance": importance_of(space, summary.trials),
             **_over_seeds(summary),
             **_courses(standings, history),
@@ -199,6 +200,13 @@ def _cost(summary: StudySummary, history: Sequence[Event]) -> Cost:
         sessions=1 + sum(isinstance(event, StudyResumed) for event in history),
         spent=tuple(spent),
     )
+
+
+def _judged_on(standings: Sequence[Standing]) -> str:
+    """`test` once the winner was tested: a study may be stopped in between."""
+    students = [row for row in standings if row.kind != "teacher"]
+    winners = [row for row in students if row.kind == "winner"] or students
+    return "test" if any(row.test for row in winners) else "validation"
 
 
 def _spent(what: str, runs: Sequence[Any]) -> Spent:

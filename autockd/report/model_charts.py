@@ -58,6 +58,14 @@ def values_of(content: ReportContent, row: Standing) -> tuple[float, ...]:
     return row.validation or (() if row.searched is None else (row.searched,))
 
 
+def judged_values(content: ReportContent, row: Standing) -> tuple[tuple[float, ...], str]:
+    """The same and the split that they are of: validation too, where a model has no test values though others have."""
+    values = values_of(content, row)
+    if values or content.judged_on == "validation":
+        return values, content.judged_on
+    return row.validation or (() if row.searched is None else (row.searched,)), "validation"
+
+
 def _seeds(content: ReportContent, row: Standing, place: float) -> Iterator[Series]:
     values, scale = values_of(content, row), scale_of(content.metric)
     look = look_of(content, row.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autockd.report.charts import look_of
 from autockd.report.content import STATES, ReportContent, Standing
 from autockd.report.gathering import point_of, value_text
-from autockd.report.model_charts import PLAN_TITLES, values_of
+from autockd.report.model_charts import PLAN_TITLES, judged_values
 from autockd.report.words import interval_text
 from autockd.text import count_text, duration, kilobytes, metric_text
 from autockd.verdicts import spread_text
@@ -59,9 +59,7 @@ def cards_of(content: ReportContent) -> list[Card]:
 
 
 def _score_card(content: ReportContent, row: Standing, name: str) -> Card:
-    values, split = values_of(content, row), content.judged_on
-    if not values and row.searched is not None:
-        values, split = (row.searched,), "validation"
+    values, split = judged_values(content, row)
     seeds = f"{len(values)} seeds ± sd" if len(values) > 1 else "one run"
     about = f"{split} {content.metric.replace('_', ' and ')}, {seeds}"
     return Card(name, spread_text(values, content.metric), about, look_of(content, row.name).color)
@@ -253,4 +251,4 @@ def cost_table(content: ReportContent) -> Table:
     if total is not None:
         what = "the study's last session" if content.cost.sessions > 1 else "the study, start to end"
         rows.append((what, "", duration(total), "", ""))
-    return Table(("", "runs", "wall", "CPU", "GPU"), tuple(rows), frozenset({1, 2, 3, 4}))
+    return Table(("", "runs", "wall, summed", "CPU", "GPU"), tuple(rows), frozenset({1, 2, 3, 4}))

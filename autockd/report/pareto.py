@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from autockd.facts import sign_of
 from autockd.summary import StudySummary, TrialRow
@@ -15,20 +15,25 @@ def pareto_front(summary: StudySummary) -> tuple[TrialRow, ...]:
     always to be low. Of trials that are equal in all, the first stays. Baselines are there to compare with, and have no
     place on it.
     """
+    rows = {row.trial: row for row in summary.trials if row.role != "baseline"}
+    return tuple(rows[number] for number in nondominated(_points(summary, rows.values())))
+
+
+def beaten_by_a_baseline(summary: StudySummary) -> tuple[int, ...]:
+    """The trials of the front that a baseline dominates, or is equal to in all."""
+    baselines = _points(summary, (row for row in summary.trials if row.role == "baseline")).values()
+    front = _points(summary, pareto_front(summary))
+    return tuple(number for number, point in front.items() if any(_nowhere_worse(other, point) for other in baselines))
+
+
+def _points(summary: StudySummary, rows: Iterable[TrialRow]) -> dict[int, tuple[float, ...]]:
+    """Of complete trials with all costs: the metric and the costs, turned so that more is better."""
     sign = sign_of(summary.direction)
-    rows = {
-        row.trial: row
-        for row in summary.trials
-        if row.state == "complete"
-        and row.role != "baseline"
-        and row.value is not None
-        and set(summary.objectives) <= set(row.costs)
+    return {
+        row.trial: (sign * row.value, *(-row.costs[name] for name in summary.objectives))
+        for row in rows
+        if row.state == "complete" and row.value is not None and set(summary.objectives) <= set(row.costs)
     }
-    points = {
-        number: (sign * (row.value or 0.0), *(-row.costs[name] for name in summary.objectives))
-        for number, row in rows.items()
-    }
-    return tuple(rows[number] for number in nondominated(points))
 
 
 def nondominated(points: Mapping[int, Sequence[float]]) -> tuple[int, ...]:
@@ -47,4 +52,8 @@ def nondominated(points: Mapping[int, Sequence[float]]) -> tuple[int, ...]:
 def _beats(points: Mapping[int, Sequence[float]], one: int, other: int) -> bool:
     if tuple(points[one]) == tuple(points[other]):
         return one < other
-    return all(mine >= theirs for mine, theirs in zip(points[one], points[other], strict=True))
+    return _nowhere_worse(points[one], points[other])
+
+
+def _nowhere_worse(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(mine >= theirs for mine, theirs in zip(one, other, strict=True))

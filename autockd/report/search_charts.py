@@ -12,6 +12,7 @@ from autockd.report.charts import (
     BARS,
     FAILED,
     INK,
+    LOG_MARGIN,
     LOOKS,
     PALE,
     STOPPED,
@@ -121,7 +122,8 @@ def front_chart(content: ReportContent) -> Chart | None:
     scale = scale_of(content.metric)
     panels = []
     for cost in content.objectives:
-        rows = [row for row in searched(content) if row.state == "complete" and cost in row.costs]
+        known = [row for row in content.trials if row.state == "complete" and has_number(row) and cost in row.costs]
+        rows, baselines = ([row for row in known if (row.role == "baseline") is is_one] for is_one in (False, True))
         if not rows:
             continue
         front = sorted((row for row in rows if row.trial in content.front), key=lambda row: row.costs[cost])
@@ -129,9 +131,10 @@ def front_chart(content: ReportContent) -> Chart | None:
         mark: Mark = "curve" if len(content.objectives) == 1 else "dots"
         series = [
             _cost_series("other trials", others, cost, content, scale, "dots", Look(PALE)),
+            _cost_series("baselines", baselines, cost, content, scale, "dots", LOOKS["baseline"]),
             _cost_series("Pareto front", front, cost, content, scale, mark, LOOKS["winner"]),
         ]
-        x = _cost_axis(cost, [row.costs[cost] for row in rows])
+        x = _cost_axis(cost, [row.costs[cost] for row in known])
         y = Axis(metric_title(content.metric, "validation"))
         panels.append(Panel(x, y, tuple(one for one in series if one.x), height=360))
     if not panels:
@@ -147,7 +150,7 @@ def _cost_axis(cost: str, values: Sequence[float]) -> Axis:
 
 
 def _log_axis(name: str, low: float, high: float) -> Axis:
-    return Axis(name, log=True, ticks=log_ticks(low, high), span=(low * 0.9, high * 1.1))
+    return Axis(name, log=True, ticks=log_ticks(low, high), span=(low * LOG_MARGIN, high / LOG_MARGIN))
 
 
 def _cost_series(

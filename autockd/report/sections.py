@@ -100,7 +100,9 @@ def _comparison(content: ReportContent) -> Iterator[Section]:
 def _front(content: ReportContent) -> Iterator[Section]:
     charts = _some(front_chart(content))
     if charts:
-        text = "Trials that no other beats in the metric and in every cost together. Costs are to be low."
+        text = (
+            "Trials that no other beats in the metric and in every cost together, baselines aside. Costs are to be low."
+        )
         yield Section("front", "Pareto front", (text,), tables=(front_table(content),), charts=charts)
 
 
@@ -183,7 +185,10 @@ def _calibration(content: ReportContent) -> Iterator[Section]:
 def _cost(content: ReportContent) -> Iterator[Section]:
     if not (content.trials or content.cost.stages):
         return
-    text = "GPU seconds are wall seconds multiplied by a trial's share of a GPU; CPU seconds add up all threads."
+    text = (
+        "Wall seconds of runs are added up, though some ran at the same time; GPU seconds are these multiplied by a "
+        "trial's share of a GPU; CPU seconds add up all threads."
+    )
     if content.cost.sessions > 1:
         text += f" The study ran in {content.cost.sessions} sessions; stages are those of the last."
     yield Section("cost", "Cost", (text,), tables=(cost_table(content),), charts=_some(cost_chart(content)))

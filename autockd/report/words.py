@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from autockd.facts import sign_of
 from autockd.report.content import STATES, ReportContent, Standing
+from autockd.report.model_charts import judged_values
 from autockd.text import count_text, duration, metric_text, plural
 from autockd.verdicts import CONFIDENCE, PairedComparison
 
@@ -70,9 +71,7 @@ def _headline(content: ReportContent, winner: Standing) -> str:
 def _score(content: ReportContent, standing: Standing, *, brief: bool = False) -> str:
     """Such as `97.0 % test accuracy (mean of 5 fresh seeds, standard deviation 0.3)`; the split that is known of it."""
     metric = content.metric.replace("_", " and ")
-    values, split = (standing.test, "test") if standing.test else (standing.validation, "validation")
-    if not values:
-        values = () if standing.searched is None else (standing.searched,)
+    values, split = judged_values(content, standing)
     shown = metric_text(statistics.fmean(values) if values else None, content.metric)
     same = split == content.judged_on
     if brief:
@@ -155,12 +154,13 @@ def _arms(content: ReportContent) -> Iterator[str]:
 
 def _front(content: ReportContent) -> Iterator[str]:
     if content.objectives:
-        complete = sum(row.state == "complete" for row in content.trials)
+        complete = sum(row.state == "complete" and row.role != "baseline" for row in content.trials)
         costs = ", ".join(content.objectives)
         yield (
             f"{len(content.front)} of {plural(complete, 'complete trial')} are on the Pareto front of "
-            f"{content.metric} against {costs}: no other trial beats them in all of these."
-        )
+            f"{content.metric} against {costs}: of these trials no other beats them in all of that. "
+            + (f"A baseline is as good in everything as {len(content.beaten)} of them." if content.beaten else "")
+        ).rstrip()
 
 
 def _diagnosis(content: ReportContent) -> Iterator[str]:
@@ -230,14 +230,29 @@ def _what_intervals_leave_out(content: ReportContent) -> Iterator[str]:
         error = math.sqrt(right * (1 - right) / answers * diagnosis.seeds)
         about = f" (by a standard error of {100 * error:.1f} points for the winner's accuracy)"
     yield f"Intervals are of seeds alone: what other test samples would change{about} is in none of them."
-    pairs = sum(found is not None for row in tried for found in (row.against_none, row.against_preset))
-    if pairs > 1:
+    if (pairs := _judged_pairs(content, tried)) > 1:
         chance = f"{1 - CONFIDENCE**pairs:.0%}".replace("%", " %")
         yield (
             f"Each of {pairs} comparisons is judged at 95 % by itself: where nothing differs, some would seem to "
-            f"with a probability of up to {chance}. The winner was chosen among {len(tried)} models by "
-            "validation values of these very runs, which flatters its test values a little too."
+            f"with a probability of up to {chance}."
         )
+    if (models := sum(row.kind != "baseline" for row in tried)) > 1:
+        yield (
+            f"The winner was chosen among {models} models by validation values of these very runs, which flatters its "
+            "test values a little too."
+        )
+
+
+def _judged_pairs(content: ReportContent, tried: Sequence[Standing]) -> int:
+    """Pairs of models that are compared over several seeds; the preset and the baseline are one, whichever is first."""
+    plain, preset = content.undistilled, content.preset
+    found = {
+        frozenset((row.trial, other.trial))
+        for row in tried
+        for other, compared in ((plain, row.against_none), (preset, row.against_preset))
+        if other is not None and compared is not None and compared.seeds > 1
+    }
+    return len(found)
 
 
 def _what_is_unequal(content: ReportContent) -> Iterator[str]:

@@ -9,7 +9,7 @@ from report_events import SEEDS, report_events
 
 from autockd.records import Event, TrialStarted
 from autockd.report import figures_html, figures_png, html
-from autockd.report.charts import Chart, Dash, Symbol, look_of
+from autockd.report.charts import LOG_MARGIN, Chart, Dash, Symbol, log_ticks, look_of
 from autockd.report.content import ReportContent
 from autockd.report.gathering import content_of
 from autockd.report.page_tables import plans_table
@@ -84,3 +84,15 @@ def test_page_and_pictures_know_every_symbol_and_dash() -> None:
     hollow = {symbol for symbol in symbols if symbol.startswith("hollow")}
     assert hollow == set(figures_png._HOLLOW) == set(figures_html._STROKES) - {"cross", "tick"}
     assert figures_png._DASHES.keys() == set(get_args(Dash))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.06, 0.09), (3e-4, 4.5e-4), (0.3, 0.45), (6, 9), (1e-5, 1.0), (0.01, 0.3), (2e-3, 2.2e-3)]
+)
+def test_a_logarithmic_axis_shows_two_numbers_at_least(low: float, high: float) -> None:
+    seen = [tick for tick, _ in log_ticks(low, high) if low * LOG_MARGIN <= tick <= high / LOG_MARGIN]
+    assert len(seen) == len(log_ticks(low, high)) >= 2
+
+
+def test_a_single_value_is_its_own_number() -> None:
+    assert log_ticks(0.03, 0.03) == ((0.03, "0.03"),)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autockd.report.pareto import pareto_front
+from autockd.report.pareto import beaten_by_a_baseline, pareto_front
 from autockd.summary import StudySummary, TrialRow
 
 
@@ -62,3 +62,11 @@ def test_every_point_outside_the_front_is_beaten_by_one_inside(points: list[tupl
     for number, (value, cost) in enumerate(points):
         beaten = any(points[one][0] >= value and points[one][1] <= cost for one in inside - {number})
         assert (number in inside) != beaten
+
+
+def test_baselines_are_not_on_it_and_it_is_known_whom_they_beat() -> None:
+    found = summary([(0.9, 3.0), (0.8, 1.0), (0.8, 1.0), (0.7, 0.5)])
+    rows = [row.model_copy(update={"role": "baseline"}) if row.trial == 1 else row for row in found.trials]
+    found = found.model_copy(update={"trials": tuple(rows)})
+    assert [row.trial for row in pareto_front(found)] == [0, 2, 3]
+    assert beaten_by_a_baseline(found) == (2,)

@@ -11,7 +11,9 @@ from report_events import SEEDS, report_events
 from autockd.records import (
     Evaluated,
     Event,
+    Exported,
     FinalistFinished,
+    StudyFinished,
     StudyResumed,
     StudyStarted,
     TrialFinished,
@@ -19,7 +21,7 @@ from autockd.records import (
 )
 from autockd.report.content import ReportContent
 from autockd.report.gathering import content_of
-from autockd.report.page_tables import comparison_table, cost_table
+from autockd.report.page_tables import cards_of, comparison_table, cost_table
 from autockd.report.sections import sections_of
 from autockd.report.words import gap_text
 from autockd.verdicts import spread_text
@@ -66,6 +68,41 @@ def test_a_tie_is_not_called_a_win() -> None:
 def test_a_loss_is_said_plainly() -> None:
     text, _, _ = told(gain=-0.02)
     assert "It is worse than the student without distillation (\N{MINUS SIGN}" in text
+
+
+def test_pairs_are_counted_once_and_the_winner_was_none_of_the_baselines() -> None:
+    _, doubts, content = told()
+    tried = [row for row in content.standings if row.seeds]
+    plain, preset = content.undistilled, content.preset
+    assert plain is not None
+    assert preset is not None
+    against_plain = len(tried) - 1
+    against_preset = len(tried) - 2  # the preset itself, and no distillation, which is among those of before
+    assert f"Each of {against_plain + against_preset} comparisons" in doubts
+    candidates = sum(row.kind != "baseline" for row in tried)
+    assert 1 < candidates < len(tried)
+    assert f"chosen among {candidates} models" in doubts
+
+
+def test_comparisons_under_one_seed_judge_nothing() -> None:
+    _, doubts, _ = told(seeds=SEEDS[:1])
+    assert "comparisons is judged" not in doubts
+
+
+def test_stopped_amid_the_evaluation_all_is_told_of_the_validation_split() -> None:
+    events = without_space(report_events())
+    winner = content_of(events).of_kind("winner")
+    assert winner is not None
+    missing = next(event for event in events if isinstance(event, Evaluated) and event.trial == winner.trial)
+    ended = [event for event in events if not isinstance(event, Exported | StudyFinished) and event is not missing]
+    content = content_of(ended)
+    assert content.judged_on == "validation"
+    found = content.of_kind("winner")
+    assert found is not None
+    assert (found.test, len(found.validation) > 1) == ((), True)
+    assert "% validation accuracy (mean of" in content.summary[0]
+    assert "(test)" not in content.summary[0]
+    assert all("validation accuracy" in card.about for card in cards_of(content)[:3])
 
 
 def test_few_seeds_are_a_caveat_and_one_seed_proves_nothing() -> None:
