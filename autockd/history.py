@@ -16,6 +16,7 @@ from autockd.records import (
     Evaluated,
     Event,
     Exported,
+    FinalistsChosen,
     PrecisionChosen,
     RungReached,
     StudyFinished,
@@ -41,6 +42,9 @@ MAY_CHANGE = (
     *MOVED,
 )
 """Fields of a study, and sections, that change no trial."""
+
+_SHARED = ("search.trials", "search.time_budget", "resources.trial_timeout")
+"""What compared methods must have alike."""
 
 MUST_STAY = ("resources.precision", "resources.teacher_precision")
 """Fields in those sections that do."""
@@ -133,21 +137,34 @@ class History:
         has_more = before.time_budget is not None and (search.time_budget or math.inf) > before.time_budget
         return "search.time_budget" if has_more and not had_time else ""
 
+    def has_chosen_finalists(self, config: StudyConfig) -> bool:
+        """Whether finalists were chosen, and nobody has asked for more since then, nor does with this configuration."""
+        places = [place for place, event in enumerate(self.events) if isinstance(event, FinalistsChosen)]
+        if not places or self.asked_for_more(config):
+            return False
+        since = self.events[places[-1] :]
+        changes = [change for event in since if isinstance(event, StudyResumed) for change in event.changes]
+        has_more = any(change.startswith(("search.", "finalists")) for change in changes)
+        return not has_more and not any(isinstance(event, TrialStarted) for event in since)
+
     def arm_seconds(self, arm: str) -> float:
         """Wall time that the search took, in all of the study's parts: of one method that it compares, by its label.
 
-        A part counts from its first trial's start to the last that was heard of a trial; where trials only went on from
-        checkpoints, from what was written just before that.
+        A part counts from the beginning of what is first heard of a trial, for its worker has to start before that, to
+        the last that is heard of one.
         """
         trials = {event.trial for event in self.events if isinstance(event, TrialStarted) and event.arm == arm}
         kinds = TrialStarted | EpochFinished | RungReached | TrialFinished
-        total, longest, last, is_searching = 0.0, 0.0, 0.0, False
+        total, longest, last, is_proposed, is_searching = 0.0, 0.0, 0.0, False, False
         for event in self.events:
             if isinstance(event, StudyStarted | StudyResumed):
-                last, is_searching = event.time, False
+                last, is_proposed, is_searching = event.time, False, False
             elif isinstance(event, kinds) and event.trial in trials:
-                if isinstance(event, TrialStarted) and not is_searching:
-                    last = event.time
+                if not is_searching:
+                    if isinstance(event, TrialStarted):
+                        last, is_proposed = last if is_proposed else event.time, True
+                        continue
+                    last = max(last, event.time - (seconds_told(event) or math.inf))
                 is_searching = True
                 if isinstance(event, EpochFinished):
                     longest = max(longest, event.record.train_seconds + event.record.evaluate_seconds)
@@ -158,12 +175,25 @@ class History:
                     most = max(most, event.seconds)
                 total += min(max(event.time - last, 0.0), most)
                 last = event.time
-            elif not is_searching:
+            elif not (is_proposed or is_searching):
                 last = event.time
         return total
 
     def _last(self, kind: type[SomeEvent]) -> SomeEvent | None:
         return next((event for event in reversed(self.events) if isinstance(event, kind)), None)
+
+
+def seconds_told(event: Event) -> float | None:
+    """How long the work took of which an event tells, just over; infinite where it does not say; None for no work."""
+    match event:
+        case EpochFinished(record=record):
+            return record.train_seconds + record.evaluate_seconds
+        case RungReached():
+            return math.inf
+        case TrialFinished(seconds=seconds):
+            return seconds or None
+        case _:
+            return None
 
 
 def check_goes_on(
@@ -206,11 +236,11 @@ def check_goes_on(
 
 
 def _refuse_another_pick(history: History, config: StudyConfig) -> None:
-    """Which finalist wins was decided, by `export.pick` too, when the test split was opened for them."""
-    if history.test_opened and history.config.finalists.seeds and config.export.pick != history.config.export.pick:
+    """Which student is exported was decided, by `export.pick` too, when the test split was opened for it."""
+    if history.test_opened and config.export.pick != history.config.export.pick:
         raise StudyError(
-            f"export.pick: {config.name} has chosen its winner among its finalists by {history.config.export.pick!r}, "
-            "and opened its test split; go on with that, and have `autockd export` write another student by its --pick"
+            f"export.pick: {config.name} has chosen its student by {history.config.export.pick!r}, and opened its test "
+            "split; go on with that, and have `autockd export` write another student by its --pick"
         )
 
 
@@ -279,7 +309,7 @@ def with_moves(history: History, config: StudyConfig) -> StudyConfig:
 
 def _budgets(changes: Mapping[str, str]) -> list[str]:
     """What would give compared methods more than those had that were searched before them."""
-    return [changes[field] for field in ("search.trials", "search.time_budget") if field in changes]
+    return [changes[field] for field in _SHARED if field in changes]
 
 
 def _data(config: StudyConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from autockd.errors import ExportError, Interrupted, NoTrialSucceeded
 from autockd.exporting import export_trial, row_to_export, winner
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, is_draft, study_argument
 from autockd.hashing import content_hash
-from autockd.history import History, check_changes, check_goes_on, moves, with_moves
+from autockd.history import History, check_changes, check_goes_on, moves, seconds_told, with_moves
 from autockd.judging import evaluate_finals, run_finalists
 from autockd.preparing import prepare
 from autockd.provenance import provenance
@@ -28,7 +28,7 @@ from autockd.report.accounting import bound_of, time_split
 from autockd.report.writing import PAGE, shown_of, write_report
 from autockd.search.book import StudyBook
 from autockd.search.cluster import Cluster, cluster
-from autockd.search.proposals import informed_trials
+from autockd.search.proposals import say_informed
 from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
 from autockd.session import Session, open_session
@@ -77,7 +77,7 @@ def _run_session(session: Session, began: float) -> StudySummary:
         return _result(session)
     if history:
         check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
-    else:
+    if not history or config.search.trials > history.config.search.trials:
         check_budget(config)
     task, held_out = _run_stages(session)
     return _finish(session, task, held_out, began)
@@ -169,14 +169,20 @@ def _search(session: Session, task: Task, setting: WorkerSetting, machine: Clust
     """
     history = session.history
     arms = arms_of(session.config, len(task.train))
+    parallel, before = machine.allocation.parallel, history.precision.parallel if history.precision else None
+    if session.config.compare and history.arms and before not in (None, parallel):
+        session.recorder.warn(
+            f"this comparison had {plural(before or 0, 'trial')} at a time before, and goes on with {parallel}: its "
+            "methods are not searched alike (resources.parallel_trials)"
+        )
     shares = Shares(session.config.search.time_budget, len(arms))
     for place, arm in enumerate(arms):
         if session.halt.is_asked:  # it came with the last results of the arm before
             raise _interrupted(session.folder)
-        before, began = history.arm_seconds(arm.label), time.monotonic()
+        used, began = history.arm_seconds(arm.label), time.monotonic()
         is_past = any(later.label in history.arms for later in arms[place + 1 :])
-        _search_arm(session, task, setting, machine, arm, share=shares.next(), before=before, is_past=is_past)
-        shares.use(before + time.monotonic() - began)
+        _search_arm(session, task, setting, machine, arm, share=shares.next(), before=used, is_past=is_past)
+        shares.use(used + time.monotonic() - began)
 
 
 def _search_arm(
@@ -193,10 +199,16 @@ def _search_arm(
     """Run the trials that are left of one search, for as long as it has time: `share`, of which `before` is used."""
     config, recorder, history, halt = session.config, session.recorder, session.history, session.halt
     parallel = machine.allocation.parallel
+
+    def record(event: Event) -> None:
+        recorder.record(event)
+        if (seconds := seconds_told(event)) is not None:
+            halt.heard(seconds)
+
     book = StudyBook(
         arm.study,
         session.folder / journal_name(arm.label),
-        recorder.record,
+        record,
         parallel=parallel,
         direction=task.direction,
         history=history.events,
@@ -207,11 +219,13 @@ def _search_arm(
         book.cut("the test split is open")
     elif is_past:  # so was its share of the time
         book.cut("the next method is being searched")
+    elif history.has_chosen_finalists(config):
+        book.cut("the finalists are chosen")
     search, is_new = arm.study.search, not book.closed and not book.is_over
     if is_new and arm.label:
         recorder.choice(f"{arm.prefix}{plural(search.trials, 'trial')} over {space_text(search.space)}")
     if is_new and search.space and search.sampler != "random":
-        recorder.choice(_say_informed(arm, parallel))
+        recorder.choice(say_informed(arm, parallel))
     if not book.is_over:
         with halt.search(None if share is None else share - before):
             if not halt.is_out_of_time:
@@ -224,16 +238,6 @@ def _search_arm(
     whose, trials = f"{arm.prefix}its share of " if arm.label else "", len(book.closed)
     book.cut(f"{_OUT_OF_TIME} ({share:g} s)")
     recorder.choice(f"{whose}search.time_budget of {config.search.time_budget:g} s is used up after {trials} trials")
-
-
-def _say_informed(arm: Arm, parallel: int) -> str:
-    """How much of a search is more than chance."""
-    search, count = arm.study.search, informed_trials(arm.study, parallel)
-    if count:
-        return f"{arm.prefix}{search.sampler} proposes {count} of {search.trials} trials by the results of others"
-    is_late = informed_trials(arm.study, 1) > 0
-    why = f"with {parallel} at a time, results come too late for more" if is_late else "more would need more results"
-    return f"{arm.prefix}all of {search.trials} trials are given, or drawn at random: {why}"
 
 
 def _interrupted(folder: Path, *, is_tracked: bool = False) -> Interrupted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -12,6 +13,9 @@ from types import FrameType
 
 STOP = "stop"
 """A file of this name in a study's folder asks whoever runs it to stop; so it is asked from any machine."""
+
+_START = 120.0
+"""Seconds that workers have to start, beside the search's time."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -32,7 +36,9 @@ class Halt:
         self._request = folder / STOP
         self._is_interrupted = False
         self._is_patient = False
-        self._deadline: float | None = None
+        self._left: float | None = None
+        self._began = 0.0
+        self._deadline = math.inf
 
     @property
     def is_asked(self) -> bool:
@@ -42,7 +48,7 @@ class Halt:
     @property
     def is_out_of_time(self) -> bool:
         """Whether the search has used up its time."""
-        return self._deadline is not None and time.monotonic() >= self._deadline
+        return time.monotonic() >= self._deadline
 
     def check(self) -> None:
         """End a wait that nobody wants any more.
@@ -55,13 +61,24 @@ class Halt:
 
     @contextmanager
     def search(self, seconds: float | None) -> Iterator[None]:
-        """While the search runs, with so many seconds left for it, Ctrl-C waits until its trials are kept."""
-        self._deadline = None if seconds is None else time.monotonic() + seconds
+        """While the search runs, with so many seconds left for it, Ctrl-C waits until its trials are kept.
+
+        The seconds are those of trials: workers start before. See `heard`.
+        """
+        self._left, self._began, self._deadline = seconds, time.monotonic(), math.inf
+        if seconds is not None:
+            self._deadline = self._began + seconds + (_START if seconds > 0 else 0.0)
         self._is_patient = True
         try:
             yield
         finally:
             self._is_patient = False
+
+    def heard(self, seconds: float) -> None:
+        """A worker has told of work that took so long; the search's time runs since the first of it began."""
+        if self._left is not None:
+            self._deadline = max(self._began, time.monotonic() - seconds) + self._left
+            self._left = None
 
     @contextmanager
     def listening(self) -> Iterator[None]:

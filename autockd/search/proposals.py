@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from autockd.config.arms import Arm
 from autockd.config.schema import StudyConfig
 from autockd.config.space import AnyDimension, Choice, FloatRange, Params, ordered
 from autockd.config.trial import conditioned_space, default_params
@@ -129,3 +130,13 @@ def _suggest(trial: optuna.Trial, name: str, dimension: AnyDimension) -> Any:
     if isinstance(dimension, FloatRange):
         return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step, log=dimension.log)
     return trial.suggest_int(name, dimension.low, dimension.high, step=dimension.step or 1, log=dimension.log)
+
+
+def say_informed(arm: Arm, parallel: int) -> str:
+    """How much of a search is more than chance."""
+    search, count = arm.study.search, informed_trials(arm.study, parallel)
+    if count:
+        return f"{arm.prefix}{search.sampler} proposes {count} of {search.trials} trials by the results of others"
+    is_late = informed_trials(arm.study, 1) > 0
+    why = f"with {parallel} at a time, results come too late for more" if is_late else "more would need more results"
+    return f"{arm.prefix}all of {search.trials} trials are given, or drawn at random: {why}"

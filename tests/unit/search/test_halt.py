@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from autockd.search.halt import STOP, Halt, forget_request
+from autockd.search.halt import _START, STOP, Halt, forget_request
 
 
 def press(number: int = signal.SIGINT) -> None:
@@ -133,3 +135,26 @@ def test_a_handler_that_was_not_set_from_python_is_left_alone(tmp_path: Path, mo
         monkeypatch.undo()
         assert signal.getsignal(signal.SIGTERM) is before
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_its_time_begins_with_the_work_that_is_heard_of_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has to start costs a search nothing; one that never tells anything does not keep it going."""
+    now = 1000.0
+    monkeypatch.setattr("autockd.search.halt.time", SimpleNamespace(monotonic=lambda: now))
+    halt = Halt(tmp_path)
+    with halt.search(10.0):
+        now = 1020.0
+        assert not halt.is_out_of_time
+        halt.heard(2.0)
+        halt.heard(0.0)  # of another one
+        now = 1027.9
+        assert not halt.is_out_of_time
+        now = 1028.0
+        assert halt.is_out_of_time
+    with halt.search(10.0):
+        now += 10.0 + _START
+        assert halt.is_out_of_time
+    with halt.search(10.0):
+        halt.heard(math.inf)  # of unknown length
+        now += 10.0
+        assert halt.is_out_of_time
