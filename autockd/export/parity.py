@@ -70,7 +70,8 @@ def compare(
     expected = torch.cat([reference, reference[singles]])
     if logits.shape != expected.shape:
         raise ExportError(
-            f"{runtime}: yields logits of shape {tuple(logits.shape)}, not {tuple(expected.shape)} -> {_REMEDY}"
+            f"{runtime}: yields logits of shape {tuple(logits.shape)}, not {tuple(expected.shape)} "
+            f"-> {_remedy(runtime)}"
         )
     unit = float(expected.abs().max())
     different, ties = _disagreements(expected, logits, TIE * unit)
@@ -87,7 +88,10 @@ def compare(
     return comparison
 
 
-_REMEDY = "do not use this export; set export.onnx: false, or report the model"
+def _remedy(runtime: str) -> str:
+    if "onnx" in runtime:
+        return "do not use this export; set export.onnx: false, or report the model"
+    return "do not use this student: its answers depend on what is in a batch with a sample; report the model"
 
 
 def _disagreements(expected: Tensor, logits: Tensor, tie: float) -> tuple[int, int]:
@@ -103,9 +107,10 @@ def _insist(comparison: Comparison) -> None:
     if not comparison.max_difference <= comparison.tolerance < math.inf:  # so that NaN and infinity fail too
         raise ExportError(
             f"{comparison.runtime}: logits differ from the student's by {comparison.max_difference:.3g}, "
-            f"more than {comparison.tolerance:.3g} -> {_REMEDY}"
+            f"more than {comparison.tolerance:.3g} -> {_remedy(comparison.runtime)}"
         )
     if comparison.agreement < 1:
         raise ExportError(
-            f"{comparison.runtime}: only {comparison.agreement:.4f} of the predictions are the student's -> {_REMEDY}"
+            f"{comparison.runtime}: only {comparison.agreement:.4f} of the predictions are the student's "
+            f"-> {_remedy(comparison.runtime)}"
         )

@@ -300,8 +300,13 @@ def _cut(hf: Any, kept: tuple[int, ...], folder: Path) -> None:
 
 def _require_same_architecture(hf: Any, folder: Path) -> None:
     """Some architectures have layers that differ by their place; cut, they would not load again."""
-    with torch.device("meta"):
-        again = type(hf)(hf.config)
+    try:
+        with torch.device("meta"):
+            again = type(hf)(hf.config)
+    except Exception as error:  # whatever a configuration says layer by layer, in words that nobody here knows
+        raise ModelError(
+            f"layers: {folder} ({hf.config.model_type}) cannot be cut ({reason_of(error)}) -> leave layers out"
+        ) from error
     if _shapes(again) != _shapes(hf):
         raise ModelError(f"layers: {folder} ({hf.config.model_type}) has layers that are not alike -> keep the first")
 

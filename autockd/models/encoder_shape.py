@@ -56,11 +56,16 @@ def kept_layers(layers: Layers, total: int) -> tuple[int, ...]:
     return tuple((2 * place * (total - 1) + gaps - 1) // (2 * gaps) for place in range(layers))
 
 
+_BY_LAYER = ("layer_types", "attention_window")
+"""What configurations say layer by layer; the second is Longformer's."""
+
+
 def resize_stack(shape: Any, kept: Sequence[int]) -> None:
     """Set the number of layers, and what the configuration says layer by layer, to that of `kept`."""
-    types = getattr(shape, "layer_types", None)
-    if types is not None:
-        shape.layer_types = [types[index % len(types)] for index in kept]
+    for name in _BY_LAYER:
+        values = getattr(shape, name, None)
+        if isinstance(values, list):
+            setattr(shape, name, [values[index % len(values)] for index in kept])
     shape.num_hidden_layers = len(kept)
 
 
@@ -84,10 +89,19 @@ def _require_encoder(shape: Any) -> None:
         )
 
 
+_PADDING_COUNTS = ("convbert", "nystromformer", "yoso")
+"""Kinds that take a mask, and whose answers depend on padding for all that: a text's would be those of its batch."""
+
+
 def _takes_masks(shape: Any) -> bool:
     """Or padding would change its answers."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
+    if shape.model_type in _PADDING_COUNTS:
+        raise ModelError(
+            f"path: what {shape.model_type} answers to a text depends on how far it is padded -> name an encoder whose "
+            "answers do not, such as BERT, RoBERTa, DistilBERT, ELECTRA, MiniLM or DeBERTa"
+        )
     return "attention_mask" in signature(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(shape)].forward).parameters
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -31,6 +32,10 @@ _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
+_MAPPED = (".tif", ".tiff")
+"""Files that Pillow maps into memory if it is given their path: turned ones as if they were of their later size."""
+
+
 def opened(source: Path | BinaryIO) -> Image:
     """An image of one of the formats that are read, decoded when its pixels are asked for.
 
@@ -38,6 +43,8 @@ def opened(source: Path | BinaryIO) -> Image:
     """
     from PIL import Image
 
+    if isinstance(source, Path) and source.suffix.lower() in _MAPPED:
+        source = io.BytesIO(source.read_bytes())
     return Image.open(source, formats=_FORMATS)
 
 

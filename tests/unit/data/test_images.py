@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Iterator
 from functools import partial
@@ -109,6 +110,19 @@ def test_a_cameras_orientation_is_applied(tmp_path: Path) -> None:
     Image.fromarray(array).save(path, exif=exif)
     images = decode([("turned", lambda: Image.open(path))], 1, None)
     assert np.array_equal(images[0, 0].numpy(), np.rot90(array, -1))
+
+
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+@pytest.mark.parametrize("name", ["turned.tif", "turned.TIFF", "turned.png"])
+def test_a_turned_file_is_read_as_its_bytes_are(name: str, orientation: int, tmp_path: Path) -> None:
+    """Of a plain TIFF's path Pillow maps the pixels, and takes them for those of the turned picture."""
+    path = tmp_path / name
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(noise(30, 40)).save(path, exif=exif)
+    by_path = decode([("x", lambda: opened(path))], 1, None)
+    by_bytes = decode([("x", lambda: opened(io.BytesIO(path.read_bytes())))], 1, None)
+    assert torch.equal(by_path, by_bytes)
 
 
 def test_mixed_sizes_are_named_with_the_remedy() -> None:

@@ -105,3 +105,11 @@ def test_scores_are_compared_by_their_difference_alone() -> None:
     assert comparison.value == pytest.approx(7.75 / 8.75)  # covariance over variance, the same for both
     with pytest.raises(ExportError, match="logits differ"):
         compare_scores(scores + 6e-3)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "remedy"), [("onnxruntime 1.32", "set export.onnx: false"), ("torch 2.14", "batch")]
+)
+def test_the_remedy_is_of_what_went_wrong(runtime: str, remedy: str) -> None:
+    with pytest.raises(ExportError, match=remedy):
+        compare(runtime, _runtime(REFERENCE + 1), REFERENCE, Split(IMAGES, LABELS), metric="accuracy", batch_size=4)
