@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from itertools import count
 from typing import get_args
@@ -13,7 +15,8 @@ from torch import nn
 
 from autockd.config.arms import Arm, arms_of
 from autockd.config.budget import check_budget
-from autockd.config.models import Encoder
+from autockd.config.models import Encoder, ModelConfig
+from autockd.config.objective_rules import ALWAYS_KNOWN
 from autockd.config.pick import parse_pick
 from autockd.config.schema import StudyConfig
 from autockd.config.space import Choice, IntRange, space_text
@@ -27,6 +30,9 @@ from autockd.models.encoder_shape import kept_layers
 from autockd.report.preview import early_warnings
 from autockd.surroundings import plain_tensors
 from autockd.text import plural
+from autockd.tracking.mlflow_store import URI_ENV, why_refused
+from autockd.tracking.redaction import redact
+from autockd.training.memory import if_it_fits
 from autockd.training.networks import build_network, cut_from_teacher, student_model
 
 _FEW = 0.01
@@ -37,8 +43,10 @@ _FEW = 0.01
 def check_study(config: StudyConfig) -> list[str]:
     """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
     check_budget(config)
+    warning = check_tracking(config)
     task, held_out = load_task(config.task)
-    found = [
+    found = [f"warning: {warning}"] if warning else []
+    found += [
         f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
         f"{len(held_out.split)} test {_samples(task)}"
     ]
@@ -56,6 +64,24 @@ def check_study(config: StudyConfig) -> list[str]:
             f"{plural(config.finalists.seeds, 'fresh seed')} each"
         )
     return found
+
+
+def check_tracking(config: StudyConfig) -> str:
+    """See to it that MLflow can record a study where it says.
+
+    Returns:
+        A warning where the environment names a store that MLflow refuses, which is no mistake of the study.
+
+    Raises:
+        ConfigError: the study names one.
+    """
+    named, elsewhere = config.tracking.uri, os.environ.get(URI_ENV, "")
+    if not config.tracking.enabled or not (why := why_refused(named or elsewhere or "sqlite:")):
+        return ""
+    remedy = "name a server or a database, such as sqlite:///mlflow.db, or leave it out"
+    if named:
+        raise ConfigError.of("tracking.uri", f"{redact(named)} {why}", remedy)
+    return f"{URI_ENV}: {redact(elsewhere)} {why}, so that this study is not recorded there; {remedy}"
 
 
 def _described(arm: Arm, task: Task) -> str:
@@ -86,9 +112,7 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
         sizes["assistant"] = config.assistant.training.batch_size
     networks = {}
     for role, model in models.items():
-        networks[role] = built = build_network(model, task, seed=0)
-        if isinstance(model, Encoder):
-            load_tokenizer(model)  # it may be missing, or know more words than the encoder
+        networks[role] = built = _built(role, model, task)
         if role == "student" or model.weights is None:
             field = "training.batch_size" if role == "student" else f"{role}.training.batch_size"
             _check_last_batch(built, task, sizes[role], role, field)
@@ -96,10 +120,24 @@ def check_models(config: StudyConfig, task: Task) -> list[str]:
             for size in _searched_sizes(config, len(task.train)):
                 _check_last_batch(built, task, size, role, "search.space.batch_size")
             _check_seeds(built, config)
+            _check_size(config, count_parameters(built))
         weights = f", weights from {model.weights}" if model.weights else ""
         found.append(f"{role}: {count_parameters(built):,} parameters{weights}")
     _check_layers(config, task, networks["teacher"])
     return found
+
+
+def _built(role: str, model: ModelConfig, task: Task) -> nn.Module:
+    """A role's network; what is wrong with it is told with the role's name before the field's."""
+    try:
+        network = if_it_fits(partial(build_network, model, task, seed=0))
+        if isinstance(model, Encoder):
+            load_tokenizer(model)  # it may be missing, or know more words than the encoder
+    except ModelError as error:
+        raise ModelError(f"{role}.model.{error}") from error
+    if network is None:
+        raise ConfigError.of(f"{role}.model", "does not fit into this machine's memory", "take a smaller one")
+    return network
 
 
 def normalisation_told(config: StudyConfig, task: Task) -> list[str]:
@@ -172,6 +210,17 @@ def _check_seeds(network: nn.Module, config: StudyConfig) -> None:
             "the same one",
             "set it to 0, or leave student.model.weights out",
         )
+
+
+def _check_size(config: StudyConfig, parameters: int) -> None:
+    """Where all students are of one size, `export.pick` must let that pass."""
+    if config.compare or any(name.startswith("student") for name in config.search.space):
+        return
+    for constraint in parse_pick(config.export.pick):
+        if constraint.name == ALWAYS_KNOWN and not constraint.holds(parameters):
+            message = f"asks for {constraint}, and every student of this study has {parameters}"
+            remedy = "change the limit, or have the search choose the student's size"
+            raise ConfigError.of("export.pick", message, remedy)
 
 
 def _has_dropout(network: nn.Module) -> bool:

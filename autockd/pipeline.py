@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from autockd.checking import check_models, check_pick, check_plans, overlaps_told
+from autockd.checking import check_models, check_pick, check_plans, check_tracking, overlaps_told
 from autockd.config.arms import Arm, arms_of
 from autockd.config.budget import check_budget
 from autockd.config.saving import save_study
@@ -79,6 +79,8 @@ def _run_session(session: Session, began: float) -> StudySummary:
         check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
     if not history or config.search.trials > history.config.search.trials:
         check_budget(config)
+    if warning := check_tracking(config):
+        session.recorder.warn(warning)
     task, held_out = _run_stages(session)
     return _finish(session, task, held_out, began)
 

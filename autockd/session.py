@@ -107,7 +107,7 @@ def open_session(
         sink = MlflowSink(uri, experiment, config.name, ledger=folder / LEDGER) if uri else None
         recorder = Recorder(ledger, sink, watch)
         store, former = (store_name(uri), _former_text(history, uri)) if uri else ("", "")
-        session = Session(config, folder, recorder, history, Halt(folder), sink, store, former)
+        session = Session(config, folder, recorder, history, Halt(folder, recorder.show), sink, store, former)
         at_the_end.enter_context(session.halt.listening())
         try:
             recorder.artifact(folder / CONFIG)

@@ -33,7 +33,6 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 """How the tracking URIs begin of the databases on a server that MLflow takes."""
 _PATIENT = ("postgresql:", "postgresql+psycopg", "mysql+pymysql")
 """Those whose drivers can be told how long to wait."""
-_FILE_STORE_ENV = "MLFLOW_ALLOW_FILE_STORE"
 """MLflow's own variable, without which it opens no store that is a folder of files."""
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 _MIN_PYTHON = (3, 11)
@@ -216,13 +215,13 @@ def _database(name: str, uri: str, path: Path) -> Check:
 
 def _file_store(uri: str) -> Check:
     """A folder of files, which MLflow refuses unless it is told otherwise."""
-    from autockd.tracking.mlflow_store import URI_ENV
+    from autockd.tracking.mlflow_store import FILE_STORE_ENV, URI_ENV
     from autockd.tracking.redaction import redact
 
     found = f"{redact(uri)}: a folder of files"
-    if os.environ.get(_FILE_STORE_ENV, "").lower() in ("true", "1"):
+    if os.environ.get(FILE_STORE_ENV, "").lower() in ("true", "1"):
         return Check(URI_ENV, "ok", f"{found}, and not tried")
-    remedy = f"name a database, as sqlite:////DIR/mlflow.db, unset {URI_ENV}, or set {_FILE_STORE_ENV}=true"
+    remedy = f"name a database, as sqlite:////DIR/mlflow.db, unset {URI_ENV}, or set {FILE_STORE_ENV}=true"
     return Check(URI_ENV, "warn", f"{found}, which MLflow refuses", remedy)
 
 

@@ -90,7 +90,7 @@ class LiveView:
         lines = [standing_line(summary), budget_line(summary, time.time())]
         header = [Text(printable(line)) for line in lines if line]
         rows = shown_trials(summary, time.time())
-        table = [trials_table(rows, summary.metric, summary.best_trial)] if rows else []
+        table = [trials_table(rows, summary.metric, summary.best_trial, width=self._console.width)] if rows else []
         return Group(*header, *table)  # what a terminal has no room for is cut off below
 
 

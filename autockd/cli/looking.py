@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autockd.cli.output import plain_data, say, show, write, write_json
+from autockd.cli.output import console, plain_data, say, show, write, write_json
 from autockd.cli.text import printable
 from autockd.errors import EnvironmentProblem, UsageError
 from autockd.folders import LEDGER, studies_folder, study_argument
@@ -128,7 +129,8 @@ def show_study(name: str, studies: Path | None, *, as_json: bool) -> None:
     if as_json:
         write_json(summary_data(summary) | {"state": _state(summary, is_running=is_running)})
         return
-    show(trials_table(summary.trials, summary.metric, summary.best_trial, is_running=is_running))
+    width = console(sys.stdout).width
+    show(trials_table(summary.trials, summary.metric, summary.best_trial, is_running=is_running, width=width))
     show_outcome(summary)
     state = _state(summary, is_running=is_running)
     more = f" before its end; go on with: autockd resume {study_argument(study.folder)}"

@@ -34,6 +34,10 @@ _OVER = ("complete", "pruned", "failed")
 _SUBJECT_ORDER = {"teacher": 0, "baseline": 1, "best": 2, "finalist": 3}
 
 
+ROOMY = 100
+"""Columns of a terminal that has room for all that is known of a trial."""
+
+
 def plain_table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
     """A table of plain text.
 
@@ -48,7 +52,8 @@ def plain_table(columns: Mapping[str, str], rows: Iterable[Sequence[object]], ti
         title=Text(printable(title)) if title else None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False
     )
     for heading, justify in columns.items():
-        table.add_column(Text(heading), justify="right" if justify == "right" else "left", overflow="fold")
+        is_number = justify == "right"  # and stays whole
+        table.add_column(Text(heading), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
@@ -168,7 +173,9 @@ def front_table(summary: StudySummary) -> Table:
     return plain_table(columns, rows, "Pareto front: no other trial, baselines aside, is as good in everything")
 
 
-def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None, *, is_running: bool = True) -> Table:
+def trials_table(
+    rows: Iterable[TrialRow], metric: str, best: int | None, *, is_running: bool = True, width: int = ROOMY
+) -> Table:
     """Trials, the best one marked by a star.
 
     Args:
@@ -176,6 +183,7 @@ def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None, *, is_
         metric: of the study.
         best: number of the best trial.
         is_running: whether the study runs; in one that does not, no trial does.
+        width: of the terminal, in columns; on a narrow one roles and epochs give way to the points.
     """
     states = STATES | ({"running": "running"} if is_running else {})
     columns = {
@@ -188,7 +196,11 @@ def trials_table(rows: Iterable[TrialRow], metric: str, best: int | None, *, is_
         "time": "right",
         "parameters of the trial, or why it ended": "left",
     }
-    return plain_table(columns, (_trial_cells(row, states, metric, best) for row in rows))
+    shown = [heading for heading in columns if width >= ROOMY or heading not in ("role", "epochs")]
+    cells = (dict(zip(columns, _trial_cells(row, states, metric, best), strict=True)) for row in rows)
+    return plain_table(
+        {heading: columns[heading] for heading in shown}, ([row[heading] for heading in shown] for row in cells)
+    )
 
 
 def _trial_cells(row: TrialRow, states: Mapping[str, str], metric: str, best: int | None) -> tuple[object, ...]:

@@ -291,7 +291,9 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         key = str(detail.get("ctx", {}).get("discriminator")).strip("'")
         return f"needs the key {key!r}", f"add {key}: to say which kind it is"
     says_it = isinstance(detail["input"], dict | list) or detail["type"] == "value_error"
-    return (message if says_it else f"{message}, not {detail['input']!r}"), ""
+    is_read_as_another = detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float)
+    remedy = "put it in quotes, for YAML has a meaning of its own for it" if is_read_as_another else ""
+    return (message if says_it else f"{message}, not {detail['input']!r}"), remedy
 
 
 def _below(key: str) -> str:

@@ -10,7 +10,7 @@ from operator import ge, gt, le, lt
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {"<=": le, ">=": ge, "<": lt, ">": gt}
 _JOINTS = re.compile(r",|\band\b")
-_COMPARISON = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=|<|>)\s*(\S+)")
+_COMPARISON = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=|<|>)\s*([^\s=]\S*)")
 _FORM = "a constraint reads NAME <= NUMBER (or <, >=, >), several are joined by `and`"
 
 

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,8 @@ STOP = "stop"
 
 _START = 120.0
 """Seconds that workers have to start, beside the search's time."""
+
+_STOPPING = "stopping: what runs is kept, which can take as long as it tells of nothing; Ctrl-C again ends at once"
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -30,10 +32,12 @@ class Halt:
 
     Args:
         folder: the study's folder.
+        say: tells whoever watches that the search has heard it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Callable[[str], None] | None = None) -> None:
         self._request = folder / STOP
+        self._say = say
         self._is_interrupted = False
         self._is_patient = False
         self._left: float | None = None
@@ -44,6 +48,14 @@ class Halt:
     def is_asked(self) -> bool:
         """Whether somebody wants the study to stop now."""
         return self._is_interrupted or self._request.exists()
+
+    @property
+    def ends_search(self) -> bool:
+        """Whether the search must end now; that somebody wants it to is acknowledged once, for ending takes a while."""
+        if self.is_asked and self._say is not None:
+            self._say(_STOPPING)
+            self._say = None
+        return self.is_asked or self.is_out_of_time
 
     @property
     def is_out_of_time(self) -> bool:

@@ -152,7 +152,7 @@ class _StopAll(tune.Stopper):  # type: ignore[misc]
         return False
 
     def stop_all(self) -> bool:
-        return self._halt is not None and (self._halt.is_asked or self._halt.is_out_of_time)
+        return self._halt is not None and self._halt.ends_search
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_halt": None}

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -59,6 +60,23 @@ _TEXT_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".jsonl", ".txt", ".md", "
 credentials are."""
 
 _SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///(?P<path>[^?]+)")
+
+
+FILE_STORE_ENV = "MLFLOW_ALLOW_FILE_STORE"
+"""MLflow's own variable; with `true` it takes a folder of files for a store."""
+_STORES = frozenset({"http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks", "databricks-uc", "uc"})
+
+
+def why_refused(uri: str) -> str:
+    """Why MLflow takes a tracking URI in no case, as far as it is known without asking anybody; empty if it may."""
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    if uri in _STORES or scheme in _STORES:  # "databricks" alone is one
+        return ""
+    if scheme in ("", "file"):
+        allowed = os.environ.get(FILE_STORE_ENV, "").lower() in ("true", "1")
+        return "" if allowed else f"is a folder of files, which MLflow refuses without {FILE_STORE_ENV}=true"
+    known = any(found.name == scheme for found in entry_points(group="mlflow.tracking_store"))
+    return "" if known else f"is of a kind that MLflow has no store for ({scheme}:)"
 
 
 def default_uri(studies: Path) -> str:

@@ -19,6 +19,7 @@ from autockd.checking import (
     check_pick,
     check_plans,
     check_study,
+    check_tracking,
     normalisation_told,
     overlaps_told,
 )
@@ -28,7 +29,7 @@ from autockd.config.models import Encoder
 from autockd.config.schema import SearchConfig, StudentConfig, StudyConfig
 from autockd.config.space import Choice, IntRange
 from autockd.data import HeldOut, Split, Task, Texts, load_task
-from autockd.errors import ConfigError
+from autockd.errors import ConfigError, ModelError
 from autockd.models import save_weights
 from autockd.pipeline import _begin
 from autockd.records import Event, Noted
@@ -49,6 +50,19 @@ def study(teacher: dict[str, Any], student: dict[str, Any], taught: int, batch_s
             "teacher": {"model": teacher, "training": {"batch_size": taught}},
             "student": {"model": student},
             "training": {"batch_size": batch_size},
+        }
+    )
+
+
+def config_of(**sections: Any) -> StudyConfig:
+    """A study of small models, with other sections."""
+    return StudyConfig.model_validate(
+        {
+            "name": "s",
+            "task": {"source": "digits"},
+            "teacher": {"model": SHALLOW},
+            "student": {"model": SHALLOW},
+            **sections,
         }
     )
 
@@ -287,3 +301,54 @@ def test_the_ledger_says_once_which_columns_are_the_texts_and_the_label(of_pairs
     assert (note.kind, note.text) == ("choice", CHOSEN)
     assert notes(of_pairs, tmp_path / "found", resume=True) == []
     assert notes(with_named_columns(of_pairs), tmp_path / "named", resume=False) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("mlruns", "is a folder of files"),
+        ("file:///tmp/mlruns", "is a folder of files"),
+        ("foo://server", "MLflow has no store for"),
+        ("sqlite:///mlflow.db", ""),
+        ("http://127.0.0.1:5000", ""),
+        ("postgresql+psycopg2://server/mlflow", ""),
+        ("databricks", ""),
+        ("databricks://profile", ""),
+    ],
+)
+def test_a_store_that_mlflow_refuses_is_no_surprise_at_the_end(
+    uri: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the study it is a mistake; in the environment, where it may be another program's, a warning."""
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    named = config_of(tracking={"uri": uri})
+    if why:
+        with pytest.raises(ConfigError, match=rf"tracking\.uri: {uri} .*{why}"):
+            check_tracking(named)
+    else:
+        assert check_tracking(named) == ""
+    assert check_tracking(config_of(tracking={"uri": uri, "enabled": False})) == ""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert (why in check_tracking(config_of())) if why else check_tracking(config_of()) == ""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    assert check_tracking(config_of(tracking={"uri": "mlruns"})) == ""
+
+
+def test_a_pick_that_no_student_fulfils_is_refused_before_any_is_trained(task: Task) -> None:
+    with pytest.raises(ConfigError, match=r"export\.pick: asks for parameters <= 3, and every student .* has [\d]+"):
+        check_models(config_of(export={"pick": "parameters <= 3"}), task)
+    wide = {"space": {"student_width": {"type": "choice", "choices": [2, 4]}}}
+    assert check_models(config_of(export={"pick": "parameters <= 3"}, search=wide), task)
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_what_is_wrong_with_a_model_is_told_with_its_role(role: str, task: Task) -> None:
+    wrong = {"model": {"family": "torchvision", "name": "resnet81"}}
+    with pytest.raises(ModelError, match=rf"^{role}\.model\.name: torchvision has no classifier named 'resnet81'"):
+        check_models(config_of(**{role: wrong}), task)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_no_bug(task: Task) -> None:
+    huge = {"model": {"family": "cifar_resnet", "depth": 8, "width": 1_000_000}}
+    with pytest.raises(ConfigError, match=r"student\.model: does not fit into this machine's memory"):
+        check_models(config_of(student=huge), task)

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 
 from autockd.cli.output import console
 from autockd.cli.shipping import figures_table
@@ -58,6 +58,15 @@ def test_trials_carry_their_point_and_the_reason_of_their_stop_or_failure(summar
     assert "* 1 continuation default complete 96.7 % 2 1.5 s learning_rate=0.2" in lines
     assert "2 continuation sampled stopped early 50.0 % 2 1.5 s stopped at rung 1; learning_rate=0.0123" in lines
     assert "3 continuation sampled failed - 2 1.5 s the loss is not finite" in lines
+
+
+def test_on_a_narrow_terminal_numbers_and_points_stay_whole(summary: StudySummary) -> None:
+    stream = io.StringIO()
+    table = trials_table(summary.trials, summary.metric, summary.best_trial, width=80)
+    Console(file=stream, width=80, markup=False).print(table)
+    lines = [line for line in stream.getvalue().splitlines() if "continuation" in line]
+    (best,) = (line for line in lines if line.startswith("* 1") or line.lstrip().startswith("* 1"))
+    assert best.split() == ["*", "1", "continuation", "complete", "96.7", "%", "1.5", "s", "learning_rate=0.2"]
 
 
 def test_a_trial_runs_only_where_its_study_does(story: list[Event]) -> None:

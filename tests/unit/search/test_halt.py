@@ -158,3 +158,14 @@ def test_its_time_begins_with_the_work_that_is_heard_of_first(tmp_path: Path, mo
         halt.heard(math.inf)  # of unknown length
         now += 10.0
         assert halt.is_out_of_time
+
+
+def test_a_search_that_is_asked_to_stop_says_once_that_it_has_heard(tmp_path: Path) -> None:
+    said: list[str] = []
+    halt = Halt(tmp_path, said.append)
+    with halt.search(None):
+        assert not halt.ends_search
+        (tmp_path / STOP).touch()
+        assert halt.ends_search
+        assert halt.ends_search
+    assert [text.partition(":")[0] for text in said] == ["stopping"]
