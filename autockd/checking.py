@@ -24,10 +24,11 @@ from autockd.config.tasks import ClassMetric, ScoreMetric
 from autockd.config.trial import baseline_config, trial_config
 from autockd.data import HeldOut, ImageTask, Split, Task, Texts, TextTask, load_task
 from autockd.distillation import Run, compile_plan
-from autockd.errors import ConfigError, ModelError, TrialFailed
+from autockd.errors import ConfigError, EnvironmentProblem, ModelError, TrialFailed
 from autockd.models import TextEncoder, count_parameters, encoder_shapes, load_tokenizer
 from autockd.models.encoder_shape import kept_layers
 from autockd.report.preview import early_warnings
+from autockd.search.cluster import check_fits
 from autockd.surroundings import plain_tensors
 from autockd.text import plural
 from autockd.tracking.mlflow_store import URI_ENV, why_refused
@@ -43,9 +44,9 @@ _FEW = 0.01
 def check_study(config: StudyConfig) -> list[str]:
     """Load the data, build both models with their weights, compile the study's own plan; trains nothing."""
     check_budget(config)
-    warning = check_tracking(config)
+    early = [check_tracking(config), _unfit(config)]
     task, held_out = load_task(config.task)
-    found = [f"warning: {warning}"] if warning else []
+    found = [f"warning: {warning}" for warning in early if warning]
     found += [
         f"data: {task.name}, {len(task.train)} training, {len(task.validation)} validation and "
         f"{len(held_out.split)} test {_samples(task)}"
@@ -64,6 +65,15 @@ def check_study(config: StudyConfig) -> list[str]:
             f"{plural(config.finalists.seeds, 'fresh seed')} each"
         )
     return found
+
+
+def _unfit(config: StudyConfig) -> str:
+    """Why the study could not run on this machine, which may be another one than it is for; empty where it could."""
+    try:
+        check_fits(config.resources)
+    except EnvironmentProblem as error:
+        return f"on this machine {error}"
+    return ""
 
 
 def check_tracking(config: StudyConfig) -> str:

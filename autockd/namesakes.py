@@ -11,6 +11,7 @@ from autockd.config.schema import StudyConfig
 from autockd.errors import ConfigError
 from autockd.folders import CONFIG, LEDGER, study_argument
 from autockd.history import differences, may_change
+from autockd.tracking.ledger import in_use
 
 _SHOWN = 3
 """Differences that are named."""
@@ -41,10 +42,12 @@ def about_namesake(config: StudyConfig, folder: Path) -> str:
         if all(may_change(field) for field in changes):
             own = "go on with it"
             resume += "".join(f" {shlex.quote(f'{field}={_as_override(now)}')}" for field, (_, now) in changes.items())
-    return (
-        f"a study of this name exists{said}; {own} (`{resume}`), begin another with `name={config.name}-2` added to "
-        "the command, or delete the folder"
-    )
+    another = f"begin another with `name={config.name}-2` added to the command"
+    if in_use(folder / LEDGER):
+        return (
+            f"a study of this name runs now{said}; stop it with `autockd stop {study_argument(folder)}`, or {another}"
+        )
+    return f"a study of this name exists{said}; {own} (`{resume}`), {another}, or delete the folder"
 
 
 def _saved(folder: Path) -> StudyConfig | None:

@@ -27,7 +27,7 @@ from autockd.records import Event, Exported, StudyFinished, StudyResumed, StudyS
 from autockd.report.accounting import bound_of, time_split
 from autockd.report.writing import PAGE, shown_of, write_report
 from autockd.search.book import StudyBook
-from autockd.search.cluster import Cluster, cluster
+from autockd.search.cluster import Cluster, check_fits, cluster
 from autockd.search.proposals import say_informed
 from autockd.search.shares import Shares
 from autockd.search.worker import WorkerSetting
@@ -79,8 +79,8 @@ def _run_session(session: Session, began: float) -> StudySummary:
         check_goes_on(history, config)  # as far as it can be told before data are read and Ray is started
     if not history or config.search.trials > history.config.search.trials:
         check_budget(config)
-    if warning := check_tracking(config):
-        session.recorder.warn(warning)
+    check_tracking(config)
+    check_fits(config.resources)
     task, held_out = _run_stages(session)
     return _finish(session, task, held_out, began)
 
@@ -160,6 +160,8 @@ def _begin(session: Session, task: Task, held_out: HeldOut) -> None:
     if isinstance(task, TextTask) and task.chosen and not session.history:
         session.recorder.choice(task.chosen)
     for told in overlaps_told(task, held_out) if not session.history else ():
+        session.recorder.warn(told)
+    if told := check_tracking(session.config):
         session.recorder.warn(told)
 
 

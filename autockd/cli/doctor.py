@@ -33,7 +33,6 @@ _DATABASES = ("postgresql", "mysql", "mssql")
 """How the tracking URIs begin of the databases on a server that MLflow takes."""
 _PATIENT = ("postgresql:", "postgresql+psycopg", "mysql+pymysql")
 """Those whose drivers can be told how long to wait."""
-"""MLflow's own variable, without which it opens no store that is a folder of files."""
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 _MIN_PYTHON = (3, 11)
 

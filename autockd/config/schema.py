@@ -113,7 +113,7 @@ class SearchConfig(Config):
     """Costs of a student to keep low beside the metric; the search is then for their Pareto front."""
     time_budget: Seconds | None = Field(default=None, gt=0)
     """Wall time of the search, resumed parts added up: seconds, or text such as 90s, 30m or 2h; null is unlimited.
-    Teacher, finalists and export do not count."""
+    Teacher, the start of workers, finalists and export do not count."""
 
 
 class FinalistsConfig(Config):

@@ -14,7 +14,7 @@ from autockd.config.schema import ResourceConfig, StudyConfig
 from autockd.data.task import Task
 from autockd.errors import AutockdError, EnvironmentProblem, reason_of
 from autockd.processor import usable_cores
-from autockd.search.connection import LOCAL, connecting
+from autockd.search.connection import LOCAL, connecting, own_resources
 from autockd.search.halt import Halt
 from autockd.search.held import HeldWorkers
 from autockd.search.nodes import Node, check_nodes, living_nodes
@@ -223,6 +223,16 @@ def cluster(study: StudyConfig, folder: Path) -> Iterator[Callable[[], Cluster]]
             return machine
 
         yield join
+
+
+def check_fits(config: ResourceConfig) -> None:
+    """See to it that a trial fits on this machine, where it is to run here; a cluster says so itself.
+
+    Raises:
+        EnvironmentProblem: it does not.
+    """
+    if config.address == LOCAL:
+        allocate(config, [own_resources()])
 
 
 def _keeps_every_core_busy(study: StudyConfig) -> bool:

@@ -233,6 +233,12 @@ def _machine() -> dict[str, int | None]:
     return {"num_cpus": usable_cores(), "num_gpus": gpus, "_memory": memory_for_trials() or None}
 
 
+def own_resources() -> dict[str, float]:
+    """What trials have of this machine, by Ray's names."""
+    told = _machine()
+    return {"CPU": told["num_cpus"] or 0, "GPU": told["num_gpus"] or 0}
+
+
 def _workers_kept() -> dict[str, str]:
     """One more worker than trials can run, so that Ray keeps the one that made the teacher ready for the final scores.
 

@@ -56,6 +56,12 @@ def test_one_whose_file_cannot_be_read_is_there_all_the_same(studies: Path) -> N
         Study.create(study("seed=1"), studies)
 
 
+def test_one_that_runs_is_offered_to_nobody_for_deletion(studies: Path) -> None:
+    with Ledger(studies / "mine" / LEDGER), pytest.raises(StudyError, match=r"runs now .*`autockd stop") as found:
+        Study.create(study("seed=1"), studies)
+    assert "delete" not in str(found.value)
+
+
 def test_a_dry_run_says_it_too(studies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(STUDY)

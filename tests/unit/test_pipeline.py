@@ -13,8 +13,9 @@ import pytest
 from sample_records import PROVENANCE, study_started
 
 from autockd import __version__
+from autockd.checking import check_study
 from autockd.config import StudyConfig, parse_study
-from autockd.errors import ExportError, Interrupted, NoTrialSucceeded, StudyError
+from autockd.errors import EnvironmentProblem, ExportError, Interrupted, NoTrialSucceeded, StudyError
 from autockd.folders import BUNDLE, CHECKPOINT, CONFIG, LEDGER, REPORT, study_argument
 from autockd.history import History
 from autockd.pipeline import _export, _sweep, journal_name, run_study
@@ -63,6 +64,16 @@ def test_a_change_that_may_not_be_is_refused_before_data_are_read_and_ray_is_sta
     with pytest.raises(StudyError, match="seed: 0 -> 1"):
         run_study(study("seed=1"), tmp_path, ignore, uri=None, experiment="digits", resume=True)
     assert (tmp_path / LEDGER).read_bytes() == before
+
+
+def test_a_trial_that_does_not_fit_is_refused_before_the_study_begins(tmp_path: Path) -> None:
+    """So that its name is not taken, and the file may be mended."""
+    config = study("resources.cpus_per_trial=512", "search.trials=2")
+    with pytest.raises(EnvironmentProblem, match="lower resources.cpus_per_trial"):
+        run_study(config, tmp_path, ignore, uri=None, experiment="e")
+    assert (tmp_path / LEDGER).stat().st_size == 0
+    (warning,) = (line for line in check_study(config) if line.startswith("warning: on"))
+    assert "on this machine a trial needs 512 CPU cores" in warning
 
 
 def test_a_study_that_is_stopped_before_it_began_is_started_again(
