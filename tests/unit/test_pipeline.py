@@ -69,7 +69,7 @@ def test_a_change_that_may_not_be_is_refused_before_data_are_read_and_ray_is_sta
 def test_a_trial_that_does_not_fit_is_refused_before_the_study_begins(tmp_path: Path) -> None:
     """So that its name is not taken, and the file may be mended."""
     config = study("resources.cpus_per_trial=512", "search.trials=2")
-    with pytest.raises(EnvironmentProblem, match="lower resources.cpus_per_trial"):
+    with pytest.raises(EnvironmentProblem, match=r"lower resources\.cpus_per_trial"):
         run_study(config, tmp_path, ignore, uri=None, experiment="e")
     assert (tmp_path / LEDGER).stat().st_size == 0
     (warning,) = (line for line in check_study(config) if line.startswith("warning: on"))
