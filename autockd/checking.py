@@ -21,7 +21,7 @@ from autockd.config.pick import parse_pick
 from autockd.config.schema import StudyConfig
 from autockd.config.space import Choice, IntRange, space_text
 from autockd.config.tasks import ClassMetric, ScoreMetric
-from autockd.config.trial import baseline_config, trial_config
+from autockd.config.trial import STUDENT_DIMENSIONS, baseline_config, trial_config
 from autockd.data import HeldOut, ImageTask, Split, Task, Texts, TextTask, load_task
 from autockd.distillation import Run, compile_plan
 from autockd.errors import ConfigError, EnvironmentProblem, ModelError, TrialFailed
@@ -224,7 +224,7 @@ def _check_seeds(network: nn.Module, config: StudyConfig) -> None:
 
 def _check_size(config: StudyConfig, parameters: int) -> None:
     """Where all students are of one size, `export.pick` must let that pass."""
-    if config.compare or any(name.startswith("student") for name in config.search.space):
+    if config.compare or not STUDENT_DIMENSIONS.keys().isdisjoint(config.search.space):
         return
     for constraint in parse_pick(config.export.pick):
         if constraint.name == ALWAYS_KNOWN and not constraint.holds(parameters):

@@ -214,11 +214,11 @@ def _database(name: str, uri: str, path: Path) -> Check:
 
 def _file_store(uri: str) -> Check:
     """A folder of files, which MLflow refuses unless it is told otherwise."""
-    from autockd.tracking.mlflow_store import FILE_STORE_ENV, URI_ENV
+    from autockd.tracking.mlflow_store import FILE_STORE_ENV, URI_ENV, why_refused
     from autockd.tracking.redaction import redact
 
     found = f"{redact(uri)}: a folder of files"
-    if os.environ.get(FILE_STORE_ENV, "").lower() in ("true", "1"):
+    if not why_refused(uri):
         return Check(URI_ENV, "ok", f"{found}, and not tried")
     remedy = f"name a database, as sqlite:////DIR/mlflow.db, unset {URI_ENV}, or set {FILE_STORE_ENV}=true"
     return Check(URI_ENV, "warn", f"{found}, which MLflow refuses", remedy)

@@ -87,6 +87,11 @@ def _require_encoder(shape: Any) -> None:
             f"path: {shape.model_type} is no encoder that transformers has a classifier for -> name one such as BERT, "
             "RoBERTa, DistilBERT, ELECTRA, MiniLM or DeBERTa"
         )
+    if shape.model_type in _PADDING_COUNTS:
+        raise ModelError(
+            f"path: what {shape.model_type} answers to a text depends on how far it is padded -> name an encoder whose "
+            "answers do not, such as BERT, RoBERTa, DistilBERT, ELECTRA, MiniLM or DeBERTa"
+        )
 
 
 _PADDING_COUNTS = ("convbert", "nystromformer", "yoso")
@@ -97,11 +102,6 @@ def _takes_masks(shape: Any) -> bool:
     """Or padding would change its answers."""
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-    if shape.model_type in _PADDING_COUNTS:
-        raise ModelError(
-            f"path: what {shape.model_type} answers to a text depends on how far it is padded -> name an encoder whose "
-            "answers do not, such as BERT, RoBERTa, DistilBERT, ELECTRA, MiniLM or DeBERTa"
-        )
     return "attention_mask" in signature(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(shape)].forward).parameters
 
 

@@ -55,7 +55,7 @@ def values_of(content: ReportContent, row: Standing) -> tuple[float, ...]:
     """What a model is judged by: test values; where the test split is closed, validation of fresh seeds or of one."""
     if content.judged_on == "test":
         return row.test
-    return row.validation or (() if row.searched is None else (row.searched,))
+    return _validated(row)
 
 
 def judged_values(content: ReportContent, row: Standing) -> tuple[tuple[float, ...], str]:
@@ -63,7 +63,11 @@ def judged_values(content: ReportContent, row: Standing) -> tuple[tuple[float, .
     values = values_of(content, row)
     if values or content.judged_on == "validation":
         return values, content.judged_on
-    return row.validation or (() if row.searched is None else (row.searched,)), "validation"
+    return _validated(row), "validation"
+
+
+def _validated(row: Standing) -> tuple[float, ...]:
+    return row.validation or (() if row.searched is None else (row.searched,))
 
 
 def _seeds(content: ReportContent, row: Standing, place: float) -> Iterator[Series]:

@@ -52,10 +52,11 @@ class Halt:
     @property
     def ends_search(self) -> bool:
         """Whether the search must end now; that somebody wants it to is acknowledged once, for ending takes a while."""
-        if self.is_asked and self._say is not None:
+        is_asked = self.is_asked
+        if is_asked and self._say is not None:
             self._say(_STOPPING)
             self._say = None
-        return self.is_asked or self.is_out_of_time
+        return is_asked or self.is_out_of_time
 
     @property
     def is_out_of_time(self) -> bool:

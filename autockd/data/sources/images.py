@@ -30,8 +30,6 @@ _RESIZE_CHUNK, _COPIES = 1024, 2
 _EXIF_ORIENTATION = 0x0112
 _GREY_MODES = ("1", "L", "LA", "La")
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-
-
 _MAPPED = (".tif", ".tiff")
 """Files that Pillow maps into memory if it is given their path: turned ones as if they were of their later size."""
 
